@@ -1,0 +1,5 @@
+//! Configuration: one versioned TOML file, raw to resolved.
+
+mod resolved;
+
+pub use resolved::*;

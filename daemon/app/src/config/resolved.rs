@@ -1,0 +1,144 @@
+//! The configuration once it cannot be wrong: what the rest of the daemon sees.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use synoptic_base::{Span, StreamId};
+use synoptic_media::{CameraOptions, Secret};
+
+/// Everything the configuration file says, checked, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Who this box is.
+    pub device: Device,
+    /// Cameras, in the order of the file; those with `enabled = false` are here too.
+    pub cameras: Vec<Camera>,
+    /// Groups of cameras that are aligned into packets.
+    pub groups: Vec<Group>,
+    /// Detectors by name.
+    pub detectors: Vec<DetectorConfig>,
+    /// The database.
+    pub store: StoreConfig,
+    /// The broker, if there is one.
+    pub mqtt: Option<MqttConfig>,
+    /// The page and the API.
+    pub web: WebConfig,
+}
+
+/// Identity of the box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Id in MQTT topics and on the network.
+    pub id: StreamId,
+    /// Name for people.
+    pub name: String,
+    /// Folder for the database, pictures, certificates and state.
+    pub data_dir: PathBuf,
+    /// Folders searched for model files, the first also written by `models fetch`.
+    pub model_dirs: Vec<PathBuf>,
+}
+
+/// A camera.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Camera {
+    /// What `media` runs.
+    pub options: CameraOptions,
+    /// Name for people.
+    pub name: String,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Name of the detector that looks at it; `None`: no detection.
+    pub detector: Option<String>,
+}
+
+/// Cameras whose frames form packets. A camera is in one group at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its id.
+    pub id: StreamId,
+    /// Its cameras, in the order of a packet's slots.
+    pub cameras: Vec<StreamId>,
+    /// Largest distance of a frame from its packet's instant; `None`: half the frame interval of the slowest camera.
+    pub tolerance: Option<Span>,
+    /// Longest wait for a late camera, from the capture of the packet's first frame.
+    pub max_wait: Span,
+}
+
+/// A detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectorConfig {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: DetectorKind,
+    /// Detections below are dropped; `None`: the model's own default.
+    pub threshold: Option<f32>,
+    /// Labels kept; empty: all.
+    pub labels: Vec<String>,
+}
+
+/// What a detector is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DetectorKind {
+    /// Built in, for fixed cameras, no weights.
+    Motion,
+    /// An ONNX model by its manifest's name (configs/models/NAME.toml).
+    Onnx {
+        /// Name of the manifest.
+        model: String,
+        /// Threads; `None`: half the cores.
+        threads: Option<usize>,
+    },
+}
+
+/// The database and how long things are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Events older than this are removed.
+    pub keep_events: Span,
+    /// Detection results older than this are removed.
+    pub keep_detections: Span,
+    /// Database and pictures together stay below this many bytes.
+    pub max_bytes: u64,
+    /// Free space on the disk that is never used up, in bytes.
+    pub min_free_bytes: u64,
+}
+
+/// The MQTT broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttConfig {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// First level of every topic.
+    pub root: String,
+    /// Tenant level of every topic.
+    pub tenant: String,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// TLS, if any.
+    pub tls: Option<MqttTls>,
+    /// Home Assistant discovery prefix, if wanted (`homeassistant`).
+    pub home_assistant: Option<String>,
+}
+
+/// TLS towards the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttTls {
+    /// PEM file with the authorities that may sign the broker's certificate; the system's when `None`.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the box's own certificate and key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// The page and the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebConfig {
+    /// Addresses to listen on: plain HTTP on loopback, HTTPS on any other.
+    pub listen: Vec<SocketAddr>,
+    /// PEM files of an own certificate and key; made at first start when `None`.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}

@@ -1,0 +1,80 @@
+//! The live view of the daemon: what the pixel threads publish and the web API and MQTT read.
+//!
+//! Writers never wait: values are replaced, broadcasts drop the oldest for a reader that is too slow.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use synoptic_base::{FrameMeta, StreamId, Surface};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::documents::{DetectionDoc, EventDoc, PacketLine, StatusDoc};
+
+/// Packets a slow reader may fall behind before it loses the oldest.
+const PACKET_BACKLOG: usize = 64;
+/// Events a slow reader may fall behind; it finds lost ones in the database.
+const EVENT_BACKLOG: usize = 256;
+
+/// The newest picture of a camera and what was found in that very picture.
+#[derive(Clone)]
+pub struct LatestPicture {
+    /// What is known of the frame.
+    pub meta: FrameMeta,
+    /// What was found in it; `None` when no detector looked at it.
+    pub detections: Option<Vec<DetectionDoc>>,
+    /// Its pixels.
+    pub pixels: Arc<dyn Surface>,
+}
+
+/// What the API asks of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read the configuration file again and apply what changed.
+    Reload,
+}
+
+/// Shared by all parts; every field may be read from any thread.
+pub struct Hub {
+    /// State of everything, replaced once a second and on change. `None` until the first.
+    pub status: watch::Sender<Option<Arc<StatusDoc>>>,
+    /// Every packet of every group.
+    pub packets: broadcast::Sender<Arc<PacketLine>>,
+    /// Every event, at each change.
+    pub events: broadcast::Sender<Arc<EventDoc>>,
+    /// Requests to the daemon.
+    pub commands: mpsc::UnboundedSender<Command>,
+    pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
+}
+
+impl Hub {
+    /// An empty hub, and the end at which the daemon hears commands.
+    pub fn new() -> (Arc<Hub>, mpsc::UnboundedReceiver<Command>) {
+        let (commands, heard) = mpsc::unbounded_channel();
+        let hub = Hub {
+            status: watch::Sender::new(None),
+            packets: broadcast::Sender::new(PACKET_BACKLOG),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+            commands,
+            pictures: Mutex::default(),
+        };
+        (Arc::new(hub), heard)
+    }
+
+    /// Replaces a camera's newest picture.
+    pub fn show(&self, picture: LatestPicture) {
+        let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        pictures.insert(picture.meta.key.stream, picture);
+    }
+
+    /// A camera's newest picture.
+    pub fn picture(&self, camera: &StreamId) -> Option<LatestPicture> {
+        let pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        pictures.get(camera).cloned()
+    }
+
+    /// Forgets a camera that was removed.
+    pub fn forget(&self, camera: &StreamId) {
+        let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        pictures.remove(camera);
+    }
+}

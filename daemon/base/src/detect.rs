@@ -1,0 +1,54 @@
+//! Detections, and the one trait behind which every detector stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BBox, FrameMeta, Surface};
+
+/// One object found in one picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detection {
+    /// Where, in fractions of the picture.
+    pub bbox: BBox,
+    /// What, by its label in the model's manifest (`person`), or `motion`.
+    pub label: String,
+    /// How sure, 0 to 1.
+    pub score: f32,
+}
+
+/// A picture to look at.
+#[derive(Clone, Copy)]
+pub struct Picture<'a> {
+    /// What is known of it; detectors with memory (motion) keep it per stream and start anew with an epoch.
+    pub meta: &'a FrameMeta,
+    /// Its pixels.
+    pub surface: &'a dyn Surface,
+}
+
+/// Why a detector gave no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DetectorError {
+    /// The picture's pixels could not be read.
+    #[error("frame {frame}: {why}")]
+    Picture {
+        /// Key of the frame.
+        frame: String,
+        /// What failed.
+        why: String,
+    },
+    /// The engine failed.
+    #[error("detector {detector}: {why}")]
+    Engine {
+        /// Name of the detector.
+        detector: String,
+        /// What failed.
+        why: String,
+    },
+}
+
+/// Finds objects. One call takes one packet's pictures as one batch.
+pub trait Detector: Send {
+    /// Name for logs, metrics and documents: `motion`, `fastestdet`.
+    fn name(&self) -> &str;
+    /// Detections of each picture, in the order of `batch`.
+    fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError>;
+}

@@ -1,0 +1,27 @@
+//! Types and traits that every part of Synoptic shares.
+//!
+//! No I/O, no clock, no threads. The terms:
+//!
+//! * a **stream** is a camera or a panorama ([`StreamId`]); an **epoch** is one uninterrupted run of it;
+//! * a **frame** is one picture of a stream with its key and its capture time ([`Frame`]);
+//! * a **packet** is one frame of each camera of a group, of one instant ([`FramePacket`]);
+//! * a **stamp** is a time with an error bound and a source ([`Stamp`]).
+#![forbid(unsafe_code)]
+
+mod clock;
+mod detect;
+mod event;
+mod frame;
+mod geometry;
+mod ids;
+mod surface;
+mod time;
+
+pub use clock::{Clock, ClockSample};
+pub use detect::{Detection, Detector, DetectorError, Picture};
+pub use event::{BestFrame, EndReason, Event, EventChange, EventId, Sighting};
+pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
+pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
+pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
+pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
+pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};

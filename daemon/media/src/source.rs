@@ -1,0 +1,113 @@
+//! What a camera is, as the configuration says it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use synoptic_base::{Rotation, Size, Span, StreamId};
+
+/// A password. Never printed: `Debug` shows `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text as a secret.
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+    /// The text itself, for the peer that asks for it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How RTP travels from an RTSP camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RtspTransport {
+    /// Interleaved in the RTSP connection.
+    #[default]
+    Tcp,
+    /// RTP over UDP.
+    Udp,
+}
+
+/// What a V4L2 device is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum V4l2Format {
+    /// Motion JPEG.
+    Mjpeg,
+    /// Packed 4:2:2.
+    Yuyv,
+    /// H.264 made by the camera.
+    H264,
+}
+
+/// Where pictures come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An RTSP camera (`rtsp://` or `rtsps://`), H.264 or H.265.
+    Rtsp {
+        /// The main stream, without user and password.
+        url: String,
+        /// A smaller stream of the same camera for detection.
+        sub_url: Option<String>,
+        /// TCP or UDP.
+        transport: RtspTransport,
+        /// User, if the camera wants one.
+        user: Option<String>,
+        /// Password.
+        password: Option<Secret>,
+        /// For `rtsps://`: accept a certificate that no authority signed, as most cameras have.
+        tls_insecure: bool,
+    },
+    /// A video file, played at its own pace.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Begin again at its end.
+        repeat: bool,
+    },
+    /// A local V4L2 device.
+    V4l2 {
+        /// `/dev/videoN`.
+        device: PathBuf,
+        /// The format; the best the device has when `None`.
+        format: Option<V4l2Format>,
+        /// The size; the device's largest when `None`.
+        size: Option<Size>,
+        /// Frames a second; the device's fastest when `None`.
+        fps: Option<u32>,
+    },
+}
+
+impl Source {
+    /// The source as it may be shown and logged: never with a password.
+    pub fn shown(&self) -> String {
+        match self {
+            Source::Rtsp { url, .. } => url.clone(),
+            Source::File { path, .. } => path.display().to_string(),
+            Source::V4l2 { device, .. } => device.display().to_string(),
+        }
+    }
+}
+
+/// A camera and how it is treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraOptions {
+    /// Its id.
+    pub id: StreamId,
+    /// Where pictures come from.
+    pub source: Source,
+    /// How pictures are turned.
+    pub rotation: Rotation,
+    /// No frame for this long is a stall: the connection is closed and made anew.
+    pub stall_after: Span,
+    /// What the camera's time stamps are known to be late by (positive: the scene was that much earlier).
+    pub capture_bias: Span,
+    /// How far the bias may be off, to either side.
+    pub capture_bias_error: Span,
+}

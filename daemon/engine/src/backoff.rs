@@ -41,7 +41,9 @@ mod tests {
     #[test]
     fn doubles_to_the_longest_and_begins_anew() {
         let mut backoff = Backoff::default();
-        let waits: Vec<i64> = (0..7).map(|_| backoff.wait(0.0).as_nanos() / 1_000_000_000).collect();
+        let waits: Vec<i64> = (0..7)
+            .map(|_| backoff.wait(0.0).as_nanos() / 1_000_000_000)
+            .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(backoff.wait(1.0), Span::from_secs(15));
         backoff.reset();

@@ -312,7 +312,11 @@ mod tests {
             );
         }
         assert_eq!(steps.len(), 1);
-        assert!((steps[0] - Span::from_secs(-3602)).abs() < Span::from_millis(1), "{}", steps[0]);
+        assert!(
+            (steps[0] - Span::from_secs(-3602)).abs() < Span::from_millis(1),
+            "{}",
+            steps[0]
+        );
         assert_eq!(t.health().wall_steps, 1);
     }
 

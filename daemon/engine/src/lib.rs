@@ -7,4 +7,5 @@
 
 pub mod align;
 pub mod backoff;
+pub mod sync;
 pub mod timebase;

@@ -1,1 +1,4 @@
 //! .
+
+pub mod rules;
+pub mod track;

@@ -8,7 +8,7 @@ use std::ops::AddAssign;
 use synoptic_base::{BBox, TrackId};
 
 use super::assign::assign;
-use super::scene::Scene;
+use super::scene::{Scene, Who};
 use super::{TrackConfig, TrackIds, TrackInput, TrackOutput, TrackState, Tracker};
 
 const RIGHT_IOU: f32 = 0.5;
@@ -23,6 +23,7 @@ pub(crate) struct Score {
     pub(crate) switches: u64,
     pub(crate) right_by_identity: u64,
     pub(crate) false_tracks: u64,
+    pub(crate) people: u64,
 }
 
 impl Score {
@@ -43,6 +44,7 @@ impl AddAssign for Score {
         self.switches += o.switches;
         self.right_by_identity += o.right_by_identity;
         self.false_tracks += o.false_tracks;
+        self.people += o.people;
     }
 }
 
@@ -50,7 +52,8 @@ impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "switches {:3}  MOTA {:.3}  IDF1 {:.3}  false tracks {:2}",
+            "people {:4}  switches {:3}  MOTA {:.3}  IDF1 {:.3}  false tracks {:2}",
+            self.people,
             self.switches,
             self.mota(),
             self.idf1(),
@@ -64,10 +67,12 @@ pub(crate) fn run(scene: &Scene, config: &TrackConfig) -> Score {
     let frames = scene.frames();
     let mut tracker = Tracker::new(frames[0].meta.key.stream, TrackIds::default(), config.clone());
     let mut score = Score::default();
-    let mut partner: BTreeMap<usize, TrackId> = BTreeMap::new();
-    let mut shared: BTreeMap<(usize, TrackId), u64> = BTreeMap::new();
+    let mut partner: BTreeMap<Who, TrackId> = BTreeMap::new();
+    let mut shared: BTreeMap<(Who, TrackId), u64> = BTreeMap::new();
     let mut told_ids = BTreeSet::new();
+    let mut people = BTreeSet::new();
     for frame in &frames {
+        people.extend(frame.truth.iter().map(|t| t.0));
         tracker.handle(
             frame.meta.arrival,
             TrackInput::Frame {
@@ -109,16 +114,18 @@ pub(crate) fn run(scene: &Scene, config: &TrackConfig) -> Score {
         }
     }
     let ids: Vec<TrackId> = told_ids.into_iter().collect();
-    let together = |i: usize, t: usize| shared.get(&(i, ids[t])).copied().unwrap_or(0);
+    let people: Vec<Who> = people.into_iter().collect();
+    let together = |i: usize, t: usize| shared.get(&(people[i], ids[t])).copied().unwrap_or(0);
     let most = frames.len() as f32;
-    score.right_by_identity = assign(scene.movers.len(), ids.len(), most + 1.0, |i, t| {
+    score.right_by_identity = assign(people.len(), ids.len(), most + 1.0, |i, t| {
         Some(most - together(i, t) as f32)
     })
     .into_iter()
     .map(|(i, t)| together(i, t))
     .sum();
-    let is_false = |t: &usize| (0..scene.movers.len()).all(|i| together(i, *t) == 0);
+    let is_false = |t: &usize| (0..people.len()).all(|i| together(i, *t) == 0);
     score.false_tracks = (0..ids.len()).filter(is_false).count() as u64;
+    score.people = people.len() as u64;
     score
 }
 

@@ -12,7 +12,10 @@ const HIDDEN: f32 = 0.7;
 /// Share hidden from which the detector is unsure.
 const HALF_HIDDEN: f32 = 0.25;
 
-/// A box on a straight way that turns at the picture's edges.
+/// How far outside the picture a passer-by turns back into a new one, in widths of the picture.
+const OUTSIDE: f32 = 0.15;
+
+/// A box on a straight way across.
 #[derive(Clone, Debug)]
 pub(crate) struct Mover {
     pub(crate) label: &'static str,
@@ -22,27 +25,35 @@ pub(crate) struct Mover {
     pub(crate) velocity: (f32, f32),
     /// Width and height.
     pub(crate) size: (f32, f32),
+    /// Turns round on the spot at the picture's edge, instead of leaving while somebody else enters opposite.
+    pub(crate) turns: bool,
+}
+
+/// Back and forth within 0..`span`.
+fn fold(along: f32, span: f32) -> f32 {
+    let along = along.rem_euclid(2.0 * span);
+    along.min(2.0 * span - along)
 }
 
 impl Mover {
-    fn at(&self, t: f32) -> BBox {
-        let fold = |start: f32, v: f32, size: f32| {
-            let (low, span) = (size / 2.0, 1.0 - size);
-            let along = (start - low + v * t).rem_euclid(2.0 * span);
-            low + if along > span { 2.0 * span - along } else { along }
+    /// Which person that is by now (a new number with each pass), and where.
+    fn at(&self, t: f32) -> (i32, BBox) {
+        let (w, h) = self.size;
+        let along = self.start.0 + self.velocity.0 * t;
+        let (person, cx) = if self.turns {
+            (0, w / 2.0 + fold(along - w / 2.0, 1.0 - w))
+        } else {
+            let way = 1.0 + 2.0 * OUTSIDE;
+            let passes = (along + OUTSIDE).div_euclid(way);
+            (passes as i32, along - passes * way)
         };
-        let (cx, cy) = (
-            fold(self.start.0, self.velocity.0, self.size.0),
-            fold(self.start.1, self.velocity.1, self.size.1),
-        );
-        BBox::new(
-            cx - self.size.0 / 2.0,
-            cy - self.size.1 / 2.0,
-            self.size.0,
-            self.size.1,
-        )
+        let cy = h / 2.0 + fold(self.start.1 + self.velocity.1 * t - h / 2.0, 1.0 - h);
+        (person, BBox::new(cx - w / 2.0, cy - h / 2.0, w, h))
     }
 }
+
+/// Who: number of the mover and of the pass.
+pub(crate) type Who = (usize, i32);
 
 /// What the world is like and how the detector errs.
 #[derive(Clone, Debug)]
@@ -67,8 +78,8 @@ pub(crate) struct Scene {
 #[derive(Clone, Debug)]
 pub(crate) struct SceneFrame {
     pub(crate) meta: FrameMeta,
-    /// Number and box of each mover in sight.
-    pub(crate) truth: Vec<(usize, BBox)>,
+    /// Who is in sight, and where.
+    pub(crate) truth: Vec<(Who, BBox)>,
     pub(crate) detections: Vec<Detection>,
 }
 
@@ -124,6 +135,7 @@ impl Scene {
                 rng.random_range(-0.01..0.01),
             ),
             size: (0.08, 0.4),
+            turns: false,
         };
         Scene {
             movers: vec![person(0.2, 1.0), person(0.8, -1.0)],
@@ -146,6 +158,7 @@ impl Scene {
                 start: (rng.random_range(0.05..0.95), rng.random_range(0.3..0.7)),
                 velocity: (rng.random_range(-0.15..0.15), rng.random_range(-0.04..0.04)),
                 size: (rng.random_range(0.05..0.08), rng.random_range(0.25..0.35)),
+                turns: false,
             })
             .collect();
         Scene {
@@ -161,23 +174,22 @@ impl Scene {
         let mut at = begin;
         let mut frames = Vec::new();
         while (at - begin).as_secs_f64() < f64::from(self.seconds) {
-            let boxes: Vec<BBox> = self
-                .movers
-                .iter()
-                .map(|m| m.at((at - begin).as_secs_f64() as f32))
-                .collect();
+            let t = (at - begin).as_secs_f64() as f32;
+            let now: Vec<(i32, BBox)> = self.movers.iter().map(|m| m.at(t)).collect();
             let mut truth = Vec::new();
             let mut detections = Vec::new();
-            for (i, bbox) in boxes.iter().enumerate() {
-                let covered = boxes[..i]
+            for (i, &(pass, whole)) in now.iter().enumerate() {
+                let covered = now[..i]
                     .iter()
+                    .map(|(_, front)| front)
                     .chain(&self.pillar)
-                    .map(|front| hidden(bbox, front))
+                    .map(|front| hidden(&whole, front))
                     .fold(0.0, f32::max);
-                if covered >= HIDDEN {
+                let bbox = whole.clamped();
+                if covered >= HIDDEN || bbox.area() < (1.0 - HIDDEN) * whole.area() {
                     continue;
                 }
-                truth.push((i, *bbox));
+                truth.push(((i, pass), bbox));
                 let score = if covered < HALF_HIDDEN {
                     rng.random_range(0.6..0.95)
                 } else {

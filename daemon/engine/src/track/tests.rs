@@ -102,6 +102,15 @@ fn measured_on_simulated_truth() {
             ..Scene::crossing(seed)
         }),
     );
+    let (turning, _) = show(
+        "two who turn on the spot at the edges",
+        over_seeds(SEEDS, &config, |seed| {
+            let mut scene = Scene::crossing(seed);
+            scene.movers.iter_mut().for_each(|m| m.turns = true);
+            scene
+        }),
+    );
+    assert!(turning.mota() > 0.8);
     assert!(worst <= 1 && worst20 <= 2);
     let _ = (varying, pillar, crowd, clutter);
 }

@@ -19,11 +19,7 @@ const STEP_S: f64 = 1.0 / 30.0;
 const POSITION: f64 = 1.0 / 20.0;
 /// Standard deviation of a speed, in heights of the box a step (DeepSORT `_std_weight_velocity`).
 const SPEED: f64 = 1.0 / 160.0;
-/// Standard deviations of the aspect: at first and a step, as measured, of its speed (DeepSORT `kalman_filter.py`).
-const ASPECT: f64 = 1e-2;
-const ASPECT_MEASURED: f64 = 1e-1;
-const ASPECT_SPEED: f64 = 1e-5;
-/// Aspect and height never fall below this, so that a bad prediction stays a box.
+/// Width and height never fall below this, so that a bad prediction stays a box.
 const SMALLEST: f64 = 1e-4;
 
 /// One quantity and its speed, with their covariance.
@@ -76,73 +72,71 @@ impl Axis {
 pub(super) struct Kalman {
     cx: Axis,
     cy: Axis,
-    a: Axis,
+    w: Axis,
     h: Axis,
 }
 
-/// `cx, cy, a, h` of a box; `picture_aspect` is the picture's width / height.
+/// `cx, cy, w, h` of a box in picture heights; `picture_aspect` is the picture's width / height.
 fn measure(bbox: &BBox, picture_aspect: f64) -> [f64; 4] {
     let (cx, cy) = bbox.center();
-    let h = f64::from(bbox.h).max(SMALLEST);
-    let w = f64::from(bbox.w) * picture_aspect;
     [
         f64::from(cx) * picture_aspect,
         f64::from(cy),
-        (w / h).max(SMALLEST),
-        h,
+        (f64::from(bbox.w) * picture_aspect).max(SMALLEST),
+        f64::from(bbox.h).max(SMALLEST),
     ]
 }
 
 impl Kalman {
     /// At rest where `bbox` is.
     pub(super) fn new(bbox: &BBox, picture_aspect: f64) -> Kalman {
-        let [cx, cy, a, h] = measure(bbox, picture_aspect);
-        let (position, speed) = (2.0 * POSITION * h, 10.0 * SPEED * h);
+        let [cx, cy, w, h] = measure(bbox, picture_aspect);
+        let axis = |x, size: f64| Axis::new(x, 2.0 * POSITION * size, 10.0 * SPEED * size);
         Kalman {
-            cx: Axis::new(cx, position, speed),
-            cy: Axis::new(cy, position, speed),
-            a: Axis::new(a, ASPECT, ASPECT_SPEED),
-            h: Axis::new(h, position, speed),
+            cx: axis(cx, w),
+            cy: axis(cy, h),
+            w: axis(w, w),
+            h: axis(h, h),
         }
     }
 
-    /// `dt` later. `seen` is whether it was seen last time: an unseen box keeps its height, as in ByteTrack.
+    /// `dt` later. `seen` is whether it was seen last time: an unseen box keeps its size, as in BoT-SORT.
     pub(super) fn predict(&mut self, dt: Span, seen: bool) {
         let steps = dt.as_secs_f64().max(0.0) / STEP_S;
-        let (position, speed) = (POSITION * self.h.x, SPEED * self.h.x);
         if !seen {
+            self.w.v = 0.0;
             self.h.v = 0.0;
         }
-        self.cx.predict(steps, position, speed);
-        self.cy.predict(steps, position, speed);
-        self.a.predict(steps, ASPECT, ASPECT_SPEED);
-        self.h.predict(steps, position, speed);
+        let (w, h) = (self.w.x, self.h.x);
+        for (axis, size) in [(&mut self.cx, w), (&mut self.cy, h), (&mut self.w, w), (&mut self.h, h)] {
+            axis.predict(steps, POSITION * size, SPEED * size);
+        }
         self.keep_a_box();
     }
 
     /// Corrects with a detected box.
     pub(super) fn correct(&mut self, bbox: &BBox, picture_aspect: f64) {
-        let [cx, cy, a, h] = measure(bbox, picture_aspect);
-        let position = POSITION * self.h.x;
-        self.cx.correct(cx, position);
-        self.cy.correct(cy, position);
-        self.a.correct(a, ASPECT_MEASURED);
-        self.h.correct(h, position);
+        let [cx, cy, w, h] = measure(bbox, picture_aspect);
+        let (dw, dh) = (POSITION * self.w.x, POSITION * self.h.x);
+        self.cx.correct(cx, dw);
+        self.cy.correct(cy, dh);
+        self.w.correct(w, dw);
+        self.h.correct(h, dh);
         self.keep_a_box();
     }
 
     fn keep_a_box(&mut self) {
-        self.a.x = self.a.x.max(SMALLEST);
+        self.w.x = self.w.x.max(SMALLEST);
         self.h.x = self.h.x.max(SMALLEST);
     }
 
     /// The box where it is thought to be, in fractions of the picture.
     pub(super) fn bbox(&self, picture_aspect: f64) -> BBox {
-        let (h, w) = (self.h.x, self.a.x * self.h.x / picture_aspect);
+        let (w, h) = (self.w.x, self.h.x);
         BBox::new(
-            (self.cx.x / picture_aspect - w / 2.0) as f32,
+            ((self.cx.x - w / 2.0) / picture_aspect) as f32,
             (self.cy.x - h / 2.0) as f32,
-            w as f32,
+            (w / picture_aspect) as f32,
             h as f32,
         )
     }

@@ -108,7 +108,12 @@ impl Kalman {
             self.h.v = 0.0;
         }
         let (w, h) = (self.w.x, self.h.x);
-        for (axis, size) in [(&mut self.cx, w), (&mut self.cy, h), (&mut self.w, w), (&mut self.h, h)] {
+        for (axis, size) in [
+            (&mut self.cx, w),
+            (&mut self.cy, h),
+            (&mut self.w, w),
+            (&mut self.h, h),
+        ] {
             axis.predict(steps, POSITION * size, SPEED * size);
         }
         self.keep_a_box();

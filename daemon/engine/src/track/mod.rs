@@ -24,7 +24,7 @@ mod types;
 #[cfg(test)]
 mod measure;
 #[cfg(test)]
-mod scene;
+pub(crate) mod scene;
 #[cfg(test)]
 mod tests;
 

@@ -66,6 +66,11 @@ impl Tracker {
         self.tracks.iter().map(|t| self.gone_at(t)).min()
     }
 
+    /// The stream it follows.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
     /// Every track there is, by id.
     pub fn tracks(&self) -> impl Iterator<Item = &Track> {
         self.tracks.iter().map(|t| &t.track)
@@ -296,6 +301,28 @@ impl Tracker {
             } else {
                 self.counts.dropped += 1;
             }
+        }
+    }
+
+    /// Panics when something that must hold does not.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.tracks.len() <= self.config.max_tracks);
+        assert!(self.outputs.is_empty(), "drain poll first");
+        for pair in self.tracks.windows(2) {
+            assert!(pair[0].track.id < pair[1].track.id, "by id, each once");
+        }
+        let newest = self.newest.map(|n| n.1);
+        for Track {
+            first,
+            last,
+            hits,
+            bbox,
+            ..
+        } in self.tracks()
+        {
+            assert!(first.captured.mono <= last.captured.mono && Some(last.captured.mono) <= newest);
+            assert!(*hits >= 1 && bbox.w > 0.0 && bbox.h > 0.0 && bbox.x.is_finite() && bbox.y.is_finite());
         }
     }
 }

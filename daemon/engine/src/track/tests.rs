@@ -80,19 +80,23 @@ fn measured_on_simulated_truth() {
     });
     assert!(noisy.lasting <= 4 && noisy.idf1() > 0.8);
     let uneven = measure("two cross, 30 to 200 ms between frames", |s| {
-        s.interval_ms = (30, 200)
+        s.interval_ms = (30, 200);
     });
     assert!(uneven.lasting <= 4 && uneven.idf1() > 0.85);
-    let slow = measure("two cross, 5 frames a second", |s| s.interval_ms = (200, 200));
+    let slow = measure("two cross, 5 frames a second", |s| {
+        s.interval_ms = (200, 200);
+    });
     assert!(slow.lasting <= 4);
     let pillar = measure("two cross behind a pillar", |s| {
         s.pillar = Some(BBox::new(0.45, 0.0, 0.1, 1.0));
     });
     assert!(pillar.lasting <= 6 && pillar.idf1() > 0.85);
-    let clutter = measure("two cross, a false box in every frame", |s| s.clutter = 1.0);
+    let clutter = measure("two cross, a false box in every frame", |s| {
+        s.clutter = 1.0;
+    });
     assert!(clutter.lasting <= 8 && clutter.false_tracks <= 2);
     let crowd = measure("eight people, 10 % missed", |s| {
-        s.movers = Scene::crowd(8, s.seed).movers
+        s.movers = Scene::crowd(8, s.seed).movers;
     });
     assert!(crowd.lasting <= 24 && crowd.idf1() > 0.85);
     let turning = measure("two who turn on the spot at the edges", |s| {

@@ -1,23 +1,26 @@
-//! The Kalman filter of SORT, DeepSORT and ByteTrack: a box that moves with constant velocity.
+//! The Kalman filter of a box that moves with constant velocity.
 //!
-//! Terms: the state is `cx, cy, a, h` (centre, aspect `w / h`, height) and the speed of each. Lengths are in
-//! picture heights here, so that pictures that are not square change nothing. Times are in [`STEP_S`], the frame
-//! interval for which the paper's noise weights hold.
+//! Terms: the state is `cx, cy, w, h` (centre, width, height) and the speed of each. Lengths are in picture heights
+//! here, so that pictures that are not square change nothing. Times are in [`STEP_S`], the frame interval for which
+//! the published noise weights hold.
 //!
 //! Job: predict over the real time between two captures, correct with a measured box.
 //!
-//! The published filter is 8-dimensional, but its noises are diagonal and its motion couples only a quantity with
-//! its own speed. So it is exactly four filters of two dimensions, which need no matrix library. The process noise
-//! is integrated over time (white noise on position and on speed), so predicting 20 ms and then 30 ms is the same
-//! as predicting 50 ms; over one step it differs from the published per-frame noise by the cross terms, below 1 %.
+//! State and noises are those of BoT-SORT (Aharon et al. 2022, arXiv 2206.14651, section 3.1), which differ from
+//! ByteTrack's `cx, cy, a, h`: there the aspect is nearly constant and all noise goes with the height, so narrow
+//! boxes are followed loosely and whoever comes into the picture, growing wider frame by frame, is lost
+//! (docs/design/tracking.md has both measured). The noises are diagonal and the motion couples only a quantity with
+//! its own speed, so the 8-dimensional filter is exactly four of two dimensions and needs no matrix library. The
+//! process noise is integrated over time (white noise on position and on speed): predicting 20 ms and then 30 ms is
+//! the same as predicting 50 ms, and over one step it is the published noise but for cross terms below 1 %.
 
 use synoptic_base::{BBox, Span};
 
 /// The noise weights are per frame at 30 frames a second (ByteTrack `BYTETracker(frame_rate=30)`).
 const STEP_S: f64 = 1.0 / 30.0;
-/// Standard deviation of a position, in heights of the box (DeepSORT `_std_weight_position`).
+/// Standard deviation of a position, in sizes of the box (DeepSORT, ByteTrack and BoT-SORT `_std_weight_position`).
 const POSITION: f64 = 1.0 / 20.0;
-/// Standard deviation of a speed, in heights of the box a step (DeepSORT `_std_weight_velocity`).
+/// Standard deviation of a speed, in sizes of the box a step (the same, `_std_weight_velocity`).
 const SPEED: f64 = 1.0 / 160.0;
 /// Width and height never fall below this, so that a bad prediction stays a box.
 const SMALLEST: f64 = 1e-4;
@@ -107,6 +110,7 @@ impl Kalman {
             self.w.v = 0.0;
             self.h.v = 0.0;
         }
+        // Noise goes with the size before this step, as published.
         let (w, h) = (self.w.x, self.h.x);
         for (axis, size) in [
             (&mut self.cx, w),

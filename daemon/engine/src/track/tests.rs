@@ -30,7 +30,7 @@ fn feed(
     ms: i64,
     detections: &[Detection],
 ) -> (TrackedFrame, Vec<(TrackId, EndReason)>) {
-    let meta = meta(1, ms as u64, at(ms));
+    let meta = meta(1, ms.unsigned_abs(), at(ms));
     tracker.handle(
         meta.arrival,
         TrackInput::Frame {
@@ -243,6 +243,32 @@ fn frames_out_of_order_or_of_others_are_counted_and_change_nothing() {
         (tracker.counts().out_of_order, tracker.counts().other_stream),
         (2, 1)
     );
+}
+
+#[test]
+fn a_wrong_time_stamp_blinds_nobody() {
+    let mut tracker = with_a_person(TrackConfig::default());
+    let mut ahead = meta(1, 9, at(500));
+    ahead.captured.mono = at(3_600_000);
+    tracker.handle(
+        ahead.arrival,
+        TrackInput::Frame {
+            meta: &ahead,
+            detections: &[],
+        },
+    );
+    drain(&mut tracker);
+    assert_eq!(feed(&mut tracker, 600, &[person(0.4)]).0.ids, [Some(TrackId(1))]);
+    assert_eq!(tracker.counts().in_future, 1);
+
+    // The capture times of the stream step back by an hour.
+    let outcomes: Vec<_> = (0..40)
+        .map(|i| feed(&mut tracker, i * 100 - 3_600_000, &[person(0.4)]))
+        .collect();
+    assert_eq!(outcomes.iter().filter(|(f, _)| f.ignored.is_some()).count(), 30);
+    assert_eq!(outcomes[30].1, [(TrackId(1), EndReason::CameraLost)]);
+    assert_eq!(outcomes[39].0.ids, [Some(TrackId(2))]);
+    assert_eq!(tracker.counts().steps_back, 1);
 }
 
 #[test]

@@ -2,13 +2,20 @@
 
 use std::collections::VecDeque;
 
-use synoptic_base::{Detection, EndReason, Epoch, FrameMeta, Mono, StreamId, TrackId};
+use synoptic_base::{Detection, EndReason, Epoch, FrameMeta, Mono, Span, StreamId, TrackId};
 
 use super::assign::assign;
 use super::one::{One, is_valid};
 use super::types::{
     Ignored, Track, TrackConfig, TrackCounts, TrackIds, TrackInput, TrackOutput, TrackState, TrackedFrame,
 };
+
+/// How far a capture time may lie ahead of now. Estimates err by milliseconds; one frame stamped hours ahead
+/// would make all that follow it look late.
+const AHEAD: Span = Span::from_secs(1);
+/// Frames out of order in a row after which it is the stream's time that stepped back, not the frames that are
+/// late: a second or two of video. Reordered frames come singly.
+const LATE_IN_A_ROW: u32 = 30;
 
 /// Follows the objects of one stream.
 #[derive(Debug)]
@@ -18,6 +25,8 @@ pub struct Tracker {
     ids: TrackIds,
     /// Epoch of the newest frame, and when that was captured.
     newest: Option<(Epoch, Mono)>,
+    /// Frames out of order since the newest.
+    late: u32,
     /// By id, as they began.
     tracks: Vec<One>,
     outputs: VecDeque<TrackOutput>,
@@ -41,6 +50,7 @@ impl Tracker {
             config,
             ids,
             newest: None,
+            late: 0,
             tracks: Vec::new(),
             outputs: VecDeque::new(),
             counts: TrackCounts::default(),
@@ -50,7 +60,7 @@ impl Tracker {
     /// Takes one input at `now`. Drain [`Tracker::poll`] after it.
     pub fn handle(&mut self, now: Mono, input: TrackInput<'_>) {
         match input {
-            TrackInput::Frame { meta, detections } => self.frame(meta, detections),
+            TrackInput::Frame { meta, detections } => self.frame(now, meta, detections),
             TrackInput::Time => self.end_silent(now),
             TrackInput::CameraLost => self.end_all(EndReason::CameraLost),
         }
@@ -81,10 +91,15 @@ impl Tracker {
         self.counts
     }
 
-    fn frame(&mut self, meta: &FrameMeta, detections: &[Detection]) {
-        if let Some(why) = self.why_ignored(meta) {
+    fn frame(&mut self, now: Mono, meta: &FrameMeta, detections: &[Detection]) {
+        let ignored = self.why_ignored(now, meta);
+        if let Some(why) = ignored {
             match why {
-                Ignored::OutOfOrder => self.counts.out_of_order += 1,
+                Ignored::OutOfOrder => {
+                    self.counts.out_of_order += 1;
+                    self.late += u32::from(self.newest.is_some_and(|n| n.0 == meta.key.epoch));
+                }
+                Ignored::InFuture => self.counts.in_future += 1,
                 Ignored::OtherStream => self.counts.other_stream += 1,
             }
             self.outputs.push_back(TrackOutput::Frame(TrackedFrame {
@@ -98,9 +113,14 @@ impl Tracker {
         let captured = meta.captured.mono;
         match self.newest {
             Some((epoch, _)) if epoch != meta.key.epoch => self.end_all(EndReason::CameraLost),
+            Some((_, newest)) if captured <= newest => {
+                self.counts.steps_back += 1;
+                self.end_all(EndReason::CameraLost);
+            }
             Some(_) => self.end_silent(captured),
             None => {}
         }
+        self.late = 0;
         let mut round = Round {
             meta,
             picture_aspect: f64::from(meta.size.width.max(1)) / f64::from(meta.size.height.max(1)),
@@ -127,13 +147,19 @@ impl Tracker {
         }));
     }
 
-    fn why_ignored(&self, meta: &FrameMeta) -> Option<Ignored> {
+    fn why_ignored(&self, now: Mono, meta: &FrameMeta) -> Option<Ignored> {
         if meta.key.stream != self.stream {
             return Some(Ignored::OtherStream);
         }
-        let (epoch, captured) = self.newest?;
-        let late = meta.key.epoch < epoch || (meta.key.epoch == epoch && meta.captured.mono <= captured);
-        late.then_some(Ignored::OutOfOrder)
+        if meta.captured.mono > now + AHEAD {
+            return Some(Ignored::InFuture);
+        }
+        let (epoch, newest) = self.newest?;
+        if meta.key.epoch < epoch {
+            return Some(Ignored::OutOfOrder);
+        }
+        let late = meta.key.epoch == epoch && meta.captured.mono <= newest;
+        (late && self.late < LATE_IN_A_ROW).then_some(Ignored::OutOfOrder)
     }
 
     /// The rounds of section 3 of the paper: sure detections with known tracks, unsure ones with those just seen,

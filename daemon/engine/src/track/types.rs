@@ -159,6 +159,8 @@ pub enum TrackInput<'a> {
 pub enum Ignored {
     /// Captured no later than one already used, or of an epoch that is over.
     OutOfOrder,
+    /// Said to be captured after it came, by more than a second: its time stamp is wrong.
+    InFuture,
     /// It belongs to another stream.
     OtherStream,
 }
@@ -197,6 +199,10 @@ pub struct TrackCounts {
     pub frames: u64,
     /// Frames ignored because they came out of order.
     pub out_of_order: u64,
+    /// Frames ignored because they claim to be from the future.
+    pub in_future: u64,
+    /// Times the stream's capture time stepped back for good; every track ended.
+    pub steps_back: u64,
     /// Frames ignored because they belong to another stream.
     pub other_stream: u64,
     /// Detections ignored because their box or score is no number or has no area.

@@ -7,5 +7,7 @@
 
 pub mod align;
 pub mod backoff;
+pub mod rules;
 pub mod sync;
 pub mod timebase;
+pub mod track;

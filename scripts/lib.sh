@@ -11,6 +11,7 @@ PATH=$tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 export PATH
 
 # Where cargo puts what it builds.
+# shellcheck disable=SC2034 # used by those who source this
 target=${CARGO_TARGET_DIR:-$root/target}
 
 say() { printf '%s\n' "$*"; }

@@ -25,11 +25,9 @@ distribution() { (
     done
 ); }
 
-root_command() {
-    ((EUID == 0)) && return
-    have sudo && sudo -n true 2>/dev/null && echo sudo && return
-    return 1
-}
+# as_root COMMAND...: runs it as root.
+as_root() { if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi; }
+may_be_root() { ((EUID == 0)) || { have sudo && sudo -n true 2>/dev/null; }; }
 
 # ---- packages of the system
 
@@ -67,31 +65,28 @@ missing_packages() {
 # Debian starts a freshly installed broker as a service on port 1883. The project starts its own on free ports: a
 # broker that this script brings stays off. One that was there before is left as it is.
 without_services() {
-    local become=$1 policy=/usr/sbin/policy-rc.d status=0
-    shift
+    local policy=/usr/sbin/policy-rc.d status=0
     if [[ -e $policy ]]; then
         "$@"
         return
     fi
-    printf '#!/bin/sh\nexit 101\n' | $become tee "$policy" >/dev/null
-    $become chmod 755 "$policy"
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
     "$@" || status=$?
-    $become rm -f "$policy"
-    return $status
+    as_root rm -f "$policy"
+    return "$status"
 }
 
 install_packages() {
-    local become missing=("$@")
-    if ! become=$(root_command); then
-        die "these packages are missing, and installing them needs root: ${missing[*]}
+    local missing=("$@")
+    may_be_root || die "these packages are missing, and installing them needs root: ${missing[*]}
   Run:  sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}"
-    fi
     say "installing: ${missing[*]}"
-    $become apt-get -qq update
-    without_services "$become" $become env DEBIAN_FRONTEND=noninteractive \
+    as_root apt-get -qq update
+    without_services as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
     if [[ " ${missing[*]} " == *" mosquitto "* ]] && have systemctl; then
-        $become systemctl --quiet disable mosquitto.service
+        as_root systemctl --quiet disable mosquitto.service
     fi
 }
 

@@ -24,15 +24,24 @@ if [[ -e $tree/daemon/ui/package.json ]]; then
     rm -rf "$tree/daemon/ui/node_modules"
 fi
 
-# The crates, and the configuration that makes cargo take them instead of the network. The file that cargo prints
-# names the folder as it was given: relative to the archive's root.
+# The crates, and the configuration that makes cargo take them instead of the network.
+(cd "$tree" && cargo vendor --locked --versioned-dirs --quiet vendor >/dev/null)
 mkdir -p "$tree/.cargo"
-(cd "$tree" && cargo vendor --locked --versioned-dirs --quiet vendor >.cargo/config.toml)
-cat >>"$tree/.cargo/config.toml" <<'TOML'
+cat >"$tree/.cargo/config.toml" <<'TOML'
+[source.crates-io]
+replace-with = "vendored"
+
+[source.vendored]
+directory = "vendor"
 
 [net]
 offline = true
 TOML
+
+# The archive proves itself: cargo resolves it with an empty home and no network.
+(cd "$tree" && CARGO_HOME=$stage_dir/home cargo metadata --offline --locked --format-version 1 >/dev/null) ||
+    die "the archive does not resolve without a network"
+rm -rf "$stage_dir/home"
 
 time=$(git log -1 --format=%ct)
 # One thread count and level: xz writes the same bytes on every machine.

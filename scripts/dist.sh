@@ -41,7 +41,7 @@ TOML
 # The archive proves itself: cargo resolves it with an empty home and no network.
 (cd "$tree" && CARGO_HOME=$stage_dir/home cargo metadata --offline --locked --format-version 1 >/dev/null) ||
     die "the archive does not resolve without a network"
-rm -rf "$stage_dir/home"
+rm -rf "${stage_dir:?}/home"
 
 time=$(git log -1 --format=%ct)
 # One thread count and level: xz writes the same bytes on every machine.

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it: `source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"`. Leaves the shell in the
+# repository's root, with the project's own tools first in PATH.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+# Tools that setup installs without the system's package manager. CI keeps them outside its clone.
+tools=${SYNOPTIC_TOOLS:-$root/.tools}
+PATH=$tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+export PATH
+
+# Where cargo puts what it builds.
+# shellcheck disable=SC2034 # used by those who source this
+target=${CARGO_TARGET_DIR:-$root/target}
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least HAVE WANT: whether version HAVE is WANT or newer.
+at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
+
+failed=()
+# stage NAME COMMAND...: runs it, says how long it took, remembers a failure and goes on.
+# The command is no part of a condition, so that `set -e` holds inside a function too.
+stage() {
+    local name=$1 begin=$EPOCHSECONDS status=0
+    shift
+    say "── $name"
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    status=$?
+    set -e
+    if ((status == 0)); then
+        say "── $name: ok, $((EPOCHSECONDS - begin)) s"
+    else
+        failed+=("$name")
+        say "── $name: FAILED (exit $status), $((EPOCHSECONDS - begin)) s"
+    fi
+}
+
+# Ends the script: 1 and the list when a stage failed.
+finish() {
+    ((${#failed[@]} == 0)) && exit 0
+    local list
+    list=$(printf ', %s' "${failed[@]}")
+    die "failed: ${list:2}"
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Every test: `make test`. Runs all stages and names at the end those that failed.
+#
+# A new tier is a function and a `stage` line below. What a tier needs is installed by scripts/setup.sh.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+scripts/setup.sh build run broker test
+
+page() { [[ -e daemon/ui/package.json ]]; }
+
+# Unit and process tests, one test binary a crate.
+rust() { cargo test --workspace --locked; }
+page_units() { scripts/ui.sh test; }
+
+if page; then
+    stage "page: build" scripts/ui.sh build
+    stage "page: tests" page_units
+fi
+stage "rust" rust
+
+# End-to-end tiers (the page in a real browser, the virtual box) are scripts of their own: scripts/test-NAME.sh.
+for tier in scripts/test-*.sh; do
+    [[ -x $tier ]] || continue
+    name=${tier#scripts/test-}
+    stage "${name%.sh}" "$tier"
+done
+finish

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The page: scripts/ui.sh build|check|test. Does nothing where the sources are as they were at the last build.
+#
+# `build` writes daemon/ui/dist, which cargo embeds, and daemon/ui/dist.stamp, a hash of what it was built from.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+ui=daemon/ui
+[[ -e $ui/package.json ]] || die "$ui/package.json is not there"
+
+sources_hash() {
+    find "$ui" \( -name node_modules -o -path "$ui/dist" -o -name dist.stamp \) -prune -o -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1
+}
+
+# `npm ci` where the lock file is not the one that node_modules was made from.
+install() {
+    local want stamp=$ui/node_modules/.synoptic-lock
+    want=$(sha256sum <"$ui/package-lock.json")
+    [[ -e $stamp && $(<"$stamp") == "$want" ]] && return
+    scripts/setup.sh ui
+    npm --prefix "$ui" ci --no-audit --no-fund --loglevel=error
+    echo "$want" >"$stamp"
+}
+
+case ${1:-build} in
+build)
+    now=$(sources_hash)
+    if [[ -e $ui/dist/index.html && -e $ui/dist.stamp && $(<"$ui/dist.stamp") == "$now" ]]; then
+        exit 0
+    fi
+    install
+    rm -f "$ui/dist.stamp"
+    npm --prefix "$ui" run --silent build
+    [[ -e $ui/dist/index.html ]] || die "npm run build wrote no $ui/dist/index.html"
+    echo "$now" >"$ui/dist.stamp"
+    ;;
+check | test)
+    install
+    npm --prefix "$ui" run --silent "$1"
+    ;;
+*) die "build, check or test, not \`$1\`" ;;
+esac

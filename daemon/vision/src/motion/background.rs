@@ -33,11 +33,19 @@ const VAR_RANGE: (f32, f32) = (0.5, 64.0);
 /// Time constant of blinking, s, and what a cell that blinks in every frame multiplies its threshold by (+ 1).
 const BLINK_S: f32 = 20.0;
 const BLINK_WEIGHT: f32 = 10.0;
+/// Changes a picture from which a cell is taken to swing between two appearances (leaves); the second is then
+/// supported this many times faster and not lost in between.
+const SWINGING: f32 = 0.15;
+const SWINGING_SUPPORT: f32 = 6.0;
+/// A known appearance that does not return to a swinging cell makes room for one that does, s of support a second.
+const SWINGING_FADE: f32 = 16.0;
 /// A soft shadow darkens luma to between these fractions and leaves the hue (Cucchiara et al., PAMI 2003). Darker
 /// is an object: grey clothes before a white wall look just like a hard shadow.
-const SHADOW: (f32, f32) = (0.6, 0.97);
+const SHADOW: (f32, f32) = (0.5, 0.97);
 /// Largest |Cb| + |Cr| by which a shadow may shift the hue, levels.
 const SHADOW_CHROMA: f32 = 5.0;
+/// Cells this near to the brightest one may be clipped, levels.
+pub(super) const CLIPPED: f32 = 2.0;
 /// Black of limited range video, level.
 pub(super) const BLACK: f32 = 16.0;
 
@@ -70,6 +78,20 @@ pub(super) struct Background {
     /// Difference over threshold of each cell; above 1 is foreground.
     pub(super) contrast: Vec<f32>,
     before: Vec<u8>,
+}
+
+/// How surely a cell swings between two appearances, 0 to 1.
+fn swing(blink: f32) -> f32 {
+    (blink / SWINGING).min(1.0)
+}
+
+/// Seconds of support lost in a second unseen.
+fn fade(support: f32, blink: f32) -> f32 {
+    if support >= ABSORB_S {
+        KNOWN_FADE
+    } else {
+        UNKNOWN_FADE * (1.0 - swing(blink))
+    }
 }
 
 /// Share of a first-order low-pass that is new after `dt` seconds.
@@ -140,12 +162,23 @@ impl Background {
         self.mask[i] = EMPTY;
     }
 
-    /// Multiplies all luma (above black) by `gain`, not beyond `white`, the brightest the camera gives now.
-    pub(super) fn light(&mut self, gain: f32, white: f32) {
+    /// Brings the background to a light brighter by `gain` (above black), but not beyond `white`, the brightest
+    /// that the camera gives now. An empty cell takes the gain only if that brings it nearer to the picture; a
+    /// clipped one, whose true brightness is not known, only if the light `jumped`.
+    pub(super) fn light(&mut self, cells: &Cells, gain: f32, white: f32, jumped: bool) {
         let lit = |y: f32| (BLACK + (y - BLACK) * gain).min(white.max(BLACK));
-        for (y, other) in self.y.iter_mut().zip(&mut self.other) {
-            *y = lit(*y);
-            other.y = lit(other.y);
+        for i in 0..self.y.len() {
+            let (old, new) = (self.y[i], lit(self.y[i]));
+            let nearer = (new - cells.y[i]).abs() < (old - cells.y[i]).abs();
+            let clipped = old >= white - CLIPPED;
+            if if self.mask[i] == EMPTY {
+                nearer
+            } else {
+                jumped || !clipped
+            } {
+                self.y[i] = new;
+            }
+            self.other[i].y = lit(self.other[i].y);
         }
     }
 
@@ -235,12 +268,7 @@ impl Background {
         for i in 0..n {
             if self.mask[i] == EMPTY {
                 let other = &mut self.other[i];
-                let fade = if other.support >= ABSORB_S {
-                    KNOWN_FADE
-                } else {
-                    UNKNOWN_FADE
-                };
-                other.support = (other.support - fade * dt).max(0.0);
+                other.support = (other.support - fade(other.support, self.blink[i]) * dt).max(0.0);
             } else {
                 self.support(cells, i, dt);
             }
@@ -256,16 +284,12 @@ impl Background {
             other.y += a * (cells.y[i] - other.y);
             other.cb += a * (cells.cb[i] - other.cb);
             other.cr += a * (cells.cr[i] - other.cr);
-            other.support += dt;
+            other.support += dt * (1.0 + (SWINGING_SUPPORT - 1.0) * swing(self.blink[i]));
             if other.support >= ABSORB_S {
                 self.absorb(cells, i);
             }
         } else {
-            other.support -= if other.support >= ABSORB_S {
-                KNOWN_FADE * dt
-            } else {
-                UNKNOWN_FADE * dt
-            };
+            other.support -= dt * (fade(other.support, 0.0) + SWINGING_FADE * swing(self.blink[i]));
             if other.support <= 0.0 {
                 *other = Appearance {
                     y: cells.y[i],

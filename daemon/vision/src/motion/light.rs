@@ -1,6 +1,6 @@
 //! Light that changes, told from things that move.
 
-use super::background::{BLACK, Background, EMPTY};
+use super::background::{BLACK, Background, CLIPPED, EMPTY};
 use super::blobs::Blob;
 use super::cells::Cells;
 
@@ -27,7 +27,7 @@ pub(super) fn gain(cells: &Cells, background: &[f32], mask: &[u8], white: f32) -
     for i in (0..background.len()).step_by(GAIN_STEP) {
         seen += 1;
         let (now, then) = (cells.y[i] - BLACK, background[i] - BLACK);
-        if mask[i] == EMPTY && then >= GAIN_MIN_LUMA && now > 0.0 && cells.y[i] < white - 2.0 {
+        if mask[i] == EMPTY && then >= GAIN_MIN_LUMA && now > 0.0 && cells.y[i] < white - CLIPPED {
             let ratio = now / then;
             let bin = &mut bins[((ratio * GAIN_BIN) as usize).min(GAIN_BINS - 1)];
             bin.0 += 1;
@@ -55,6 +55,9 @@ const PATCH_CORRELATION: f32 = 0.95;
 const PATCH_MIN_VAR: f32 = 25.0;
 /// Largest mean |Cb| + |Cr| difference that light makes, levels.
 const PATCH_CHROMA: f32 = 8.0;
+/// Mean step of the contrast across the rim below which a blob has no outline, thresholds. A thing steps from its
+/// contrast to none within two cells; light that people reflect onto a wall fades over many.
+const SOFT_RIM: f32 = 0.8;
 /// A hole has less than this share of the background's edges along its rim.
 const HOLE_EDGES: f32 = 0.7;
 /// Without such a mean edge along the rim, nothing is said, levels.
@@ -65,7 +68,7 @@ const HOLE_MIN_EDGE: f32 = 8.0;
 pub(super) enum Nature {
     /// A thing.
     Thing,
-    /// Light on the background: its texture is there, only brighter or darker (normalised cross-correlation,
+    /// Light on the background: it has no outline, or the background's texture is there, only brighter or darker (normalised cross-correlation,
     /// Jacques, Jung and Musse, SIBGRAPI 2005).
     Light,
     /// The place that a thing left which stood there when the background was learnt ("ghost"): the outline is
@@ -79,7 +82,7 @@ pub(super) fn nature(blob: &Blob, solid: &[u8], cells: &Cells, background: &Back
     let bg = &background.y;
     let (mut n, mut now, mut then, mut now2, mut then2, mut both, mut chroma) =
         (0.0_f32, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
-    let (mut rim, mut rim_now, mut rim_then) = (0.0_f32, 0.0, 0.0);
+    let (mut rim, mut rim_now, mut rim_then, mut rim_contrast) = (0.0_f32, 0.0, 0.0, 0.0);
     for y in blob.top..blob.bottom {
         for x in blob.left..blob.right {
             let i = y * w + x;
@@ -101,6 +104,7 @@ pub(super) fn nature(blob: &Blob, solid: &[u8], cells: &Cells, background: &Back
                 rim += 1.0;
                 rim_now += edge(&cells.y);
                 rim_then += edge(bg);
+                rim_contrast += edge(&background.contrast);
             }
         }
     }
@@ -114,6 +118,9 @@ pub(super) fn nature(blob: &Blob, solid: &[u8], cells: &Cells, background: &Back
         && covariance > PATCH_CORRELATION * (var_now * var_then).sqrt()
         && chroma / n < PATCH_CHROMA
     {
+        return Nature::Light;
+    }
+    if rim > 0.0 && rim_contrast < SOFT_RIM * rim {
         return Nature::Light;
     }
     if rim > 0.0 && rim_then / rim > HOLE_MIN_EDGE && rim_now < HOLE_EDGES * rim_then {

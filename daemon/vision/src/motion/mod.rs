@@ -218,8 +218,9 @@ impl Stream {
         if (gain - 1.0).abs() < GAIN_FOLLOW {
             return;
         }
-        self.background.light(gain, white);
-        if (gain - 1.0).abs() >= GAIN_JUMP {
+        let jumped = (gain - 1.0).abs() >= GAIN_JUMP;
+        self.background.light(&self.cells, gain, white, jumped);
+        if jumped {
             self.settle(now);
         }
     }

@@ -197,22 +197,22 @@ fn what_stood_there_at_the_start_leaves_no_hole_for_long() {
 }
 
 #[test]
-fn leaves_in_the_wind_fall_silent() {
+fn leaves_in_the_wind_fall_silent_within_a_minute() {
     let mut run = Run::new();
     let leaves = |phase: usize| {
         move |x: usize, y: usize, level: f32| {
             let swaying = (400..500).contains(&x) && (40..140).contains(&y);
-            if swaying && (x / 16 + y / 16 + phase / 3) % 2 == 0 {
+            if swaying && (x / 16 + y / 16 + phase / 3).is_multiple_of(2) {
                 60.0
             } else {
                 level
             }
         }
     };
-    for i in 0..600 {
+    for i in 0..900 {
         run.show(leaves(i));
     }
-    let late: usize = (600..750).map(|i| run.show(leaves(i)).len()).sum();
+    let late: usize = (900..1050).map(|i| run.show(leaves(i)).len()).sum();
     assert_eq!(late, 0);
 }
 

@@ -8,4 +8,6 @@
 pub mod barcode;
 pub mod camera;
 mod font;
+#[cfg(test)]
+mod packets_tests;
 pub mod scene;

@@ -7,3 +7,4 @@ pub mod config;
 pub mod documents;
 mod group;
 pub mod hub;
+pub mod web;

@@ -1,0 +1,214 @@
+//! The web server: the API under `/api/v1`, `/metrics`, and the page.
+//!
+//! It reads the [`Hub`] and asks the rest of the daemon through [`EventSource`] and [`CameraAdmin`]; it decides
+//! nothing about cameras itself. Who may come in is in [`Access`]. Errors are problem details (RFC 9457).
+
+mod api;
+mod auth;
+mod cameras;
+mod events;
+mod guard;
+mod limit;
+mod live;
+mod metrics;
+mod page;
+mod picture;
+mod problem;
+mod server;
+mod session;
+mod status;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::sync::{Arc, Mutex};
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::{Json, Router, middleware};
+use synoptic_base::{Clock, ClockMap, Surface};
+use tokio::sync::{Semaphore, watch};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use api::{
+    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Transport,
+};
+pub use auth::{Auth, MAX_PASSWORD, MIN_PASSWORD};
+pub use cameras::CreatedDoc;
+pub use events::EventPage;
+pub use guard::Access;
+pub use problem::Problem;
+pub use server::{Bound, Listening, serve};
+pub use session::{PasswordDoc, SessionDoc};
+
+use crate::hub::Hub;
+
+/// Largest body of a request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// Pages that may follow `/api/v1/live` at once.
+const MAX_READERS: usize = 64;
+/// Camera tests that may run at once: each decodes a stream.
+const MAX_PROBES: usize = 2;
+
+/// Encodes a picture as JPEG.
+pub type EncodeJpeg = fn(&dyn Surface) -> Result<Vec<u8>, String>;
+
+/// What the server works with. Cheap to clone.
+#[derive(Clone)]
+pub struct WebState {
+    /// The live view.
+    pub hub: Arc<Hub>,
+    /// The box's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// What the box knows of UTC now.
+    pub clock_map: Arc<dyn Fn() -> ClockMap + Send + Sync>,
+    /// Stored events.
+    pub events: Arc<dyn EventSource>,
+    /// Changes of the configuration.
+    pub cameras: Arc<dyn CameraAdmin>,
+    /// The password and the sessions.
+    pub auth: Arc<Auth>,
+    /// Encodes live pictures.
+    pub encode_jpeg: EncodeJpeg,
+    shared: Arc<Shared>,
+}
+
+/// What only the server itself knows.
+struct Shared {
+    pictures: picture::Pictures,
+    tally: Arc<Mutex<tally::Tally>>,
+    readers: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+    shutdown: watch::Receiver<()>,
+}
+
+/// The parts of a [`WebState`] that the daemon brings.
+pub struct Parts {
+    /// The live view.
+    pub hub: Arc<Hub>,
+    /// The box's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// What the box knows of UTC now.
+    pub clock_map: Arc<dyn Fn() -> ClockMap + Send + Sync>,
+    /// Stored events.
+    pub events: Arc<dyn EventSource>,
+    /// Changes of the configuration.
+    pub cameras: Arc<dyn CameraAdmin>,
+    /// The password and the sessions.
+    pub auth: Arc<Auth>,
+    /// Encodes live pictures.
+    pub encode_jpeg: EncodeJpeg,
+}
+
+impl WebState {
+    fn new(parts: Parts, shutdown: watch::Receiver<()>) -> WebState {
+        let shared = Shared {
+            pictures: picture::Pictures::default(),
+            tally: Arc::default(),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+            probes: Arc::new(Semaphore::new(MAX_PROBES)),
+            shutdown,
+        };
+        WebState {
+            hub: parts.hub,
+            clock: parts.clock,
+            clock_map: parts.clock_map,
+            events: parts.events,
+            cameras: parts.cameras,
+            auth: parts.auth,
+            encode_jpeg: parts.encode_jpeg,
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Synoptic",
+        description = "The API of a Synoptic box. Times are RFC 3339 UTC; what is not known is `null`, never absent. \
+            Errors are problem details (RFC 9457)."
+    ),
+    modifiers(&CookieSecurity),
+    security(("session" = [])),
+    components(schemas(Problem, crate::documents::FrameDoc, crate::documents::PacketLine))
+)]
+struct Api;
+
+/// Declares the session cookie.
+struct CookieSecurity;
+impl utoipa::Modify for CookieSecurity {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+        let scheme = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            "__Host-synoptic",
+            "From POST /api/v1/session. Not needed on loopback addresses.",
+        )));
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("session", scheme);
+    }
+}
+
+/// Every route with its description: one cannot be had without the other.
+fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
+    let mut closed = OpenApiRouter::new()
+        .routes(routes!(status::get))
+        .routes(routes!(live::get))
+        .routes(routes!(cameras::list, cameras::add))
+        .routes(routes!(cameras::test))
+        .routes(routes!(cameras::remove))
+        .routes(routes!(cameras::choices))
+        .routes(routes!(picture::get))
+        .routes(routes!(events::list))
+        .routes(routes!(events::get))
+        .routes(routes!(events::picture))
+        .routes(routes!(metrics::get))
+        .routes(routes!(openapi));
+    if let Some(state) = state {
+        closed = closed.route_layer(middleware::from_fn_with_state(state.clone(), guard::signed_in));
+    }
+    OpenApiRouter::with_openapi(Api::openapi())
+        .merge(closed)
+        .routes(routes!(session::get, session::sign_in, session::sign_out))
+        .routes(routes!(session::set_up))
+}
+
+/// The server's routes for an address that is served as `access` says.
+fn router(state: WebState, access: Access) -> Router {
+    let (routes, _) = described_routes(Some(&state)).split_for_parts();
+    routes
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the Allow header says what is possible here",
+            )
+        })
+        .fallback(page::get)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(guard::at_the_door))
+        .layer(axum::Extension(access))
+        .with_state(state)
+}
+
+/// The description of the API, as committed in docs/reference/openapi.json.
+pub fn openapi_document() -> utoipa::openapi::OpenApi {
+    described_routes(None).into_openapi()
+}
+
+/// This description: OpenAPI 3.1.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "status",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = String)))]
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi_document())
+}
+
+/// Runs what blocks off the server's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Problem::internal("a task of the web server", e))
+}

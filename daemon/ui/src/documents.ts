@@ -1,0 +1,191 @@
+// The documents of the API, as daemon/app/src/documents.rs defines them. What is not known is null, never absent.
+
+export type CameraState = "connecting" | "online" | "stalled" | "offline" | "disabled" | "auth_failed";
+export type DeviceState = "online" | "degraded" | "updating" | "offline";
+export type SyncState = "locked" | "degraded" | "lost";
+export type SlotStatus = "okay" | "dropped" | "read_error" | "broken";
+export type TimeQuality = "good" | "fair" | "poor" | "none";
+
+export interface DeviceInfo {
+  schema: number;
+  id: string;
+  name: string;
+  version: string;
+  boot_id: string;
+  model: string | null;
+  cameras: string[];
+  groups: string[];
+}
+
+export interface CameraTime {
+  source: string | null;
+  offset_ms: number | null;
+  uncertainty_ms: number | null;
+  drift_ppm: number | null;
+  sr_age_s: number | null;
+  quality: TimeQuality;
+}
+
+export interface StreamDoc {
+  codec: string;
+  width: number;
+  height: number;
+  fps_declared: number | null;
+  fps_delivered: number;
+  epoch: number;
+}
+
+export interface CameraDoc {
+  id: string;
+  name: string;
+  source: string;
+  detector: string | null;
+  status: { state: CameraState; reason: string | null; since: string };
+  time: CameraTime;
+  stream: StreamDoc | null;
+  drops: Record<string, number>;
+}
+
+export interface SyncMember {
+  cam: string;
+  status: SlotStatus;
+  source: string | null;
+  offset_ms: number | null;
+  error_ms: number | null;
+  phase_ms: number | null;
+}
+
+export interface SyncStatus {
+  group: string;
+  state: SyncState;
+  spread_ms: { p50: number; p95: number; max: number } | null;
+  tolerance_ms: number;
+  complete_ratio: number | null;
+  packets_per_s: number;
+  window_s: number;
+  members: SyncMember[];
+}
+
+export interface StatusDoc {
+  device: DeviceInfo;
+  status: { state: DeviceState; since: string | null };
+  utc: string;
+  uptime_s: number;
+  clock: { synchronised: boolean; error_ms: number | null };
+  cameras: CameraDoc[];
+  groups: SyncStatus[];
+  mqtt: { state: "off" | "connecting" | "connected"; broker: string | null; error: string | null; outbox: number };
+}
+
+export interface Capture {
+  utc: string;
+  error_ms: number | null;
+  rel_error_ms: number;
+  source: string;
+}
+
+export interface PacketSlot {
+  cam: string;
+  status: SlotStatus;
+  frame: string | null;
+  kind: string | null;
+  capture: Capture | null;
+  phase_ms: number | null;
+}
+
+export interface PacketLine {
+  group: string;
+  id: number;
+  utc: string;
+  spread_ms: number;
+  slots: PacketSlot[];
+}
+
+/** `[x, y, w, h]` in fractions of the picture. */
+export type BBox = [number, number, number, number];
+
+export interface DetectionDoc {
+  track: number | null;
+  label: string;
+  score: number;
+  bbox: BBox;
+}
+
+export interface FrameDoc {
+  key: string;
+  seq: number;
+  width: number;
+  height: number;
+  capture: Capture;
+  detections: DetectionDoc[] | null;
+}
+
+export interface EventDoc {
+  id: string;
+  cam: string;
+  track: number;
+  label: string;
+  score: number;
+  bbox: BBox;
+  detector: string;
+  begin: Capture;
+  end: Capture | null;
+  ended_by: string | null;
+  frame: string;
+  picture: string | null;
+}
+
+export interface EventPage {
+  events: EventDoc[];
+  next: string | null;
+}
+
+export interface ProbeDoc {
+  source: string;
+  usable: boolean;
+  verdict: string;
+  findings: string[];
+  codec: string | null;
+  width: number | null;
+  height: number | null;
+  fps_declared: number | null;
+  fps_delivered: number | null;
+  gop: number | null;
+  b_frames: boolean | null;
+  sender_reports: number;
+  clock_offset_ms: number | null;
+  time_source: string | null;
+  picture_base64: string | null;
+}
+
+export interface NewCamera {
+  id: string;
+  name: string;
+  source: string;
+  user: string | null;
+  password: string | null;
+  transport: "tcp" | "udp" | null;
+  detector: string | null;
+  group: string | null;
+}
+
+export interface Choices {
+  detectors: string[];
+  groups: string[];
+  devices: { path: string; name: string }[];
+}
+
+export interface SessionDoc {
+  needed: boolean;
+  set_up: boolean;
+  signed_in: boolean;
+}
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  field: string | null;
+  retry_after_s: number | null;
+}

@@ -1,0 +1,8 @@
+import { render } from "preact";
+import { App } from "./parts/app";
+import { findSession } from "./state";
+import "./style.css";
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);
+void findSession();

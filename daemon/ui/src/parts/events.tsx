@@ -1,0 +1,139 @@
+import { useState } from "preact/hooks";
+import type { EventDoc } from "../documents";
+import { lasted, pictureUrl } from "../events";
+import { bound, clockTime, dayTime, duration } from "../format";
+import { labelName, locale, texts } from "../i18n";
+import { complain, events, eventsKnown, fetchEvents, filter, labels, nextEvents, setFilter, status } from "../state";
+import { Dialog } from "./dialog";
+import { Bell } from "./icons";
+
+function cameraName(id: string): string {
+  return status.value?.cameras.find((camera) => camera.id === id)?.name ?? id;
+}
+
+export function Events() {
+  const t = texts.value;
+  const [opened, setOpened] = useState<string | null>(null);
+  const { cam, label } = filter.value;
+  const list = events.value;
+  const open = list.find((event) => event.id === opened);
+  return (
+    <section class="events" aria-labelledby="events">
+      <header>
+        <h2 id="events">{t.events}</h2>
+        <select
+          aria-label={t.filterCamera}
+          value={cam}
+          onChange={(event) => setFilter({ cam: event.currentTarget.value, label })}
+        >
+          <option value="">{t.allCameras}</option>
+          {status.value?.cameras.map((camera) => (
+            <option key={camera.id} value={camera.id}>
+              {camera.name}
+            </option>
+          ))}
+        </select>
+        <select
+          aria-label={t.filterLabel}
+          value={label}
+          onChange={(event) => setFilter({ cam, label: event.currentTarget.value })}
+        >
+          <option value="">{t.allLabels}</option>
+          {labels.value.map((name) => (
+            <option key={name} value={name}>
+              {labelName(name)}
+            </option>
+          ))}
+        </select>
+      </header>
+      {list.length === 0 && eventsKnown.value ? (
+        <div class="empty">
+          <Bell />
+          <h3>{cam || label ? t.noMatch : t.noEvents}</h3>
+          {!cam && !label && <p>{t.noEventsHint}</p>}
+        </div>
+      ) : (
+        <ul>
+          {list.map((event) => (
+            <li key={event.id}>
+              <Row event={event} onOpen={() => setOpened(event.id)} />
+            </li>
+          ))}
+        </ul>
+      )}
+      {nextEvents.value && (
+        <button type="button" onClick={() => fetchEvents(true).catch(complain)}>
+          {t.more}
+        </button>
+      )}
+      {open && <Large event={open} onClose={() => setOpened(null)} />}
+    </section>
+  );
+}
+
+function ending(event: EventDoc): string {
+  const seconds = lasted(event);
+  return seconds === null ? texts.value.ongoing : duration(seconds);
+}
+
+function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
+  const url = pictureUrl(event);
+  const [x, y, w, h] = event.bbox;
+  const centre = { objectPosition: `${(100 * (x + w / 2)).toFixed(0)}% ${(100 * (y + h / 2)).toFixed(0)}%` };
+  return (
+    <button type="button" class="row" data-event={event.id} onClick={onOpen}>
+      {url ? <img src={url} alt="" loading="lazy" style={centre} /> : <span class="blank" />}
+      <span class="what">
+        <strong>{labelName(event.label)}</strong>
+        <span class="muted">{cameraName(event.cam)}</span>
+        <time dateTime={event.begin.utc}>{dayTime(event.begin.utc, locale(), new Date())}</time>
+      </span>
+      <span class={event.end ? "chip idle" : "chip good"}>{ending(event)}</span>
+    </button>
+  );
+}
+
+function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
+  const t = texts.value;
+  const url = pictureUrl(event);
+  const [x, y, w, h] = event.bbox.map((part) => `${(100 * part).toFixed(2)}%`);
+  const box = { left: x, top: y, width: w, height: h };
+  const title = `${labelName(event.label)} · ${cameraName(event.cam)}`;
+  return (
+    <Dialog title={title} wide onClose={onClose}>
+      {url ? (
+        <div class="large">
+          <img src={url} alt={t.eventPicture(labelName(event.label), cameraName(event.cam))} />
+          <span class="box" style={box} />
+        </div>
+      ) : (
+        <p class="muted">{t.noEventPicture}</p>
+      )}
+      <dl class="facts">
+        <dt>{t.began}</dt>
+        <dd>
+          {dayTime(event.begin.utc, locale(), new Date(0))} <span class="muted">{bound(event.begin.error_ms)}</span>
+        </dd>
+        <dt>{t.ended}</dt>
+        <dd>
+          {event.end ? clockTime(event.end.utc, locale()) : t.ongoing}
+          {event.ended_by && <span class="muted"> · {t.endedBy[event.ended_by] ?? event.ended_by}</span>}
+        </dd>
+        <dt>{t.duration}</dt>
+        <dd>{ending(event)}</dd>
+        <dt>{t.timeSource}</dt>
+        <dd>{t.timeSources[event.begin.source] ?? event.begin.source}</dd>
+        <dt>{t.score}</dt>
+        <dd>{Math.round(100 * event.score)} %</dd>
+        <dt>{t.detector}</dt>
+        <dd>{event.detector}</dd>
+        <dt>{t.track}</dt>
+        <dd>{event.track}</dd>
+        <dt>{t.frame}</dt>
+        <dd>
+          <code>{event.frame}</code>
+        </dd>
+      </dl>
+    </Dialog>
+  );
+}

@@ -3,3 +3,4 @@
 pub mod config;
 pub mod documents;
 pub mod hub;
+pub mod mqtt;

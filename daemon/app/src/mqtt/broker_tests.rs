@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
 use synoptic_media::Secret;
 
 use super::samples;
@@ -32,7 +34,13 @@ async fn birth_and_status_are_retained_and_offline_is_said_before_leaving() {
     outbox.drained_to(0).await;
     // Telemetry was acknowledged before the row: a client that comes later sees it all, retained.
     let mut late = Listener::start(broker.port).await;
-    let wanted = ["status", "info", "cam/front/status", "cam/front/time", "sync/all/status"];
+    let wanted = [
+        "status",
+        "info",
+        "cam/front/status",
+        "cam/front/time",
+        "sync/all/status",
+    ];
     for _ in wanted {
         late.until("a retained document", |m| m.retain).await;
     }
@@ -43,8 +51,9 @@ async fn birth_and_status_are_retained_and_offline_is_said_before_leaving() {
     }
     let prefix = samples::topics().prefix() + "/";
     let retained = late.seen.iter().filter(|m| m.retain);
-    let mut topics: Vec<_> =
-        retained.map(|m| std::str::from_utf8(&m.topic).unwrap().replace(&prefix, "")).collect();
+    let mut topics: Vec<_> = retained
+        .map(|m| std::str::from_utf8(&m.topic).unwrap().replace(&prefix, ""))
+        .collect();
     topics.sort();
     topics.dedup();
     let mut wanted = wanted.to_vec();
@@ -53,7 +62,10 @@ async fn birth_and_status_are_retained_and_offline_is_said_before_leaving() {
     device.stop().await;
     let message = late.until_status("offline").await;
     let status: DeviceStatus = serde_json::from_slice(&message.payload).unwrap();
-    assert!(status.since.is_some(), "said by the box itself, not by the last will");
+    assert!(
+        status.since.is_some(),
+        "said by the box itself, not by the last will"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +115,11 @@ async fn the_outbox_drains_in_order_with_its_properties() {
     let rows: Vec<_> = listener.seen.iter().filter(|m| number(m).is_some()).collect();
     assert_eq!(rows.len(), 200, "no repeats on a healthy connection");
     let properties = rows[6].properties.as_ref().unwrap();
-    assert!(properties.user_properties.contains(&("specversion".into(), "1.0".into())));
+    assert!(
+        properties
+            .user_properties
+            .contains(&("specversion".into(), "1.0".into()))
+    );
     let id = uuid::Uuid::from_u128(7).to_string();
     assert!(properties.user_properties.contains(&("id".into(), id)));
     device.until("an empty outbox", |doc| doc.outbox == 0).await;
@@ -124,7 +140,11 @@ async fn a_row_leaves_only_on_its_puback_also_across_a_reconnect() {
     proxy.hold_answers(true);
     outbox.add_all(2..=6);
     assert_eq!(listener.until_rows(6).await, [1, 2, 3, 4, 5, 6]);
-    assert_eq!(outbox.done_so_far(), [1], "the broker has them all, but its PUBACKs are not in");
+    assert_eq!(
+        outbox.done_so_far(),
+        [1],
+        "the broker has them all, but its PUBACKs are not in"
+    );
     proxy.cut();
     device.error().await;
     assert_eq!(outbox.done_so_far(), [1]);
@@ -184,9 +204,8 @@ async fn a_backlog_does_not_delay_status() {
     status.cameras[0].status.reason = Some("changed now".into());
     let before = listener.first_arrivals().len();
     device.hub.status.send_replace(Some(Arc::new(status)));
-    let changed = |m: &rumqttc::v5::mqttbytes::v5::Publish| {
-        String::from_utf8_lossy(&m.payload).contains("changed now")
-    };
+    let changed =
+        |m: &rumqttc::v5::mqttbytes::v5::Publish| String::from_utf8_lossy(&m.payload).contains("changed now");
     listener.until("the change", changed).await;
     let between = listener.first_arrivals().len() - before;
     // Rows, not seconds: a second's worth and what was on its way to the listener.
@@ -234,7 +253,10 @@ async fn rows_that_can_never_be_sent_are_parked_with_the_reason() {
     assert_eq!(outbox.done_so_far(), [1, 4]);
     let parked = outbox.parked_so_far();
     assert_eq!(parked.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [2, 3]);
-    assert!(parked[0].1.contains("a/+/b") && parked[1].1.contains("2000"), "{parked:?}");
+    assert!(
+        parked[0].1.contains("a/+/b") && parked[1].1.contains("2000"),
+        "{parked:?}"
+    );
     device.stop().await;
 }
 
@@ -257,13 +279,19 @@ async fn a_row_that_makes_the_broker_hang_up_is_found_and_parked() {
 async fn a_wrong_password_is_said_and_a_right_one_is_taken() {
     // mosquitto_passwd's format 7: PBKDF2-SHA512 of "right", made with `mosquitto_passwd -b FILE box right`.
     let hash = include_str!("test_password.txt");
-    let broker = broker_or_skip!("allow_anonymous false\npassword_file {dir}/passwords", &[("passwords", hash)]);
+    let broker = broker_or_skip!(
+        "allow_anonymous false\npassword_file {dir}/passwords",
+        &[("passwords", hash)]
+    );
     let mut config = samples::config(broker.port);
     config.user = Some("box".into());
     config.password = Some(Secret::new("wrong".into()));
     let mut device = Device::start(config.clone(), &MemoryOutbox::new(), &["front"]);
     let error = device.error().await;
-    assert!(error.contains("refuses user or password") && error.contains("mqtt.user"), "{error}");
+    assert!(
+        error.contains("refuses user or password") && error.contains("mqtt.user"),
+        "{error}"
+    );
     device.stop().await;
     config.password = Some(Secret::new("right".into()));
     let mut device = Device::start(config, &MemoryOutbox::new(), &["front"]);
@@ -273,7 +301,11 @@ async fn a_wrong_password_is_said_and_a_right_one_is_taken() {
 
 #[tokio::test]
 async fn nobody_listening_and_an_unknown_host_are_said() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let mut device = Device::start(samples::config(free), &MemoryOutbox::new(), &["front"]);
     let error = device.error().await;
     assert!(error.contains("nothing listens"), "{error}");
@@ -290,22 +322,39 @@ async fn nobody_listening_and_an_unknown_host_are_said() {
 async fn a_removed_camera_is_cleared_at_once_and_after_a_restart() {
     let broker = broker_or_skip!("", &[]);
     let mut listener = Listener::start(broker.port).await;
-    let device = Device::start(samples::config(broker.port), &MemoryOutbox::new(), &["front", "yard", "roof"]);
+    let device = Device::start(
+        samples::config(broker.port),
+        &MemoryOutbox::new(),
+        &["front", "yard", "roof"],
+    );
     let topics = samples::topics();
     let cleared = |topic: String| {
         move |m: &rumqttc::v5::mqttbytes::v5::Publish| m.topic == topic.as_bytes() && m.payload.is_empty()
     };
-    listener.until("sync", |m| m.topic == topics.sync_status("all").as_bytes()).await;
-    device.hub.status.send_replace(Some(Arc::new(samples::status(&["front", "yard"]))));
-    listener.until("roof's time is cleared", cleared(topics.camera_time("roof"))).await;
+    listener
+        .until("sync", |m| m.topic == topics.sync_status("all").as_bytes())
+        .await;
+    device
+        .hub
+        .status
+        .send_replace(Some(Arc::new(samples::status(&["front", "yard"]))));
+    listener
+        .until("roof's time is cleared", cleared(topics.camera_time("roof")))
+        .await;
     device.stop().await;
     // A daemon that never knew the camera.
     let device = Device::start(samples::config(broker.port), &MemoryOutbox::new(), &["front"]);
-    listener.until("yard's time is cleared", cleared(topics.camera_time("yard"))).await;
+    listener
+        .until("yard's time is cleared", cleared(topics.camera_time("yard")))
+        .await;
     device.stop().await;
     let mut late = Listener::start(broker.port).await;
     late.until_status("offline").await;
-    let yard = late.seen.iter().filter(|m| String::from_utf8_lossy(&m.topic).contains("/yard/")).count();
+    let yard = late
+        .seen
+        .iter()
+        .filter(|m| String::from_utf8_lossy(&m.topic).contains("/yard/"))
+        .count();
     assert_eq!(yard, 0);
 }
 
@@ -323,12 +372,20 @@ async fn home_assistant_discovery_comes_and_goes_with_the_option() {
     // Another prefix, a camera less: the old document goes, the new one comes.
     config.home_assistant = Some("ha".into());
     let device = Device::start(config.clone(), &MemoryOutbox::new(), &["front"]);
-    listener.until("old prefix cleared", |m| m.topic == topic.as_bytes() && m.payload.is_empty()).await;
+    listener
+        .until("old prefix cleared", |m| {
+            m.topic == topic.as_bytes() && m.payload.is_empty()
+        })
+        .await;
     device.stop().await;
     config.home_assistant = None;
     let device = Device::start(config, &MemoryOutbox::new(), &["front"]);
     let new_topic = topic.replace("homeassistant", "ha");
-    listener.until("switched off", |m| m.topic == new_topic.as_bytes() && m.payload.is_empty()).await;
+    listener
+        .until("switched off", |m| {
+            m.topic == new_topic.as_bytes() && m.payload.is_empty()
+        })
+        .await;
     device.stop().await;
 }
 
@@ -341,11 +398,16 @@ struct Pki {
 
 fn pki() -> Pki {
     let mut params = CertificateParams::default();
+    // Names must differ: a certificate whose issuer is its own subject counts as self-signed.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "test authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let issue = |name: &str, purpose| {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![purpose];
         (params.signed_by(&key, &ca).unwrap().pem(), key.serialize_pem())
     };
@@ -367,7 +429,8 @@ async fn tls_with_client_certificates() {
         ("client.key", &pki.client.1),
         ("other.pem", other.as_str()),
     ];
-    let extra = "cafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\nrequire_certificate true";
+    let extra =
+        "cafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\nrequire_certificate true";
     let broker = broker_or_skip!(extra, &files);
     let tls = |ca: &str, client: bool| MqttTls {
         ca: Some(broker.path(ca)),
@@ -382,8 +445,16 @@ async fn tls_with_client_certificates() {
     outbox.drained_to(0).await;
     device.stop().await;
     for (tls, host, part) in [
-        (Some(tls("ca.pem", false)), "127.0.0.1", "refuses this box's certificate"),
-        (Some(tls("other.pem", true)), "127.0.0.1", "not signed by a known authority"),
+        (
+            Some(tls("ca.pem", false)),
+            "127.0.0.1",
+            "refuses this box's certificate",
+        ),
+        (
+            Some(tls("other.pem", true)),
+            "127.0.0.1",
+            "not signed by a known authority",
+        ),
         (Some(tls("ca.pem", true)), "localhost", "is for another host"),
         (None, "127.0.0.1", "127.0.0.1"),
     ] {

@@ -40,22 +40,23 @@ pub(crate) fn explain(error: &ConnectionError, broker: &str) -> String {
 /// What the end of a connection says of the messages in flight.
 pub(crate) fn blame(error: &ConnectionError) -> Drop {
     use DisconnectReasonCode as Code;
-    match error {
-        ConnectionError::MqttState(StateError::Deserialization(PacketError::Io(_))) => Drop::Cut,
+    let complaint = match error {
+        ConnectionError::MqttState(StateError::Deserialization(PacketError::Io(_))) => false,
         ConnectionError::MqttState(
             StateError::Deserialization(_) | StateError::OutgoingPacketTooLarge { .. },
-        ) => Drop::Complaint,
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => match reason_code {
+        ) => true,
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => matches!(
+            reason_code,
             Code::MalformedPacket
-            | Code::ProtocolError
-            | Code::ImplementationSpecificError
-            | Code::TopicNameInvalid
-            | Code::PacketTooLarge
-            | Code::PayloadFormatInvalid => Drop::Complaint,
-            _ => Drop::Cut,
-        },
-        _ => Drop::Cut,
-    }
+                | Code::ProtocolError
+                | Code::ImplementationSpecificError
+                | Code::TopicNameInvalid
+                | Code::PacketTooLarge
+                | Code::PayloadFormatInvalid
+        ),
+        _ => false,
+    };
+    if complaint { Drop::Complaint } else { Drop::Cut }
 }
 
 fn refused(code: ConnectReturnCode, broker: &str) -> String {
@@ -113,7 +114,10 @@ fn tls_text(error: &rustls::Error, broker: &str) -> String {
         AlertDescription::HandshakeFailure,
     ];
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
+        // BadSignature: another authority of the same name.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => format!(
             "the certificate of {broker} is not signed by a known authority; set mqtt.tls.ca to the authority's file"
         ),
         rustls::Error::InvalidCertificate(

@@ -17,8 +17,10 @@ mod messages;
 mod options;
 mod outbox;
 mod publisher;
+mod pump;
 mod telemetry;
 mod topics;
+mod wire;
 
 pub use messages::{EventContext, Message, event_message};
 pub use outbox::{BoxFuture, Outbox, OutboxRow};

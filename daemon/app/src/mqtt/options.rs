@@ -130,8 +130,7 @@ fn tls_config(tls: &MqttTls) -> Result<ClientConfig, OptionsError> {
 }
 
 fn certificates(what: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, OptionsError> {
-    let found: Result<Vec<_>, pem::Error> =
-        CertificateDer::pem_file_iter(path).and_then(|certificates| certificates.collect());
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found = found.map_err(|e| pem_error(what, path, &e))?;
     if found.is_empty() {
         return Err(pem_error(what, path, &"no CERTIFICATE in this file"));

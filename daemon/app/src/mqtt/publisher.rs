@@ -1,26 +1,26 @@
 //! The shell: one task that keeps the connection and does what telemetry and drain decide.
 //!
-//! rumqttc's event loop sends nothing while it is not polled, and a poll that is dropped half-way may lose a
-//! message it had taken. So [`pump`] polls it to the end, always, beside [`Connection::drive`], which publishes with
-//! `try_publish` only, into a channel it keeps far from full.
+//! [`pump`] polls rumqttc beside [`Connection::drive`], which does everything else and never waits for the pump: it
+//! publishes with `try_publish` only, into a channel that it keeps far from full.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use log::{info, warn};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, PubAckReason, Publish, PublishProperties};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PubAckReason, Publish};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event};
 use synoptic_base::{Clock, Mono, Span, StreamId};
 use tokio::sync::{mpsc, watch};
 
 use super::home_assistant;
 use super::ledger::{Ledger, Published};
-use super::options::{self, JSON, OptionsError};
-use super::outbox::{BoxFuture, Drain, Outbox, OutboxRow, WINDOW};
+use super::options::{self, OptionsError};
+use super::outbox::{BoxFuture, Drain, Outbox, OutboxRow};
+use super::pump::{Input, pump};
 use super::telemetry::Telemetry;
 use super::topics::Topics;
+use super::wire::{Limits, fits, message, properties};
 use super::{backoff, errors, messages};
 use crate::config::MqttConfig;
 use crate::documents::{DeviceInfo, DeviceState, DeviceStatus, MqttDoc};
@@ -82,12 +82,6 @@ enum Lost {
     Lacks(String, &'static str),
 }
 
-/// What [`pump`] reports.
-enum Input {
-    Event(Event),
-    Lost(ConnectionError),
-}
-
 impl Publisher {
     /// Runs until shutdown, which takes at most about two seconds. Never fails: what is wrong is in `state`.
     pub async fn run(self) {
@@ -108,6 +102,8 @@ impl Publisher {
             topics,
             publisher: &self,
         };
+        connection.take_outbox_change();
+        self.warn_of_clear_text();
         let mut failures = 0;
         loop {
             let lost = match connection.run_once().await {
@@ -131,6 +127,17 @@ impl Publisher {
             failures = failures.saturating_add(1);
         }
         self.tell("off", None);
+    }
+
+    fn warn_of_clear_text(&self) {
+        let config = &self.config;
+        let here = matches!(config.host.as_str(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
+        if config.password.is_some() && config.tls.is_none() && !here {
+            warn!(
+                "mqtt: the password goes to {} in clear text; set mqtt.tls",
+                address(config)
+            );
+        }
     }
 
     /// Shows the state, and logs it when it is news.
@@ -175,15 +182,6 @@ struct Connection<'a> {
     shutdown: watch::Receiver<bool>,
     /// When the CONNACK came.
     connected: Option<Mono>,
-}
-
-/// What the broker said it can take.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Rows in flight.
-    window: usize,
-    /// Bytes of a packet.
-    packet: usize,
 }
 
 /// A page of the outbox being read: after which row, and the answer.
@@ -277,34 +275,19 @@ impl<'a> Connection<'a> {
     ) -> Result<Option<Limits>, Lost> {
         loop {
             tokio::select! {
-                input = rx.recv() => match input {
-                    Some(Input::Event(Event::Incoming(Packet::ConnAck(connack)))) => {
-                        return self.limits(&connack).map(Some);
+                input = rx.recv() => {
+                    if let Some(Input::Event(event)) = &input
+                        && let Event::Incoming(Packet::ConnAck(connack)) = &**event
+                    {
+                        let lacks = |what| Lost::Lacks(address(&self.publisher.config), what);
+                        return Limits::of(connack).map(Some).map_err(lacks);
                     }
-                    input => self.handle(input)?,
-                },
+                    self.handle(input)?;
+                }
                 () = next_change(&mut self.outbox_changed) => self.take_outbox_change(),
                 () = stop(&mut self.shutdown) => return Ok(None),
             }
         }
-    }
-
-    fn limits(&self, connack: &ConnAck) -> Result<Limits, Lost> {
-        let lacks = |what| Err(Lost::Lacks(address(&self.publisher.config), what));
-        let properties = connack.properties.as_ref();
-        if properties.and_then(|p| p.max_qos) == Some(0) {
-            return lacks("QoS 1");
-        }
-        if properties.and_then(|p| p.retain_available) == Some(0) {
-            return lacks("retained messages");
-        }
-        let receive_max = properties.and_then(|p| p.receive_max).unwrap_or(u16::MAX);
-        Ok(Limits {
-            window: WINDOW.min(usize::from(receive_max) / 2).max(1),
-            packet: properties
-                .and_then(|p| p.max_packet_size)
-                .map_or(usize::MAX, |max| max as usize),
-        })
     }
 
     /// Asks for the documents that the broker retains of us, to find those of removed cameras.
@@ -399,7 +382,7 @@ impl<'a> Connection<'a> {
             // The pump never ends before this future does.
             None => return Ok(()),
         };
-        match event {
+        match *event {
             Event::Outgoing(Outgoing::Publish(pkid)) => self.ledger.outgoing(pkid),
             Event::Incoming(Packet::PubAck(ack)) => {
                 if let Some(what) = self.ledger.acknowledged(ack.pkid) {
@@ -507,7 +490,7 @@ impl<'a> Connection<'a> {
         }
         let gone = async {
             while let Some(Input::Event(event)) = rx.recv().await {
-                if event == Event::Outgoing(Outgoing::Disconnect) {
+                if *event == Event::Outgoing(Outgoing::Disconnect) {
                     break;
                 }
             }
@@ -516,63 +499,6 @@ impl<'a> Connection<'a> {
             warn!("mqtt: not disconnected in good order, the last will follows");
         }
     }
-}
-
-/// Polls the event loop without ever dropping a poll half-way. What it had read before an error comes first.
-async fn pump(mut eventloop: EventLoop, tx: mpsc::UnboundedSender<Input>) -> Infallible {
-    loop {
-        let input = match eventloop.poll().await {
-            Ok(event) => Input::Event(event),
-            Err(error) => {
-                for event in eventloop.state.events.drain(..) {
-                    // The receiver lives as long as this future.
-                    let _ = tx.send(Input::Event(event));
-                }
-                let _ = tx.send(Input::Lost(error));
-                return std::future::pending().await;
-            }
-        };
-        let _ = tx.send(input);
-    }
-}
-
-fn properties(user_properties: Vec<(String, String)>) -> PublishProperties {
-    PublishProperties {
-        payload_format_indicator: Some(1), // UTF-8
-        content_type: Some(JSON.to_owned()),
-        user_properties,
-        ..PublishProperties::default()
-    }
-}
-
-fn message(topic: &str, payload: Vec<u8>, properties: Option<PublishProperties>, retain: bool) -> Publish {
-    let mut message = Publish::new(topic, QoS::AtLeastOnce, payload, properties);
-    message.retain = retain;
-    message
-}
-
-/// Whether MQTT and this broker can take a message. rumqttc would drop the connection, or send nonsense.
-fn fits(message: &Publish, limits: Limits) -> Result<(), String> {
-    const LONGEST: usize = u16::MAX as usize; // length prefix of strings, MQTT 5, 1.5.4
-    let topic = &message.topic;
-    if topic.is_empty() || topic.len() > LONGEST || topic.iter().any(|b| matches!(b, b'+' | b'#' | 0)) {
-        return Err(format!(
-            "{:?} is no topic to publish on",
-            String::from_utf8_lossy(topic)
-        ));
-    }
-    let user = message.properties.iter().flat_map(|p| &p.user_properties);
-    if let Some((name, _)) = user
-        .into_iter()
-        .find(|(k, v)| k.len() > LONGEST || v.len() > LONGEST)
-    {
-        return Err(format!("its property {name:.20} is longer than {LONGEST} bytes"));
-    }
-    let size = message.size();
-    if size > limits.packet {
-        return Err(format!("it has {size} bytes, the broker takes {}", limits.packet));
-    }
-    Ok(())
 }
 
 async fn read(reading: &mut Option<Reading<'_>>) -> (i64, Result<Vec<OutboxRow>, String>) {
@@ -585,7 +511,7 @@ async fn read(reading: &mut Option<Reading<'_>>) -> (i64, Result<Vec<OutboxRow>,
 /// The next change; never, when there will be none.
 async fn next_change<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

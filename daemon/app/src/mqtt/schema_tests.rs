@@ -119,3 +119,20 @@ fn a_schema_refuses_what_lacks_a_field() {
     let lacking = std::panic::catch_unwind(|| validate("r/v1/t/d/status", br#"{"state":"online"}"#));
     assert!(lacking.is_err());
 }
+
+#[test]
+fn the_examples_in_the_reference_are_valid() {
+    let text = include_str!("../../../../docs/reference/mqtt.md");
+    let mut checked = Vec::new();
+    for section in text.split("\n### `").skip(1) {
+        let (topic, rest) = section.split_once('`').unwrap();
+        let (_, rest) = rest.split_once("```json\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        validate(
+            &topic.replace("…", "synoptic/v1/default/box-1"),
+            example.as_bytes(),
+        );
+        checked.push(topic);
+    }
+    assert_eq!(checked.len(), schemas().len(), "{checked:?}");
+}

@@ -47,7 +47,11 @@ impl Broker {
     /// A broker that anyone may use, with `extra` lines of configuration; `{dir}` in them is its folder, with
     /// `files` in it. `None`, aloud, where Mosquitto is not installed.
     pub(super) async fn start(extra: &str, files: &[(&str, &str)]) -> Option<Broker> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
@@ -58,7 +62,11 @@ impl Broker {
             child: None,
         };
         let extra = extra.replace("{dir}", &broker.path("").display().to_string());
-        let anonymous = if extra.contains("allow_anonymous") { "" } else { "allow_anonymous true" };
+        let anonymous = if extra.contains("allow_anonymous") {
+            ""
+        } else {
+            "allow_anonymous true"
+        };
         // `user root`: no change of user, so that it may read the folder when the tests run as root.
         let conf = format!("user root\nlistener {port} 127.0.0.1\n{anonymous}\n{extra}\n");
         std::fs::write(broker.path("mosquitto.conf"), conf).unwrap();
@@ -89,8 +97,15 @@ impl Broker {
         let Some(child) = child else { return false };
         self.child = Some(child);
         let listens = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                assert!(self.child.as_mut().unwrap().try_wait().unwrap().is_none(), "{}", self.log());
+            while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
+                .await
+                .is_err()
+            {
+                assert!(
+                    self.child.as_mut().unwrap().try_wait().unwrap().is_none(),
+                    "{}",
+                    self.log()
+                );
                 tokio::task::yield_now().await;
             }
         };
@@ -170,7 +185,11 @@ impl MemoryOutbox {
     /// Rows numbered so, with their number as payload.
     pub(super) fn add_all(&self, seqs: impl IntoIterator<Item = i64>) {
         for seq in seqs {
-            self.add(seq, &samples::topics().event("track"), seq.to_string().into_bytes());
+            self.add(
+                seq,
+                &samples::topics().event("track"),
+                seq.to_string().into_bytes(),
+            );
         }
     }
     pub(super) fn done_so_far(&self) -> Vec<i64> {
@@ -182,7 +201,9 @@ impl MemoryOutbox {
     /// Until no more than `rows` wait.
     pub(super) async fn drained_to(&self, rows: u64) {
         let mut changed = self.changed.subscribe();
-        within("the outbox drains", changed.wait_for(|n| *n <= rows)).await.unwrap();
+        within("the outbox drains", changed.wait_for(|n| *n <= rows))
+            .await
+            .unwrap();
     }
 }
 
@@ -217,7 +238,6 @@ impl Outbox for MemoryOutbox {
 /// A running publisher.
 pub(super) struct Device {
     pub(super) hub: Arc<Hub>,
-    pub(super) outbox: Arc<MemoryOutbox>,
     state: watch::Receiver<MqttDoc>,
     shutdown: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -241,7 +261,6 @@ impl Device {
         };
         Device {
             hub,
-            outbox: outbox.clone(),
             state,
             shutdown,
             task: tokio::spawn(publisher.run()),
@@ -264,7 +283,10 @@ impl Device {
 
     /// Until the broker is lost or refuses; gives the reason.
     pub(super) async fn error(&mut self) -> String {
-        self.until("an error", |doc| doc.error.is_some()).await.error.unwrap()
+        self.until("an error", |doc| doc.error.is_some())
+            .await
+            .error
+            .unwrap()
     }
 
     /// Stops it in good order.
@@ -300,7 +322,9 @@ impl Listener {
         let mut options = MqttOptions::new(format!("listener-{}", Uuid::now_v7()), "127.0.0.1", port);
         options.set_max_packet_size(Some(1 << 20));
         // The session survives a broker that keeps it.
-        options.set_clean_start(false).set_session_expiry_interval(Some(3600));
+        options
+            .set_clean_start(false)
+            .set_session_expiry_interval(Some(3600));
         let (client, mut eventloop) = AsyncClient::new(options, 10);
         let (tx, messages) = mpsc::unbounded_channel();
         let (ready_tx, mut ready) = watch::channel(false);
@@ -323,7 +347,9 @@ impl Listener {
                 }
             }
         });
-        within("the listener subscribes", ready.wait_for(|r| *r)).await.unwrap();
+        within("the listener subscribes", ready.wait_for(|r| *r))
+            .await
+            .unwrap();
         Listener {
             messages,
             seen: Vec::new(),
@@ -359,7 +385,8 @@ impl Listener {
     /// Until these event rows have come; gives the order of first arrivals of all rows so far.
     pub(super) async fn until_rows(&mut self, last: i64) -> Vec<i64> {
         if !self.first_arrivals().contains(&last) {
-            self.until(&format!("row {last}"), |m| number(m) == Some(last)).await;
+            self.until(&format!("row {last}"), |m| number(m) == Some(last))
+                .await;
         }
         self.first_arrivals()
     }
@@ -378,5 +405,7 @@ impl Listener {
 /// The number of an event row.
 pub(super) fn number(message: &Publish) -> Option<i64> {
     let topic = std::str::from_utf8(&message.topic).ok()?;
-    topic.contains("/event/").then(|| std::str::from_utf8(&message.payload).ok()?.parse().ok())?
+    topic
+        .contains("/event/")
+        .then(|| std::str::from_utf8(&message.payload).ok()?.parse().ok())?
 }

@@ -29,7 +29,9 @@ impl Proxy {
                 let (held, mut cuts) = (held_rx.clone(), cuts_rx.clone());
                 cuts.mark_unchanged();
                 tokio::spawn(async move {
-                    let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await else { return };
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await else {
+                        return;
+                    };
                     tokio::select! {
                         () = forward(client, server, held) => {}
                         _ = cuts.changed() => {}
@@ -63,7 +65,9 @@ async fn forward(client: TcpStream, server: TcpStream, mut held: watch::Receiver
     let back = async {
         let mut buffer = [0; 4096];
         loop {
-            let Ok(n @ 1..) = server_in.read(&mut buffer).await else { return };
+            let Ok(n @ 1..) = server_in.read(&mut buffer).await else {
+                return;
+            };
             if held.wait_for(|h| !*h).await.is_err() || client_out.write_all(&buffer[..n]).await.is_err() {
                 return;
             }

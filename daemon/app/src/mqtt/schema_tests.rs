@@ -1,0 +1,138 @@
+//! The committed JSON Schemas are those of the types. `UPDATE=1` writes them anew.
+
+use std::path::PathBuf;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::Value;
+
+use crate::documents::{CameraStatus, CameraTime, DeviceInfo, DeviceStatus, EventMessage, SyncStatus};
+use crate::mqtt::telemetry::Telemetry;
+use crate::mqtt::{event_message, samples};
+use synoptic_base::Mono;
+
+fn schema<T: JsonSchema>() -> Schema {
+    // "For serialising": every field is required, as documents always have all of them.
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
+
+/// File name without `.json`, and schema, of every payload.
+fn schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("device-status", schema::<DeviceStatus>()),
+        ("device-info", schema::<DeviceInfo>()),
+        ("camera-status", schema::<CameraStatus>()),
+        ("camera-time", schema::<CameraTime>()),
+        ("sync-status", schema::<SyncStatus>()),
+        ("event", schema::<EventMessage>()),
+    ]
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/schemas"
+    ))
+}
+
+/// Checks a payload against the committed schema of its topic. Panics with what is wrong.
+pub(super) fn validate(topic: &str, payload: &[u8]) {
+    let levels: Vec<_> = topic.split('/').collect();
+    let name = match levels[4..] {
+        ["status"] => "device-status",
+        ["info"] => "device-info",
+        ["cam", _, "status"] => "camera-status",
+        ["cam", _, "time"] => "camera-time",
+        ["sync", _, "status"] => "sync-status",
+        ["event", _] => "event",
+        _ => panic!("{topic} has no schema"),
+    };
+    let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    let payload: Value = serde_json::from_slice(payload).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&payload).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{topic}: {errors:?} in {payload}");
+}
+
+#[test]
+fn committed_schemas_are_current() {
+    let update = std::env::var_os("UPDATE").is_some();
+    for (name, schema) in schemas() {
+        let path = folder().join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if update {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            committed, text,
+            "{name}.json is not current: run this test with UPDATE=1"
+        );
+    }
+    let mut files: Vec<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|f| f.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let mut wanted: Vec<_> = schemas().iter().map(|(name, _)| format!("{name}.json")).collect();
+    wanted.sort();
+    assert_eq!(files, wanted, "a schema without a payload");
+}
+
+#[test]
+fn every_payload_is_valid() {
+    let mut status = samples::status(&["front", "yard"]);
+    let mut telemetry = Telemetry::new(samples::topics(), None, &status.device, &status.status);
+    telemetry.update(&status);
+    // What is not known is null, and that is valid, too.
+    let full: Vec<_> = std::iter::from_fn(|| telemetry.next(Mono::from_nanos(0))).collect();
+    let time = &mut status.cameras[0].time;
+    (
+        time.source,
+        time.offset_ms,
+        time.uncertainty_ms,
+        time.drift_ppm,
+        time.sr_age_s,
+    ) = Default::default();
+    status.groups[0].spread_ms = None;
+    status.groups[0].complete_ratio = None;
+    telemetry.update(&status);
+    telemetry.reconnected();
+    let empty = std::iter::from_fn(|| telemetry.next(Mono::from_nanos(0)));
+    let all: Vec<_> = full.into_iter().chain(empty).collect();
+    assert_eq!(all.len(), 14);
+    for due in all {
+        validate(&due.topic, &due.payload);
+    }
+    for (seq, change) in samples::changes().iter().enumerate() {
+        let message = event_message(&samples::topics(), change, &samples::context(seq as u32)).unwrap();
+        validate(&message.topic, &message.payload);
+    }
+}
+
+#[test]
+fn a_schema_refuses_what_lacks_a_field() {
+    let lacking = std::panic::catch_unwind(|| validate("r/v1/t/d/status", br#"{"state":"online"}"#));
+    assert!(lacking.is_err());
+}
+
+#[test]
+fn the_examples_in_the_reference_are_valid() {
+    let text = include_str!("../../../../docs/reference/mqtt.md");
+    let mut checked = Vec::new();
+    for section in text.split("\n### `").skip(1) {
+        let (topic, rest) = section.split_once('`').unwrap();
+        let (_, rest) = rest.split_once("```json\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        validate(
+            &topic.replace("…", "synoptic/v1/default/box-1"),
+            example.as_bytes(),
+        );
+        checked.push(topic);
+    }
+    assert_eq!(checked.len(), schemas().len(), "{checked:?}");
+}

@@ -19,6 +19,18 @@ pub enum FrameKind {
     Unknown,
 }
 
+impl FrameKind {
+    /// `I`, `P`, `B` or `?`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FrameKind::I => "I",
+            FrameKind::P => "P",
+            FrameKind::B => "B",
+            FrameKind::Unknown => "?",
+        }
+    }
+}
+
 /// All that is known of a frame but its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameMeta {

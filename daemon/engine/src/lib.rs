@@ -1,1 +1,13 @@
-//! .
+//! Every decision of Synoptic, sans-IO.
+//!
+//! One shape for all: `new(config)`, `handle(now, input)`, `poll() -> Option<Output>`, `deadline()`. The clock is
+//! an argument, randomness and ids are injected, pictures are a generic payload: a month of operation runs in a
+//! test in seconds, and a failing run is replayed from its seed. No tokio, no GStreamer, no SQLite, no files.
+#![forbid(unsafe_code)]
+
+pub mod align;
+pub mod backoff;
+pub mod rules;
+pub mod sync;
+pub mod timebase;
+pub mod track;

@@ -3,7 +3,21 @@
 //! Each camera runs on its own supervised thread; what it makes leaves through a bounded queue. No decision
 //! about time or packets is made here: it is `synoptic_engine` that decides, this crate asks and obeys.
 
+mod camera;
 pub mod clocks;
+mod error;
+mod queue;
+pub mod session;
 mod source;
+mod surface;
 
+pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
+pub use error::MediaError;
+pub use queue::FrameQueue;
 pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
+pub use surface::VideoSurface;
+
+/// Starts GStreamer; call once before anything else of this crate.
+pub fn init() -> Result<(), String> {
+    gst::init().map_err(|e| format!("GStreamer does not start: {e}"))
+}

@@ -1,0 +1,168 @@
+//! What the web server and the MQTT publisher ask for, given by the store and the configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use synoptic_base::{Clock, ClockMap, EventId, StreamId};
+use synoptic_media::session::SessionOptions;
+use synoptic_store::{EventQuery, Store};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::config::{self, Config, EditError};
+use crate::documents::{EventDoc, ProbeDoc};
+use crate::hub::{Command, Hub};
+use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
+use crate::probe;
+use crate::recorder::event_doc;
+use crate::web::{BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Problem};
+
+/// The store's events, for the web server.
+pub(crate) struct StoredEvents(pub Store);
+
+impl EventSource for StoredEvents {
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
+        Box::pin(async move {
+            let query = EventQuery {
+                stream: filter.cam,
+                label: filter.label,
+                cursor: filter.before.map(|id| id.to_string()),
+                limit: u32::try_from(filter.limit).unwrap_or(u32::MAX),
+                ..EventQuery::default()
+            };
+            let page = self.0.events(&query).await.map_err(|e| Problem::internal("reading events", e))?;
+            Ok(page.events.iter().map(event_doc).collect())
+        })
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
+        Box::pin(async move {
+            let row = self.0.event(EventId(id)).await.map_err(|e| Problem::internal("reading an event", e))?;
+            Ok(row.as_ref().map(event_doc))
+        })
+    }
+
+    fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
+        Box::pin(async move {
+            self.0.picture(EventId(id)).await.map_err(|e| Problem::internal("reading a picture", e))
+        })
+    }
+}
+
+/// The store's outbox, for the publisher.
+pub(crate) struct StoreOutbox(pub Store);
+
+impl Outbox for StoreOutbox {
+    fn rows(&self, after_seq: i64, limit: u32) -> MqttFuture<'_, Result<Vec<OutboxRow>, String>> {
+        Box::pin(async move {
+            let rows = self.0.outbox(after_seq, limit).await.map_err(|e| e.to_string())?;
+            let row = |r: synoptic_store::OutboxRow| OutboxRow {
+                seq: r.seq,
+                id: r.message.id,
+                topic: r.message.topic,
+                payload: r.message.payload,
+                properties: r.message.properties,
+            };
+            Ok(rows.into_iter().map(row).collect())
+        })
+    }
+
+    fn done(&self, seqs: Vec<i64>) {
+        self.0.outbox_done(seqs);
+    }
+
+    fn park(&self, seq: i64, why: String) {
+        // The event itself stays in the database; only its message cannot be sent.
+        log::error!("outbox: message {seq} can never be delivered and is given up: {why}");
+        self.0.outbox_done(vec![seq]);
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.0.outbox_changed()
+    }
+}
+
+/// Cameras by way of the configuration file, for the web server.
+pub(crate) struct ConfiguredCameras {
+    pub path: PathBuf,
+    pub config: Arc<ArcSwap<Config>>,
+    pub hub: Arc<Hub>,
+    pub clock: Arc<dyn Clock>,
+    pub map: Arc<ArcSwap<ClockMap>>,
+}
+
+impl ConfiguredCameras {
+    fn text(&self) -> Result<String, Problem> {
+        std::fs::read_to_string(&self.path).map_err(|e| Problem::internal("reading the configuration", e))
+    }
+
+    fn save(&self, edit: Result<config::Edit, EditError>) -> Result<(), Problem> {
+        edit.and_then(|edit| edit.save(&self.path)).map_err(problem)?;
+        // The daemon ends only after the web server: somebody listens.
+        self.hub.commands.send(Command::Reload).map_err(|e| Problem::internal("applying the change", e))
+    }
+}
+
+fn problem(error: EditError) -> Problem {
+    let text = error.to_string();
+    match error {
+        EditError::Taken(_) | EditError::Changed(_) => Problem::conflict(text),
+        EditError::NoCamera(_) => Problem::not_found(text),
+        EditError::Source(_) => Problem::invalid("source", text),
+        EditError::Id(_) => Problem::invalid("id", text),
+        EditError::NoGroup(_) => Problem::invalid("group", text),
+        EditError::Unreadable(_) => Problem::conflict(text),
+        EditError::Save(e) => Problem::internal("saving the configuration", e),
+    }
+}
+
+fn as_configured(camera: NewCamera) -> config::NewCamera {
+    config::NewCamera {
+        id: Some(camera.id.to_string()),
+        name: camera.name,
+        source: camera.source,
+        user: camera.user,
+        password: camera.password.map(|p| p.expose().to_owned()),
+        transport: camera.transport.map(|t| {
+            match t {
+                crate::web::Transport::Tcp => "tcp",
+                crate::web::Transport::Udp => "udp",
+            }
+            .to_owned()
+        }),
+        detector: Some(camera.detector.unwrap_or_else(|| "none".to_owned())),
+        group: camera.group.map(|g| g.to_string()),
+    }
+}
+
+impl CameraAdmin for ConfiguredCameras {
+    fn add(&self, camera: NewCamera) -> Result<(), Problem> {
+        let text = self.text()?;
+        self.save(config::add_camera(&text, &as_configured(camera)))
+    }
+
+    fn remove(&self, camera: &StreamId) -> Result<(), Problem> {
+        let text = self.text()?;
+        self.save(config::remove_camera(&text, camera.as_str()))
+    }
+
+    fn probe(&self, camera: NewCamera) -> ProbeDoc {
+        let session = SessionOptions {
+            source: config::probe_source(&as_configured(camera)),
+            rotation: synoptic_base::Rotation::None,
+            capture_bias: synoptic_base::Span::ZERO,
+            capture_bias_error: synoptic_base::Span::from_millis(40),
+        };
+        probe::probe(&session, &self.clock, &self.map.load(), probe::DEFAULT_DURATION)
+    }
+
+    fn choices(&self) -> Choices {
+        let config = self.config.load();
+        Choices {
+            detectors: config.detectors.iter().map(|d| d.name.clone()).collect(),
+            groups: config.groups.iter().map(|g| g.id.to_string()).collect(),
+            devices: Vec::<DeviceChoice>::new(),
+        }
+    }
+}

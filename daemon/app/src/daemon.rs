@@ -1,0 +1,368 @@
+//! `synoptic run`: everything put together, kept in line with the configuration, and taken apart again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use arc_swap::ArcSwap;
+use synoptic_base::{Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_engine::track::TrackIds;
+use synoptic_media::Epochs;
+use synoptic_media::clocks::{self, SystemClock};
+use synoptic_store::{Opened, Options, Store};
+use synoptic_vision::jpeg;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::adapters::{ConfiguredCameras, StoreOutbox, StoredEvents};
+use crate::beat::Beats;
+use crate::board::Board;
+use crate::box_clock::BoxClock;
+use crate::config::{self, Config};
+use crate::documents::{ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms};
+use crate::documents::{CameraState, SyncState};
+use crate::groups::{Groups, Shared};
+use crate::hub::{Command, Hub};
+use crate::mqtt::{Publisher, Topics, initial_state};
+use crate::recorder::Recorder;
+use crate::service;
+use crate::web::{self, Auth, Bound, Parts};
+
+/// The status document is written this often, and at once after a reload.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Each of MQTT, web and store has this long at shutdown; together they stay below systemd's patience and the 5 s
+/// that a stop may take.
+const STOP_LIMIT: Duration = Duration::from_millis(2_500);
+/// Version of `DeviceInfo`.
+const INFO_SCHEMA: u32 = 1;
+/// Quality of live pictures: good enough to judge focus, about 30 kB at 640 pixels across.
+const LIVE_QUALITY: u8 = 75;
+
+/// Epochs by the store.
+struct StoredEpochs(Store);
+
+impl Epochs for StoredEpochs {
+    fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
+        self.0.next_epoch(stream).map_err(|e| e.to_string())
+    }
+}
+
+/// A publisher that runs.
+struct Mqtt {
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// The daemon while it runs.
+struct Daemon {
+    path: PathBuf,
+    config: Arc<ArcSwap<Config>>,
+    clock: Arc<dyn Clock>,
+    started: Mono,
+    box_clock: BoxClock,
+    map: Arc<ArcSwap<ClockMap>>,
+    hub: Arc<Hub>,
+    board: Arc<Board>,
+    beats: Arc<Beats>,
+    store: Store,
+    recorder: Arc<Recorder>,
+    groups: Option<Groups>,
+    mqtt: Option<Mqtt>,
+    mqtt_state: watch::Sender<MqttDoc>,
+    state: DeviceStatus,
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start: a wrong configuration, an address in use, a data folder that cannot be written.
+pub async fn run(path: PathBuf) -> Result<()> {
+    let config = load(&path)?;
+    synoptic_media::init().map_err(|e| anyhow!(e))?;
+    let clock = SystemClock::shared();
+    let boot = clocks::boot_id().context("reading the boot id")?;
+    let box_clock = BoxClock::new(clock.clone(), boot);
+    let map = Arc::new(ArcSwap::from_pointee(box_clock.map()));
+    let (hub, commands) = Hub::new();
+
+    let options = store_options(&config);
+    std::fs::create_dir_all(&options.dir)
+        .with_context(|| format!("making the data folder {}", options.dir.display()))?;
+    let Opened { store, open_events, quarantined } =
+        Store::open(options, clock.clone()).await.context("opening the database")?;
+    for file in quarantined {
+        log::error!(
+            "database {} was damaged ({}); it is set aside as {} and a new one begun",
+            file.path.display(),
+            file.why,
+            file.moved_to.display()
+        );
+    }
+    store.put_clock_map(box_clock.map());
+    let recorder = Arc::new(Recorder::new(store.clone(), hub.clone(), boot, topics(&config)));
+    recorder.close_after_restart(open_events);
+
+    let started = clock.now();
+    let online = DeviceStatus { state: DeviceState::Online, since: Some(box_clock.map().utc(started).to_rfc3339()) };
+    let mut daemon = Daemon {
+        path,
+        config: Arc::new(ArcSwap::from_pointee(config)),
+        clock: clock.clone(),
+        started,
+        box_clock,
+        map,
+        hub,
+        board: Arc::new(Board::default()),
+        beats: Arc::new(Beats::new(clock)),
+        store,
+        recorder,
+        groups: None,
+        mqtt: None,
+        mqtt_state: watch::Sender::new(initial_state(None)),
+        state: online,
+    };
+    let (web_stop, web_stopped) = watch::channel(());
+    let web = daemon.start_web(web_stopped).await?;
+    let outcome = daemon.serve(commands).await;
+    daemon.stop(web, web_stop).await;
+    outcome
+}
+
+/// Reads the configuration, telling its warnings.
+fn load(path: &Path) -> Result<Config> {
+    let loaded = config::load(path).map_err(|e| anyhow!("{e}"))?;
+    for warning in &loaded.warnings {
+        log::warn!("{}: {warning}", path.display());
+    }
+    Ok(loaded.config)
+}
+
+fn store_options(config: &Config) -> Options {
+    let s = &config.store;
+    Options {
+        dir: config.device.data_dir.clone(),
+        keep_events: s.keep_events,
+        keep_detections: s.keep_detections,
+        max_bytes: s.max_bytes,
+        min_free_bytes: s.min_free_bytes,
+    }
+}
+
+fn topics(config: &Config) -> Option<Topics> {
+    config.mqtt.as_ref().map(|m| Topics::new(&m.root, &m.tenant, config.device.id))
+}
+
+impl Daemon {
+    async fn start_web(&self, stopped: watch::Receiver<()>) -> Result<Bound> {
+        let config = self.config.load_full();
+        let map = self.map.clone();
+        let parts = Parts {
+            hub: self.hub.clone(),
+            clock: self.clock.clone(),
+            clock_map: Arc::new(move || **map.load()),
+            events: Arc::new(StoredEvents(self.store.clone())),
+            cameras: Arc::new(ConfiguredCameras {
+                path: self.path.clone(),
+                config: self.config.clone(),
+                hub: self.hub.clone(),
+                clock: self.clock.clone(),
+                map: self.map.clone(),
+            }),
+            auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
+            encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
+        };
+        let web = web::serve(&config.web, &config.device.data_dir, parts, stopped).await?;
+        for listening in &web.listening {
+            log::info!("the page is at {}", listening.url());
+        }
+        Ok(web)
+    }
+
+    /// Runs until a signal says stop.
+    async fn serve(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        self.start_mqtt();
+        let mut groups = Groups::new(self.shared());
+        let config = self.config.load_full();
+        let now = self.utc_now();
+        tokio::task::block_in_place(|| groups.apply(&config, now));
+        self.groups = Some(groups);
+        self.publish_status();
+        service::ready();
+        let mut tick = tokio::time::interval(STATUS_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.tick(),
+                _ = hangup.recv() => self.reload(),
+                command = commands.recv() => match command {
+                    Some(Command::Reload) => self.reload(),
+                    None => return Ok(()),
+                },
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+            }
+        }
+    }
+
+    fn shared(&self) -> Shared {
+        Shared {
+            clock: self.clock.clone(),
+            map: self.map.clone(),
+            hub: self.hub.clone(),
+            board: self.board.clone(),
+            beats: self.beats.clone(),
+            store: self.store.clone(),
+            recorder: self.recorder.clone(),
+            epochs: Arc::new(StoredEpochs(self.store.clone())),
+            track_ids: TrackIds::default(),
+        }
+    }
+
+    fn utc_now(&self) -> synoptic_base::Utc {
+        self.map.load().utc(self.clock.now())
+    }
+
+    fn tick(&mut self) {
+        let before = self.box_clock.map();
+        if let Some(step) = self.box_clock.look() {
+            log::warn!("the box's clock stepped by {step}; frames do not move, their UTC is mapped anew");
+        }
+        let map = self.box_clock.map();
+        self.map.store(Arc::new(map));
+        if map.version != before.version {
+            self.store.put_clock_map(map);
+        }
+        let dead = self.beats.dead();
+        for (thread, silent) in &dead {
+            log::error!("thread {thread} has not answered for {silent}");
+        }
+        if dead.is_empty() {
+            service::feed_watchdog();
+        }
+        self.publish_status();
+    }
+
+    /// Reads the configuration again and applies what changed. A wrong one changes nothing.
+    fn reload(&mut self) {
+        let old = self.config.load_full();
+        let new = match load(&self.path) {
+            Ok(new) => new,
+            Err(error) => {
+                log::error!("the configuration stays as it was:\n{error:#}");
+                return;
+            }
+        };
+        let plan = config::plan(&old, &new);
+        log::info!("configuration read again: {}", plan.to_string().trim_end().replace('\n', "; "));
+        for key in &plan.needs_restart {
+            log::warn!("{key} changed: takes effect when the daemon is started again");
+        }
+        for camera in &plan.stop_cameras {
+            self.hub.forget(camera);
+        }
+        self.config.store(Arc::new(new));
+        let config = self.config.load_full();
+        if plan.restart_mqtt {
+            self.recorder.set_topics(topics(&config));
+            if let Some(mqtt) = self.mqtt.take() {
+                mqtt.stop.send_replace(true);
+            }
+            self.start_mqtt();
+        }
+        if plan.update_store {
+            self.store.set_options(store_options(&config));
+        }
+        let now = self.utc_now();
+        if let Some(groups) = &mut self.groups {
+            tokio::task::block_in_place(|| groups.apply(&config, now));
+        }
+        self.publish_status();
+    }
+
+    fn start_mqtt(&mut self) {
+        let config = self.config.load_full();
+        self.mqtt_state.send_replace(initial_state(config.mqtt.as_ref()));
+        let Some(mqtt) = config.mqtt.clone() else { return };
+        let (stop, shutdown) = watch::channel(false);
+        let publisher = Publisher {
+            config: mqtt,
+            device: config.device.id,
+            info: self.info(),
+            hub: self.hub.clone(),
+            outbox: Arc::new(StoreOutbox(self.store.clone())),
+            clock: self.clock.clone(),
+            state: self.mqtt_state.clone(),
+            shutdown,
+        };
+        self.mqtt = Some(Mqtt { task: tokio::spawn(publisher.run()), stop });
+    }
+
+    fn info(&self) -> DeviceInfo {
+        let config = self.config.load();
+        DeviceInfo {
+            schema: INFO_SCHEMA,
+            id: config.device.id.to_string(),
+            name: config.device.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: self.box_clock.map().boot_id.0.to_string(),
+            model: service::hardware_model(),
+            cameras: config.cameras.iter().map(|c| c.options.id.to_string()).collect(),
+            groups: config.groups.iter().map(|g| g.id.to_string()).collect(),
+        }
+    }
+
+    /// Writes the status document.
+    fn publish_status(&mut self) {
+        let now = self.clock.now();
+        let map = self.box_clock.map();
+        let cameras = self.board.cameras(now, &map);
+        let groups = self.board.groups(now, &map);
+        let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
+        let degraded =
+            cameras.iter().any(|c| !well(c.status.state)) || groups.iter().any(|g| g.state == SyncState::Lost);
+        let state = if degraded { DeviceState::Degraded } else { DeviceState::Online };
+        if state != self.state.state {
+            self.state = DeviceStatus { state, since: Some(map.utc(now).to_rfc3339()) };
+        }
+        let mqtt = MqttDoc { outbox: self.store.stats().outbox_rows, ..self.mqtt_state.borrow().clone() };
+        let doc = StatusDoc {
+            device: self.info(),
+            status: self.state.clone(),
+            utc: map.utc(now).to_rfc3339(),
+            uptime_s: ((now - self.started).as_secs_f64() * 10.0).round() / 10.0,
+            clock: ClockDoc { synchronised: map.error.is_some(), error_ms: map.error.map(round_ms) },
+            cameras,
+            groups,
+            mqtt,
+        };
+        self.hub.status.send_replace(Some(Arc::new(doc)));
+    }
+
+    /// Takes everything down, top to bottom: pictures first, so that the last events still reach disk and broker.
+    async fn stop(mut self, web: Bound, web_stop: watch::Sender<()>) {
+        log::info!("stopping");
+        service::stopping();
+        if let Some(groups) = self.groups.take() {
+            tokio::task::block_in_place(|| groups.stop());
+        }
+        drop(web_stop);
+        if let Some(mqtt) = self.mqtt.take() {
+            mqtt.stop.send_replace(true);
+            if tokio::time::timeout(STOP_LIMIT, mqtt.task).await.is_err() {
+                log::warn!("the broker did not take its leave in time");
+            }
+        }
+        if tokio::time::timeout(STOP_LIMIT, web.stopped()).await.is_err() {
+            log::warn!("a page did not let go in time");
+        }
+        match tokio::time::timeout(STOP_LIMIT, self.store.close()).await {
+            Ok(Ok(())) => log::info!("stopped"),
+            Ok(Err(error)) => log::error!("closing the database: {error}"),
+            Err(_) => log::error!("the database did not close in time; what is queued is in its spill file"),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Detectors by their configuration.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use synoptic_base::{Detection, Detector, DetectorError, Picture};
+use synoptic_vision::manifest;
+use synoptic_vision::motion::MotionDetector;
+use synoptic_vision::onnx::{OnnxDetector, OnnxOptions};
+
+use crate::config::{DetectorConfig, DetectorKind};
+
+/// Makes a detector ready to look. `model_dirs` are searched for manifests and models.
+pub fn build(config: &DetectorConfig, model_dirs: &[PathBuf]) -> Result<Box<dyn Detector>> {
+    match &config.kind {
+        DetectorKind::Motion => Ok(Box::new(Named {
+            name: config.name.clone(),
+            labels: config.labels.clone(),
+            inner: Box::new(MotionDetector::new(config.threshold)),
+        })),
+        DetectorKind::Onnx { model, threads } => {
+            let found = manifest::find(model_dirs, model)?;
+            let options = OnnxOptions { threads: *threads, threshold: config.threshold, labels: config.labels.clone() };
+            let file = found.model_file(model_dirs).with_context(|| {
+                format!("model {model} is not on this box: run `synoptic models fetch {model}`")
+            })?;
+            let inner = OnnxDetector::load(&file, &found, options)?;
+            Ok(Box::new(Named { name: config.name.clone(), labels: Vec::new(), inner: Box::new(inner) }))
+        }
+    }
+}
+
+/// A detector under the name it has in the configuration.
+struct Named {
+    name: String,
+    /// Labels kept; empty: all.
+    labels: Vec<String>,
+    inner: Box<dyn Detector>,
+}
+
+impl Detector for Named {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError> {
+        let mut found = self.inner.detect(batch)?;
+        if !self.labels.is_empty() {
+            for detections in &mut found {
+                detections.retain(|d| self.labels.contains(&d.label));
+            }
+        }
+        Ok(found)
+    }
+}

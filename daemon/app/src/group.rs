@@ -1,0 +1,179 @@
+//! A group's thread: cameras in, packets out. The aligner decides; this thread waits for it and passes on.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, TrySendError, after, select};
+use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Slot, Span, StreamId};
+use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
+use synoptic_engine::sync::SyncMonitor;
+use synoptic_media::{CameraNote, CameraState as Connection, FrameQueue, Pixels};
+
+use crate::beat::Pulse;
+use crate::board::Board;
+use crate::documents::{CameraState, Capture, PacketLine, PacketSlot, round_ms};
+use crate::hub::Hub;
+
+/// How often figures go to the board.
+const REPORT_INTERVAL: Span = Span::from_millis(500);
+
+/// What a group's thread needs.
+pub(crate) struct GroupTask {
+    pub id: StreamId,
+    pub config: AlignConfig,
+    /// Cameras that deliver already: they were kept from the group that this one replaces.
+    pub online: Vec<StreamId>,
+    pub frames: FrameQueue<Pixels>,
+    pub notes: Receiver<CameraNote>,
+    /// Closed when the group is to end.
+    pub stopped: Receiver<()>,
+    /// The detect thread's mailbox: one packet, the newest wins.
+    pub detect: Sender<FramePacket<Pixels>>,
+    /// The same mailbox's other end, to take the old packet out.
+    pub detect_behind: Receiver<FramePacket<Pixels>>,
+    pub clock: Arc<dyn Clock>,
+    pub map: Arc<ArcSwap<ClockMap>>,
+    pub hub: Arc<Hub>,
+    pub board: Arc<Board>,
+    pub pulse: Pulse,
+}
+
+impl GroupTask {
+    /// Runs until stopped.
+    pub(crate) fn run(self) {
+        let mut aligner = Aligner::new(self.config.clone());
+        let mut monitor = SyncMonitor::new(&self.config.cameras);
+        for camera in &self.online {
+            aligner.handle(self.clock.now(), AlignInput::Up(*camera));
+        }
+        let mut next_report = self.clock.now();
+        let mut undetected = 0_u64;
+        loop {
+            let now = self.clock.now();
+            let wake = aligner.deadline().map_or(next_report, |d| d.min(next_report));
+            let timer = after((wake - now).to_std());
+            select! {
+                recv(self.frames.receiver()) -> frame => if let Ok(frame) = frame {
+                    let now = self.clock.now();
+                    self.board.camera_frame(frame.meta.key.stream, now);
+                    aligner.handle(now, AlignInput::Frame(frame));
+                },
+                recv(self.notes) -> note => match note {
+                    Ok(note) => self.note(&mut aligner, &mut monitor, note),
+                    Err(_) => return,
+                },
+                recv(self.stopped) -> _ => return,
+                recv(timer) -> _ => aligner.handle_time(self.clock.now()),
+            }
+            while let Some(packet) = aligner.poll() {
+                monitor.handle(self.clock.now(), &packet);
+                self.publish(&packet);
+                undetected += self.hand_over(packet);
+            }
+            let now = self.clock.now();
+            if now >= next_report {
+                next_report = now + REPORT_INTERVAL;
+                self.report(&aligner, &mut monitor, undetected);
+                self.pulse.beat();
+            }
+        }
+    }
+
+    fn note(&self, aligner: &mut Aligner<Pixels>, monitor: &mut SyncMonitor, note: CameraNote) {
+        let now = self.clock.now();
+        match note {
+            CameraNote::State {
+                camera,
+                state,
+                reason,
+            } => {
+                let (shown, input) = match state {
+                    Connection::Connecting => (CameraState::Connecting, None),
+                    Connection::Online => (CameraState::Online, Some(AlignInput::Up(camera))),
+                    Connection::Stalled => (
+                        CameraState::Stalled,
+                        Some(AlignInput::Down(camera, BrokenReason::Stalled)),
+                    ),
+                    Connection::Offline => (
+                        CameraState::Offline,
+                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
+                    ),
+                    Connection::AuthFailed => (
+                        CameraState::AuthFailed,
+                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
+                    ),
+                };
+                if matches!(input, Some(AlignInput::Down(..))) {
+                    monitor.down(camera);
+                }
+                if let Some(input) = input {
+                    aligner.handle(now, input);
+                }
+                let utc = self.map.load().utc(now);
+                if self.board.camera_state(camera, shown, reason, utc) && shown == CameraState::Online {
+                    log::info!("camera {camera}: online");
+                }
+            }
+            CameraNote::Format { camera, epoch, info } => self.board.camera_stream(camera, info, epoch.0),
+            CameraNote::Health { camera, health } => self.board.camera_health(camera, health),
+            CameraNote::Unreadable { camera, captured } => {
+                aligner.handle(now, AlignInput::Unreadable(camera, captured));
+            }
+            // Logged where it was seen; becomes an event with the camera clock doctor.
+            CameraNote::WallStep { .. } => {}
+        }
+    }
+
+    /// Gives a packet to the detector; where that still has one, the new one takes its place. Returns the number of
+    /// packets that nobody will look at.
+    fn hand_over(&self, packet: FramePacket<Pixels>) -> u64 {
+        match self.detect.try_send(packet) {
+            Ok(()) => 0,
+            Err(TrySendError::Full(packet)) => {
+                let displaced = u64::from(self.detect_behind.try_recv().is_ok());
+                displaced + u64::from(self.detect.try_send(packet).is_err())
+            }
+            Err(TrySendError::Disconnected(_)) => 1,
+        }
+    }
+
+    fn publish(&self, packet: &FramePacket<Pixels>) {
+        if self.hub.packets.receiver_count() == 0 {
+            return;
+        }
+        let map = self.map.load();
+        let slot = |(camera, slot): &(StreamId, Slot<Pixels>)| {
+            let meta = slot.frame().map(|f| f.meta);
+            PacketSlot {
+                cam: camera.to_string(),
+                status: slot.status().name().to_owned(),
+                frame: meta.map(|m| m.key.to_string()),
+                kind: meta.map(|m| m.kind.name().to_owned()),
+                capture: meta.map(|m| Capture::new(m.captured, &map)),
+                phase_ms: meta.map(|m| round_ms(m.captured.mono - packet.instant)),
+            }
+        };
+        let line = PacketLine {
+            group: self.id.to_string(),
+            id: packet.id.0,
+            utc: map.utc(packet.instant).to_rfc3339(),
+            spread_ms: round_ms(packet.spread),
+            slots: packet.slots.iter().map(slot).collect(),
+        };
+        // Without readers there is nobody to tell.
+        self.hub.packets.send(Arc::new(line)).ok();
+    }
+
+    fn report(&self, aligner: &Aligner<Pixels>, monitor: &mut SyncMonitor, undetected: u64) {
+        self.board
+            .group(self.id, aligner.tolerance(), monitor.report(self.clock.now()));
+        for camera in &self.config.cameras {
+            for (reason, count) in aligner.drops(*camera).into_iter().flat_map(|d| d.by_reason()) {
+                self.board.camera_drops(*camera, reason, count);
+            }
+            self.board.camera_drops(*camera, "not_detected", undetected);
+            self.board
+                .camera_drops(*camera, "queue_full", self.frames.dropped());
+        }
+    }
+}

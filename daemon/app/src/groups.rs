@@ -1,0 +1,270 @@
+//! The pixel side of the daemon: cameras, group threads and detect threads, brought in line with a configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use synoptic_base::{Clock, ClockMap, Span, StreamId, Utc};
+use synoptic_engine::align::AlignConfig;
+use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
+use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
+use synoptic_media::{Camera, CameraContext, CameraNote, CameraOptions, Epochs, FrameQueue, Pixels};
+use synoptic_store::Store;
+
+use crate::beat::Beats;
+use crate::board::Board;
+use crate::config::{Config, DetectorConfig};
+use crate::detect::{DetectTask, Watch};
+use crate::detectors;
+use crate::group::GroupTask;
+use crate::hub::Hub;
+use crate::recorder::Recorder;
+
+/// Frames on their way to a group's aligner, for each of its cameras. The aligner takes them at once; this bounds
+/// what gathers while it is held up.
+const QUEUE_PER_CAMERA: usize = 8;
+/// A thread that is silent for longer is taken for hung. Detection of a packet on a slow CPU takes a second.
+const THREAD_LIMIT: Span = Span::from_secs(20);
+/// Wait for late cameras in a group that the configuration does not name.
+const DEFAULT_MAX_WAIT: Span = Span::from_millis(250);
+
+/// What every group shares.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub clock: Arc<dyn Clock>,
+    pub map: Arc<ArcSwap<ClockMap>>,
+    pub hub: Arc<Hub>,
+    pub board: Arc<Board>,
+    pub beats: Arc<Beats>,
+    pub store: Store,
+    pub recorder: Arc<Recorder>,
+    pub epochs: Arc<dyn Epochs>,
+    pub track_ids: TrackIds,
+}
+
+/// A group as it is to run: what the threads depend on, so that comparing two says whether to restart them.
+#[derive(Clone, Debug, PartialEq)]
+struct GroupSpec {
+    id: StreamId,
+    cameras: Vec<(CameraOptions, Option<String>)>,
+    tolerance: Option<Span>,
+    max_wait: Span,
+    detectors: Vec<DetectorConfig>,
+    model_dirs: Vec<PathBuf>,
+}
+
+/// The groups of a configuration, and one of its own for each enabled camera in none.
+fn specs(config: &Config) -> Vec<GroupSpec> {
+    let camera = |id: &StreamId| {
+        let camera = config.cameras.iter().find(|c| c.options.id == *id && c.enabled)?;
+        Some((camera.options.clone(), camera.detector.clone()))
+    };
+    let spec = |id, cameras: Vec<(CameraOptions, Option<String>)>, tolerance, max_wait| {
+        let used = |d: &&DetectorConfig| cameras.iter().any(|(_, name)| name.as_ref() == Some(&d.name));
+        let detectors = config.detectors.iter().filter(used).cloned().collect();
+        let model_dirs = config.device.model_dirs.clone();
+        GroupSpec { id, cameras, tolerance, max_wait, detectors, model_dirs }
+    };
+    let named = config.groups.iter().map(|group| {
+        let cameras = group.cameras.iter().filter_map(camera).collect();
+        spec(group.id, cameras, group.tolerance, group.max_wait)
+    });
+    let in_a_group = |id: &StreamId| config.groups.iter().any(|g| g.cameras.contains(id));
+    let alone = config.cameras.iter().filter(|c| c.enabled && !in_a_group(&c.options.id)).map(|c| {
+        let id = c.options.id;
+        spec(id, camera(&id).into_iter().collect(), None, DEFAULT_MAX_WAIT)
+    });
+    named.chain(alone).filter(|s| !s.cameras.is_empty()).collect()
+}
+
+/// A running group.
+struct Running {
+    spec: GroupSpec,
+    cameras: BTreeMap<StreamId, Camera>,
+    frames: FrameQueue<Pixels>,
+    notes: (Sender<CameraNote>, Receiver<CameraNote>),
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// All running groups.
+pub(crate) struct Groups {
+    shared: Shared,
+    running: BTreeMap<StreamId, Running>,
+}
+
+impl Groups {
+    /// None yet.
+    pub(crate) fn new(shared: Shared) -> Groups {
+        Groups { shared, running: BTreeMap::new() }
+    }
+
+    /// Starts, stops and restarts what differs from `config`; everything else goes on undisturbed. A group that
+    /// cannot start is logged and left out, the others run. Returns what failed.
+    pub(crate) fn apply(&mut self, config: &Config, now: Utc) -> Vec<String> {
+        let wanted = specs(config);
+        let gone: Vec<StreamId> =
+            self.running.keys().filter(|id| !wanted.iter().any(|s| s.id == **id)).copied().collect();
+        for id in gone {
+            if let Some(group) = self.running.remove(&id) {
+                group.stop();
+            }
+        }
+        let named: Vec<(StreamId, Vec<StreamId>)> =
+            wanted.iter().map(|s| (s.id, s.cameras.iter().map(|(o, _)| o.id).collect())).collect();
+        self.shared.board.configure(config, &named, now);
+        let mut failed = Vec::new();
+        for spec in wanted {
+            let id = spec.id;
+            let old = self.running.remove(&id);
+            let started = match old {
+                Some(running) if running.spec == spec => Ok(running),
+                old => Running::start(spec, old, &self.shared),
+            };
+            match started {
+                Ok(running) => {
+                    self.running.insert(id, running);
+                }
+                Err(error) => {
+                    log::error!("group {id} does not run: {error:#}");
+                    failed.push(format!("group {id}: {error:#}"));
+                }
+            }
+        }
+        failed
+    }
+
+    /// Stops everything, cameras first, and waits.
+    pub(crate) fn stop(self) {
+        let mut groups: Vec<Running> = self.running.into_values().collect();
+        // All are told before any is waited for.
+        groups.iter_mut().flat_map(|g| g.cameras.values_mut()).for_each(Camera::stop);
+        groups.into_iter().for_each(Running::stop);
+    }
+}
+
+impl Running {
+    /// Starts a group. Of the one it replaces, cameras that did not change go on without a gap.
+    fn start(spec: GroupSpec, old: Option<Running>, shared: &Shared) -> Result<Running> {
+        let capacity = spec.cameras.len() * QUEUE_PER_CAMERA;
+        let watches = watches(&spec)?;
+        let mut kept = BTreeMap::new();
+        let (frames, notes) = match old {
+            Some(mut old) => {
+                old.stop_threads();
+                let stays = |id: &StreamId| {
+                    let now = spec.cameras.iter().find(|(o, _)| o.id == *id);
+                    let before = old.spec.cameras.iter().find(|(o, _)| o.id == *id);
+                    now.map(|(o, _)| o) == before.map(|(o, _)| o)
+                };
+                let all = std::mem::take(&mut old.cameras);
+                let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) = all.into_iter().partition(|(id, _)| stays(id));
+                drop(go);
+                kept = stay;
+                (old.frames.clone(), old.notes.clone())
+            }
+            None => (FrameQueue::new(capacity), unbounded()),
+        };
+        let mut running =
+            Running { spec, cameras: kept, frames, notes, stop: None, threads: Vec::new() };
+        running.start_threads(watches, shared).context("starting its threads")?;
+        for (options, _) in &running.spec.cameras {
+            if running.cameras.contains_key(&options.id) {
+                continue;
+            }
+            let context = CameraContext {
+                clock: shared.clock.clone(),
+                epochs: shared.epochs.clone(),
+                frames: running.frames.clone(),
+                notes: running.notes.0.clone(),
+            };
+            let camera = Camera::start(options.clone(), context)
+                .with_context(|| format!("starting the thread of camera {}", options.id))?;
+            running.cameras.insert(options.id, camera);
+        }
+        Ok(running)
+    }
+
+    fn start_threads(&mut self, watches: Vec<Watch>, shared: &Shared) -> std::io::Result<()> {
+        let (stop, stopped) = bounded(0);
+        let (detect, packets) = bounded(1);
+        let id = self.spec.id;
+        let group = GroupTask {
+            id,
+            config: AlignConfig {
+                cameras: self.spec.cameras.iter().map(|(o, _)| o.id).collect(),
+                tolerance: self.spec.tolerance,
+                max_wait: self.spec.max_wait,
+            },
+            online: self.cameras.keys().filter(|c| shared.board.is_online(c)).copied().collect(),
+            frames: self.frames.clone(),
+            notes: self.notes.1.clone(),
+            stopped,
+            detect,
+            detect_behind: packets.clone(),
+            clock: shared.clock.clone(),
+            map: shared.map.clone(),
+            hub: shared.hub.clone(),
+            board: shared.board.clone(),
+            pulse: shared.beats.add(&format!("group {id}"), THREAD_LIMIT),
+        };
+        let detect = DetectTask {
+            packets,
+            machines: watches
+                .iter()
+                .flat_map(|w| w.cameras.iter().map(|camera| (*camera, machine(w.detector.name(), *camera, shared))))
+                .collect(),
+            watches,
+            recorder: shared.recorder.clone(),
+            store: shared.store.clone(),
+            clock: shared.clock.clone(),
+            map: shared.map.clone(),
+            hub: shared.hub.clone(),
+            pulse: shared.beats.add(&format!("detect {id}"), THREAD_LIMIT),
+        };
+        let spawn = |name: String| std::thread::Builder::new().name(name);
+        self.threads.push(spawn(format!("group {id}")).spawn(move || group.run())?);
+        self.threads.push(spawn(format!("detect {id}")).spawn(move || detect.run())?);
+        self.stop = Some(stop);
+        Ok(())
+    }
+
+    /// Ends the group's threads; the cameras go on.
+    fn stop_threads(&mut self) {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of group {} panicked", self.spec.id);
+            }
+        }
+    }
+
+    fn stop(mut self) {
+        self.cameras.values_mut().for_each(Camera::stop);
+        self.cameras.clear();
+        self.stop_threads();
+    }
+}
+
+fn watches(spec: &GroupSpec) -> Result<Vec<Watch>> {
+    let mut watches = Vec::new();
+    for config in &spec.detectors {
+        let detector = detectors::build(config, &spec.model_dirs)
+            .with_context(|| format!("detector {}", config.name))?;
+        let looks = |(options, name): &(CameraOptions, Option<String>)| {
+            (name.as_ref() == Some(&config.name)).then_some(options.id)
+        };
+        watches.push(Watch { detector, cameras: spec.cameras.iter().filter_map(looks).collect() });
+    }
+    Ok(watches)
+}
+
+fn machine(detector: &str, camera: StreamId, shared: &Shared) -> EventMachine {
+    let tracker = Tracker::new(camera, shared.track_ids.clone(), TrackConfig::default());
+    let new_id = Box::new(|utc| event_id(utc, rand::random()));
+    EventMachine::new(detector.to_owned(), tracker, EventConfig::default(), new_id)
+}

@@ -1,0 +1,283 @@
+//! Frames of N cameras to packets of one instant.
+//!
+//! Terms: a **head** is a camera's oldest waiting frame; the **arc** of a set of frames is its newest minus its
+//! oldest capture time; the **pacemaker** interval is that of the slowest live camera.
+//!
+//! Job: of all ways to take one frame from each camera, form the packet of the smallest arc (the grouping that
+//! free-running shutters allow at best; the floor rule of rtsp-streamsync is a third wider). The search is that of
+//! ROS `message_filters` ApproximateTime (docs.ros.org), with a tolerance, a deadline and a status for every camera
+//! added, so that no camera stalls the others and no frame disappears uncounted.
+//!
+//! Contract: packets leave in the order of their instants; every `Okay` slot lies within the tolerance of its
+//! packet's instant; a live camera delays a packet by no more than `max_wait` after the capture of the packet's
+//! first frame, a broken one not at all; every frame given is in one packet or in one drop counter.
+
+mod lane;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use synoptic_base::{BrokenReason, Captured, Frame, FramePacket, Mono, PacketId, Slot, Span, StreamId};
+
+use lane::{Item, Lane};
+use search::Choice;
+
+/// Interval assumed of a camera before two of its frames are known: 15 fps.
+const DEFAULT_INTERVAL: Span = Span::from_micros(66_667);
+/// Added to half the pacemaker's interval where no tolerance is configured: frames of equal cameras in opposite
+/// phase are exactly half an interval from the middle, and jitter must not push them out.
+const TOLERANCE_SLACK: Span = Span::from_millis(2);
+
+/// How packets are formed.
+#[derive(Clone, Debug)]
+pub struct AlignConfig {
+    /// The cameras, in the order of a packet's slots.
+    pub cameras: Vec<StreamId>,
+    /// Largest distance of a frame from its packet's instant; `None`: half the interval of the slowest camera.
+    pub tolerance: Option<Span>,
+    /// Longest wait for a late camera, from the capture of the packet's first frame.
+    pub max_wait: Span,
+}
+
+/// What the aligner is told.
+#[derive(Debug)]
+pub enum AlignInput<P> {
+    /// A decoded frame.
+    Frame(Frame<P>),
+    /// A frame that arrived and could not be decoded.
+    Unreadable(StreamId, Captured),
+    /// The camera delivers.
+    Up(StreamId),
+    /// The camera delivers no more.
+    Down(StreamId, BrokenReason),
+}
+
+/// Why frames were dropped, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlignDrops {
+    /// Came after the packet of their instant had left.
+    pub late: u64,
+    /// The camera's queue was full.
+    pub overflow: u64,
+    /// The camera is faster than the slowest one.
+    pub surplus: u64,
+    /// Captured before a frame of the same camera that came earlier.
+    pub disorder: u64,
+    /// Before the first packet: nothing to go with.
+    pub starting: u64,
+}
+
+impl AlignDrops {
+    /// Every counter by its name.
+    pub fn by_reason(&self) -> [(&'static str, u64); 5] {
+        [
+            ("late", self.late),
+            ("overflow", self.overflow),
+            ("surplus", self.surplus),
+            ("disorder", self.disorder),
+            ("starting", self.starting),
+        ]
+    }
+}
+
+/// Forms packets. One for each group of cameras.
+#[derive(Debug)]
+pub struct Aligner<P> {
+    config: AlignConfig,
+    lanes: Vec<Lane<P>>,
+    out: VecDeque<FramePacket<P>>,
+    next_id: u64,
+    last_instant: Option<Mono>,
+    deadline: Option<Mono>,
+}
+
+impl<P> Aligner<P> {
+    /// An aligner whose cameras are all down.
+    pub fn new(config: AlignConfig) -> Aligner<P> {
+        let lanes = config.cameras.iter().map(|id| Lane::new(*id)).collect();
+        Aligner {
+            config,
+            lanes,
+            out: VecDeque::new(),
+            next_id: 0,
+            last_instant: None,
+            deadline: None,
+        }
+    }
+
+    /// Takes one input. Cameras that are not of this group are ignored.
+    pub fn handle(&mut self, now: Mono, input: AlignInput<P>) {
+        let capacity_span = self.config.max_wait + self.pacemaker();
+        match input {
+            AlignInput::Frame(frame) => {
+                let last = self.last_instant;
+                if let Some(lane) = self.lane(frame.meta.key.stream) {
+                    lane.push(Item::Frame(frame), last, capacity_span);
+                }
+            }
+            AlignInput::Unreadable(stream, captured) => {
+                let last = self.last_instant;
+                if let Some(lane) = self.lane(stream) {
+                    lane.push(Item::Unreadable(captured), last, capacity_span);
+                }
+            }
+            AlignInput::Up(stream) => {
+                if let Some(lane) = self.lane(stream) {
+                    lane.broken = None;
+                }
+            }
+            AlignInput::Down(stream, reason) => {
+                if let Some(lane) = self.lane(stream) {
+                    lane.broken = Some(reason);
+                }
+            }
+        }
+        self.form(now);
+    }
+
+    /// Time has passed: call at the deadline.
+    pub fn handle_time(&mut self, now: Mono) {
+        self.form(now);
+    }
+
+    /// The next packet, oldest first.
+    pub fn poll(&mut self) -> Option<FramePacket<P>> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Aligner::handle_time`] if nothing else happens.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.deadline
+    }
+
+    /// Largest distance of a frame from its packet's instant, at present.
+    pub fn tolerance(&self) -> Span {
+        self.config
+            .tolerance
+            .unwrap_or(self.pacemaker() / 2 + TOLERANCE_SLACK)
+    }
+
+    /// Drop counters of a camera.
+    pub fn drops(&self, stream: StreamId) -> Option<AlignDrops> {
+        self.lanes.iter().find(|l| l.id == stream).map(|l| l.drops)
+    }
+
+    fn lane(&mut self, stream: StreamId) -> Option<&mut Lane<P>> {
+        self.lanes.iter_mut().find(|l| l.id == stream)
+    }
+
+    /// Interval of the slowest live camera.
+    fn pacemaker(&self) -> Span {
+        let live = self.lanes.iter().filter(|l| l.broken.is_none());
+        live.filter_map(Lane::interval).max().unwrap_or(DEFAULT_INTERVAL)
+    }
+
+    /// Forms every packet that can be formed now.
+    fn form(&mut self, now: Mono) {
+        self.deadline = None;
+        loop {
+            let first = self
+                .lanes
+                .iter()
+                .filter_map(|l| l.queue.front())
+                .map(Item::at)
+                .min();
+            let Some(first) = first else { return };
+            let expires = first + self.config.max_wait;
+            let expired = now >= expires;
+            let tolerance = self.tolerance();
+            let Some(choice) = search::choose(&self.lanes, tolerance, expired) else {
+                self.deadline = Some(expires);
+                return;
+            };
+            self.emit(&choice, tolerance);
+        }
+    }
+
+    /// Sends what lies before the choice on its own, then the choice.
+    fn emit(&mut self, choice: &Choice, tolerance: Span) {
+        let pacemaker = self.pacemaker();
+        loop {
+            let mut passed: Vec<usize> = Vec::new();
+            for (i, lane) in self.lanes.iter_mut().enumerate() {
+                let until = choice.heads[i].unwrap_or(choice.start);
+                while lane.queue.front().is_some_and(|item| item.at() < until) {
+                    // Surplus of a faster camera, or the odd frames before the first packet: no packet of their own.
+                    let surplus = lane.interval().is_some_and(|own| own * 4 < pacemaker * 3);
+                    if surplus || self.last_instant.is_none() {
+                        lane.queue.pop_front();
+                        *(if surplus {
+                            &mut lane.drops.surplus
+                        } else {
+                            &mut lane.drops.starting
+                        }) += 1;
+                        continue;
+                    }
+                    passed.push(i);
+                    break;
+                }
+            }
+            let oldest = passed
+                .iter()
+                .filter_map(|i| self.lanes[*i].queue.front())
+                .map(Item::at)
+                .min();
+            let Some(oldest) = oldest else { break };
+            let near = |lane: &Lane<P>| {
+                lane.queue
+                    .front()
+                    .is_some_and(|item| item.at() - oldest <= tolerance * 2)
+            };
+            passed.retain(|i| near(&self.lanes[*i]));
+            self.packet(&passed);
+        }
+        let chosen: Vec<usize> = (0..self.lanes.len())
+            .filter(|i| choice.heads[*i].is_some())
+            .collect();
+        self.packet(&chosen);
+    }
+
+    /// Takes the heads of `from` and sends them as one packet.
+    fn packet(&mut self, from: &[usize]) {
+        let mut taken: Vec<Option<Item<P>>> = self.lanes.iter().map(|_| None).collect();
+        for i in from {
+            taken[*i] = self.lanes[*i].queue.pop_front();
+        }
+        let times = || taken.iter().flatten().map(Item::at);
+        let (Some(start), Some(end)) = (times().min(), times().max()) else {
+            return;
+        };
+        let instant = start + (end - start) / 2;
+        let okay = || {
+            taken
+                .iter()
+                .flatten()
+                .filter(|i| matches!(i, Item::Frame(_)))
+                .map(Item::at)
+        };
+        let spread = match (okay().min(), okay().max()) {
+            (Some(first), Some(last)) => last - first,
+            _ => Span::ZERO,
+        };
+        let slots = self.lanes.iter().zip(taken).map(|(lane, item)| {
+            let slot = match (item, lane.broken) {
+                (Some(Item::Frame(frame)), _) => Slot::Okay(frame),
+                (Some(Item::Unreadable(_)), _) => Slot::ReadError,
+                (None, Some(reason)) => Slot::Broken(reason),
+                (None, None) => Slot::Dropped,
+            };
+            (lane.id, slot)
+        });
+        let packet = FramePacket {
+            id: PacketId(self.next_id),
+            instant,
+            slots: slots.collect(),
+            spread,
+        };
+        self.next_id += 1;
+        self.last_instant = Some(instant);
+        self.out.push_back(packet);
+    }
+}

@@ -1,0 +1,350 @@
+//! A camera's supervised thread: connect, deliver, and when it ends, say why and connect again.
+//!
+//! `run` retries with backoff, `run_once` is straight-line. A camera that fails is data, never a panic: it ends in
+//! [`CameraNote::State`], and the other cameras do not notice.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rand::Rng;
+use synoptic_base::{Captured, Clock, Epoch, Frame, FrameKey, FrameMeta, Seq, Span, StreamId, Surface};
+use synoptic_engine::backoff::Backoff;
+use synoptic_engine::timebase::TimeHealth;
+
+use crate::session::{Session, SessionEvent, SessionFrame, SessionOptions, StreamInfo};
+use crate::{CameraOptions, FrameQueue, MediaError, Source};
+
+/// A connection gives its first frame within this, or is closed: a camera with a GOP of 8 s just makes it.
+const FIRST_FRAME: Span = Span::from_secs(10);
+/// How often a running camera looks whether it is to stop, and whether it has stalled.
+const TICK: Span = Span::from_millis(200);
+/// How often a camera tells of its time.
+const HEALTH_INTERVAL: Span = Span::from_millis(500);
+/// A connection that held this long was a good one: the next failure begins its backoff anew.
+const GOOD_CONNECTION: Span = Span::from_secs(30);
+
+/// A picture as it travels through the daemon.
+pub type Pixels = Arc<dyn Surface>;
+
+/// State of a camera's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameraState {
+    /// Being connected.
+    Connecting,
+    /// Frames come.
+    Online,
+    /// Connected, but frames stopped.
+    Stalled,
+    /// Not reachable.
+    Offline,
+    /// The camera refuses user or password.
+    AuthFailed,
+}
+
+/// What a camera tells besides its frames.
+#[derive(Clone, Debug)]
+pub enum CameraNote {
+    /// Its state changed.
+    State {
+        /// The camera.
+        camera: StreamId,
+        /// The new state.
+        state: CameraState,
+        /// What is wrong and what to do.
+        reason: Option<String>,
+    },
+    /// An epoch began.
+    Format {
+        /// The camera.
+        camera: StreamId,
+        /// The epoch.
+        epoch: Epoch,
+        /// What the stream says of itself.
+        info: StreamInfo,
+    },
+    /// How its time stands, about twice a second.
+    Health {
+        /// The camera.
+        camera: StreamId,
+        /// Its time.
+        health: TimeHealth,
+    },
+    /// The camera's own wall clock stepped.
+    WallStep {
+        /// The camera.
+        camera: StreamId,
+        /// By how much; positive: forward.
+        step: Span,
+    },
+    /// A frame came and could not be decoded.
+    Unreadable {
+        /// The camera.
+        camera: StreamId,
+        /// When it was captured.
+        captured: Captured,
+    },
+}
+
+/// Hands out epochs that are never reused, also after a restart.
+pub trait Epochs: Send + Sync {
+    /// The next epoch of a stream, on disk before it is returned.
+    fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String>;
+}
+
+/// What a camera needs from the daemon.
+#[derive(Clone)]
+pub struct CameraContext {
+    /// The box's clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where epochs come from.
+    pub epochs: Arc<dyn Epochs>,
+    /// Where frames go.
+    pub frames: FrameQueue<Pixels>,
+    /// Where everything else goes. A few messages a second at most, so it is not bounded.
+    pub notes: Sender<CameraNote>,
+}
+
+/// A running camera. Dropping it stops the camera and waits for its thread.
+pub struct Camera {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Camera {
+    /// Starts a camera.
+    pub fn start(options: CameraOptions, context: CameraContext) -> std::io::Result<Camera> {
+        let (stop, stopped) = bounded(0);
+        let name = format!("cam {}", options.id);
+        let runner = Runner {
+            options,
+            context,
+            stopped,
+        };
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || runner.run())?;
+        Ok(Camera {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Tells the camera to stop without waiting: drop it to wait.
+    pub fn stop(&mut self) {
+        self.stop = None;
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("a camera thread panicked");
+        }
+    }
+}
+
+/// How a connection ended without an error.
+enum Ended {
+    /// The daemon wants it so.
+    Stopped,
+    /// The file is over.
+    File,
+}
+
+struct Runner {
+    options: CameraOptions,
+    context: CameraContext,
+    stopped: Receiver<()>,
+}
+
+impl Runner {
+    fn run(self) {
+        let mut backoff = Backoff::default();
+        self.state(CameraState::Connecting, None);
+        loop {
+            let began = self.context.clock.now();
+            let error = match self.run_once() {
+                Ok(Ended::Stopped) => return,
+                Ok(Ended::File) if matches!(self.options.source, Source::File { repeat: true, .. }) => {
+                    continue;
+                }
+                Ok(Ended::File) => {
+                    self.state(
+                        CameraState::Offline,
+                        Some("the file has ended; set `repeat = true` to loop it".into()),
+                    );
+                    // Nothing more comes; the thread waits to be stopped.
+                    let ended: Result<(), _> = self.stopped.recv();
+                    debug_assert!(ended.is_err());
+                    return;
+                }
+                Err(error) => error,
+            };
+            if self.context.clock.now() - began > GOOD_CONNECTION {
+                backoff.reset();
+            }
+            let wait = backoff.wait(rand::rng().random());
+            let state = match error {
+                MediaError::Auth { .. } => CameraState::AuthFailed,
+                MediaError::Stalled { .. } => CameraState::Stalled,
+                _ => CameraState::Offline,
+            };
+            log::warn!("camera {}: {error}; next try in {wait}", self.options.id);
+            self.state(state, Some(error.to_string()));
+            if self.is_stopped_within(wait) {
+                return;
+            }
+        }
+    }
+
+    /// One connection, from open to the first error.
+    fn run_once(&self) -> Result<Ended, MediaError> {
+        let o = &self.options;
+        let session = SessionOptions {
+            source: o.source.clone(),
+            rotation: o.rotation,
+            capture_bias: o.capture_bias,
+            capture_bias_error: o.capture_bias_error,
+        };
+        let clock = &self.context.clock;
+        let mut session = Session::open(&session, clock.clone())?;
+        let mut run: Option<Run> = None;
+        let mut last_frame = clock.now();
+        let mut last_health = clock.now();
+        loop {
+            if self.is_stopped_within(Span::ZERO) {
+                return Ok(Ended::Stopped);
+            }
+            let event = session.next(TICK)?;
+            let now = clock.now();
+            match event {
+                Some(SessionEvent::Format(info)) => run = Some(self.begin(info)?),
+                Some(SessionEvent::Restarted) => {
+                    if let Some(info) = run.map(|r| r.info) {
+                        run = Some(self.begin(info)?);
+                    } else {
+                        run = None;
+                    }
+                }
+                Some(SessionEvent::Frame(frame)) => {
+                    last_frame = now;
+                    if let Some(run) = &mut run {
+                        run.deliver(self, frame);
+                    }
+                }
+                Some(SessionEvent::Unreadable(captured)) => {
+                    self.note(CameraNote::Unreadable {
+                        camera: o.id,
+                        captured,
+                    });
+                }
+                Some(SessionEvent::End) => return Ok(Ended::File),
+                None => {}
+            }
+            let limit = if run.is_some() { o.stall_after } else { FIRST_FRAME };
+            if now - last_frame > limit {
+                return Err(MediaError::Stalled {
+                    source_name: o.source.shown(),
+                    after: limit,
+                });
+            }
+            if now - last_health >= HEALTH_INTERVAL {
+                last_health = now;
+                self.note(CameraNote::Health {
+                    camera: o.id,
+                    health: session.health(),
+                });
+                for step in session.wall_steps() {
+                    log::warn!("camera {}: its own clock stepped by {step}", o.id);
+                    self.note(CameraNote::WallStep { camera: o.id, step });
+                }
+            }
+        }
+    }
+
+    /// Begins an epoch.
+    fn begin(&self, info: StreamInfo) -> Result<Run, MediaError> {
+        let camera = self.options.id;
+        let epoch = self
+            .context
+            .epochs
+            .next_epoch(camera)
+            .map_err(|why| MediaError::Broken {
+                source_name: self.options.source.shown(),
+                why: format!("no epoch could be stored: {why}"),
+            })?;
+        let (codec, size) = (&info.codec, info.size);
+        log::info!(
+            "camera {camera}: epoch {}: {codec} {}x{}",
+            epoch.0,
+            size.width,
+            size.height
+        );
+        self.note(CameraNote::Format {
+            camera,
+            epoch,
+            info: info.clone(),
+        });
+        self.state(CameraState::Online, None);
+        Ok(Run {
+            info,
+            epoch,
+            seq: Seq(0),
+        })
+    }
+
+    fn state(&self, state: CameraState, reason: Option<String>) {
+        self.note(CameraNote::State {
+            camera: self.options.id,
+            state,
+            reason,
+        });
+    }
+
+    fn note(&self, note: CameraNote) {
+        if self.context.notes.send(note).is_err() {
+            log::debug!("camera {}: nobody listens any more", self.options.id);
+        }
+    }
+
+    /// Waits; whether the camera was told to stop meanwhile.
+    fn is_stopped_within(&self, wait: Span) -> bool {
+        !matches!(
+            self.stopped.recv_timeout(wait.to_std()),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout)
+        )
+    }
+}
+
+/// One epoch.
+struct Run {
+    info: StreamInfo,
+    epoch: Epoch,
+    seq: Seq,
+}
+
+impl Run {
+    fn deliver(&mut self, runner: &Runner, frame: SessionFrame) {
+        let meta = FrameMeta {
+            key: FrameKey {
+                stream: runner.options.id,
+                epoch: self.epoch,
+                media_us: frame.media,
+            },
+            seq: self.seq,
+            arrival: frame.arrival,
+            captured: frame.captured,
+            size: frame.size,
+            kind: frame.kind,
+        };
+        self.seq.0 += 1;
+        runner.context.frames.push(Frame {
+            meta,
+            pixels: frame.surface,
+        });
+    }
+}

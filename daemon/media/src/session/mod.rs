@@ -1,0 +1,371 @@
+//! One connection to one camera: from the first packet to the first error.
+//!
+//! A session owns a GStreamer pipeline (or a V4L2 stream feeding one) and yields decoded frames with their capture
+//! time, one at a time, to the thread that asks. It never retries: that is `camera`'s job.
+
+mod decode;
+mod file;
+mod ledger;
+mod nal;
+mod rtcp;
+mod rtsp;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gst::prelude::*;
+use gst_app::AppSink;
+use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
+use synoptic_engine::timebase::{RtpTimebase, TimeHealth};
+
+use crate::{MediaError, Source, VideoSurface};
+use ledger::{Ledger, rtp_before};
+
+/// How often a waiting session looks at its bus.
+const BUS_INTERVAL: Span = Span::from_millis(100);
+
+/// What a stream says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamInfo {
+    /// `H.264`, `H.265`, `MJPEG`, `raw`, or GStreamer's name of it.
+    pub codec: String,
+    /// Size of the pictures, after rotation.
+    pub size: Size,
+    /// Frames a second as the stream declares them.
+    pub fps_declared: Option<f64>,
+}
+
+/// A decoded frame of a session.
+pub struct SessionFrame {
+    /// Media time since the epoch began.
+    pub media: MediaTime,
+    /// Capture time.
+    pub captured: Captured,
+    /// When its first byte reached the box.
+    pub arrival: Mono,
+    /// Kind of its coded picture.
+    pub kind: FrameKind,
+    /// Size in pixels.
+    pub size: Size,
+    /// Its pixels.
+    pub surface: Arc<dyn Surface>,
+}
+
+/// What a session yields.
+pub enum SessionEvent {
+    /// The stream's format, before its first frame and whenever it changes: an epoch begins.
+    Format(StreamInfo),
+    /// The camera's media clock started anew: an epoch begins.
+    Restarted,
+    /// A frame.
+    Frame(SessionFrame),
+    /// A frame that arrived and could not be decoded.
+    Unreadable(Captured),
+    /// The end of a file.
+    End,
+}
+
+/// How the frames of a session get their time.
+enum Timing {
+    /// By RTP timestamps and sender reports.
+    Rtp {
+        timebase: Box<RtpTimebase>,
+        ssrc: Option<u32>,
+        wall_steps: Vec<Span>,
+    },
+    /// By the moment at which the pipeline's clock plays them.
+    Played { bias: Span, bias_error: Span },
+}
+
+/// State that the streaming threads of GStreamer and the session share.
+struct Shared {
+    clock: Arc<dyn Clock>,
+    ledger: Mutex<Ledger>,
+    timing: Mutex<Option<Timing>>,
+    codec: Mutex<Option<String>>,
+    /// The first error found in a callback, where GStreamer has no way to carry it.
+    failure: Mutex<Option<MediaError>>,
+}
+
+impl Shared {
+    fn new(clock: Arc<dyn Clock>) -> Arc<Shared> {
+        Arc::new(Shared {
+            clock,
+            ledger: Mutex::default(),
+            timing: Mutex::default(),
+            codec: Mutex::default(),
+            failure: Mutex::default(),
+        })
+    }
+
+    fn fail(&self, error: MediaError) {
+        locked(&self.failure).get_or_insert(error);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running connection.
+pub struct Session {
+    pipeline: gst::Pipeline,
+    sink: AppSink,
+    shared: Arc<Shared>,
+    source_name: String,
+    live: bool,
+    format: Option<(gst::Caps, gst_video::VideoInfo)>,
+    pending: std::collections::VecDeque<SessionEvent>,
+    last_captured: Option<Captured>,
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Where the pictures come from.
+    pub source: Source,
+    /// How they are turned.
+    pub rotation: Rotation,
+    /// How late the camera's stamps are known to be.
+    pub capture_bias: Span,
+    /// How far the bias may be off, to either side.
+    pub capture_bias_error: Span,
+}
+
+impl Session {
+    /// Begins to connect. Errors of the connection itself come from [`Session::next`].
+    pub fn open(options: &SessionOptions, clock: Arc<dyn Clock>) -> Result<Session, MediaError> {
+        let shared = Shared::new(clock);
+        let pipeline = gst::Pipeline::new();
+        let sink = decode::make_sink(options);
+        let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
+        match &options.source {
+            Source::Rtsp { .. } => rtsp::build(&pipeline, options, tail, &shared)?,
+            Source::File { .. } => file::build(&pipeline, options, tail, &shared)?,
+            Source::V4l2 { device, .. } => {
+                return Err(MediaError::NoVideo {
+                    source_name: device.display().to_string(),
+                    why: "local V4L2 devices are not built into this version yet".to_owned(),
+                });
+            }
+        }
+        let session = Session {
+            pipeline,
+            sink,
+            shared,
+            source_name: options.source.shown(),
+            live: matches!(options.source, Source::Rtsp { .. }),
+            format: None,
+            pending: std::collections::VecDeque::new(),
+            last_captured: None,
+        };
+        // The monotonic clock, whatever else a plugin offers: capture times are on it.
+        session.pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        if session.pipeline.set_state(gst::State::Playing).is_err() {
+            return Err(session
+                .bus_error()
+                .unwrap_or_else(|| session.broken("the pipeline did not start")));
+        }
+        Ok(session)
+    }
+
+    /// The next event, waiting for up to `timeout`; `None` when nothing came in that time.
+    pub fn next(&mut self, timeout: Span) -> Result<Option<SessionEvent>, MediaError> {
+        let deadline = self.shared.clock.now() + timeout;
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Ok(Some(event));
+            }
+            if let Some(error) = locked(&self.shared.failure).take() {
+                return Err(error);
+            }
+            if let Some(error) = self.bus_error() {
+                return Err(error);
+            }
+            let left = deadline - self.shared.clock.now();
+            let wait = gst::ClockTime::from_nseconds(left.min(BUS_INTERVAL).to_std().as_nanos() as u64);
+            match self.sink.try_pull_sample(wait) {
+                Some(sample) => self.take(&sample)?,
+                None if self.sink.is_eos() => {
+                    if self.live {
+                        return Err(self.broken("the camera ended the stream"));
+                    }
+                    return Ok(Some(SessionEvent::End));
+                }
+                None if left <= Span::ZERO => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// What there is to say about the camera's time.
+    pub fn health(&self) -> TimeHealth {
+        match &*locked(&self.shared.timing) {
+            Some(Timing::Rtp { timebase, .. }) => timebase.health(),
+            _ => TimeHealth {
+                source: self.last_captured.map(|c| c.source),
+                rel_error: self.last_captured.map(|c| c.rel_error),
+                wall_minus_mono: None,
+                drift_ppm: None,
+                last_report: None,
+                reports: 0,
+                bad_reports: 0,
+                wall_steps: 0,
+            },
+        }
+    }
+
+    /// Steps of the camera's wall clock since the last call.
+    pub fn wall_steps(&self) -> Vec<Span> {
+        match &mut *locked(&self.shared.timing) {
+            Some(Timing::Rtp { wall_steps, .. }) => std::mem::take(wall_steps),
+            _ => Vec::new(),
+        }
+    }
+
+    fn take(&mut self, sample: &gst::Sample) -> Result<(), MediaError> {
+        let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer_owned()) else {
+            return Ok(());
+        };
+        if self
+            .format
+            .as_ref()
+            .is_none_or(|(known, _)| !known.is_strictly_equal(caps))
+        {
+            let info = gst_video::VideoInfo::from_caps(caps).map_err(|e| self.broken(&e.to_string()))?;
+            let fps = info.fps();
+            let info_event = StreamInfo {
+                codec: locked(&self.shared.codec)
+                    .clone()
+                    .unwrap_or_else(|| "raw".to_owned()),
+                size: Size::new(info.width(), info.height()),
+                fps_declared: (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom())),
+            };
+            let same_size = self
+                .format
+                .as_ref()
+                .is_some_and(|(_, known)| (known.width(), known.height()) == (info.width(), info.height()));
+            self.format = Some((caps.to_owned(), info));
+            if !same_size {
+                self.pending.push_back(SessionEvent::Format(info_event));
+            }
+        }
+        let Some((_, info)) = &self.format else {
+            return Ok(());
+        };
+        let surface = VideoSurface::new(buffer.clone(), info).map_err(|e| self.broken(&e.to_string()))?;
+        self.time(sample, &buffer, Arc::new(surface));
+        Ok(())
+    }
+
+    /// Gives a decoded picture its time, and reports those that were lost before it.
+    fn time(&mut self, sample: &gst::Sample, buffer: &gst::Buffer, surface: Arc<VideoSurface>) {
+        let mut timing = locked(&self.shared.timing);
+        let size = surface.size();
+        match &mut *timing {
+            Some(Timing::Rtp { timebase, .. }) => {
+                let Some(stamp) = decode::rtp_stamp(buffer) else {
+                    self.shared.fail(MediaError::Broken {
+                        source_name: self.source_name.clone(),
+                        why: "the decoder lost the frames' RTP time".to_owned(),
+                    });
+                    return;
+                };
+                let (coded, lost) = locked(&self.shared.ledger).decoded(i64::from(stamp), rtp_before);
+                let arrival = coded.map_or_else(|| self.shared.clock.now(), |c| c.arrival);
+                let timed = timebase.frame(stamp, arrival);
+                if timed.new_epoch {
+                    self.pending.push_back(SessionEvent::Restarted);
+                } else {
+                    for coded in lost {
+                        let captured = timebase.frame(coded.stamp as u32, coded.arrival).captured;
+                        self.pending.push_back(SessionEvent::Unreadable(captured));
+                    }
+                }
+                self.last_captured = Some(timed.captured);
+                self.pending.push_back(SessionEvent::Frame(SessionFrame {
+                    media: timed.media,
+                    captured: timed.captured,
+                    arrival,
+                    kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
+                    size,
+                    surface,
+                }));
+            }
+            Some(Timing::Played { bias, bias_error }) => {
+                let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+                let pts = buffer.pts();
+                let running = segment.zip(pts).and_then(|(s, pts)| s.to_running_time(pts));
+                let (Some(running), Some(base)) = (running, self.pipeline.base_time()) else {
+                    return;
+                };
+                let at = Mono::from_nanos((base + running).nseconds() as i64);
+                let stamp = pts.map_or(0, |t| t.nseconds() as i64);
+                let (coded, _) = locked(&self.shared.ledger).decoded(stamp, |a, b| a < b);
+                let captured = Captured {
+                    mono: at - *bias,
+                    rel_error: *bias_error,
+                    source: TimeSource::Host,
+                };
+                self.last_captured = Some(captured);
+                self.pending.push_back(SessionEvent::Frame(SessionFrame {
+                    media: MediaTime::from_micros(running.useconds() as i64),
+                    captured,
+                    arrival: at,
+                    kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
+                    size,
+                    surface,
+                }));
+            }
+            None => {}
+        }
+    }
+
+    fn broken(&self, why: &str) -> MediaError {
+        MediaError::Broken {
+            source_name: self.source_name.clone(),
+            why: why.to_owned(),
+        }
+    }
+
+    /// The first error on the bus, as the person who mends it should read it.
+    fn bus_error(&self) -> Option<MediaError> {
+        let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+        let gst::MessageView::Error(error) = message.view() else {
+            return None;
+        };
+        let source_name = self.source_name.clone();
+        let glib_error = error.error();
+        let why = glib_error.message().trim_end_matches('.').to_owned();
+        let detail = error.debug().map(|d| d.to_string()).unwrap_or_default();
+        log::debug!("{source_name}: {why}: {detail}");
+        if let Some(kind) = glib_error.kind::<gst::ResourceError>() {
+            return Some(match kind {
+                gst::ResourceError::NotAuthorized => MediaError::Auth { source_name },
+                _ if detail.contains("Unauthorized") || detail.contains("(401)") => {
+                    MediaError::Auth { source_name }
+                }
+                _ => MediaError::Unreachable { source_name, why },
+            });
+        }
+        Some(match glib_error.kind::<gst::StreamError>() {
+            Some(
+                gst::StreamError::TypeNotFound
+                | gst::StreamError::WrongType
+                | gst::StreamError::CodecNotFound
+                | gst::StreamError::Demux
+                | gst::StreamError::Format,
+            ) => MediaError::NoVideo { source_name, why },
+            _ => MediaError::Broken { source_name, why },
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.pipeline.set_state(gst::State::Null).is_err() {
+            log::warn!("{}: the pipeline did not stop cleanly", self.source_name);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The kind of a coded picture, from its first slice.
+
+use synoptic_base::FrameKind;
+
+/// Codec of an elementary stream in Annex B or length-prefixed form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    H264,
+    H265,
+}
+
+/// Kind of the picture that an access unit in Annex B form (start codes) holds.
+///
+/// H.264: `slice_type` of the first slice (ITU-T H.264 section 7.3.3, table 7-6). H.265: intra for the IRAP NAL
+/// types 16 to 23 (ITU-T H.265 table 7-1); else unknown, since `slice_type` lies behind fields that need the PPS.
+pub(super) fn kind(codec: Codec, unit: &[u8]) -> FrameKind {
+    for nal in nals(unit) {
+        let Some(&header) = nal.first() else { continue };
+        match codec {
+            Codec::H264 => match header & 0x1f {
+                5 => return FrameKind::I,
+                1 => return h264_slice_kind(&nal[1..]),
+                _ => {}
+            },
+            Codec::H265 => match (header >> 1) & 0x3f {
+                16..=23 => return FrameKind::I,
+                0..=15 => return FrameKind::Unknown,
+                _ => {}
+            },
+        }
+    }
+    FrameKind::Unknown
+}
+
+/// The NAL units of an Annex B byte stream, without start codes.
+fn nals(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = unit;
+    std::iter::from_fn(move || {
+        let start = find_start_code(rest)? + 3;
+        rest = &rest[start..];
+        let end = find_start_code(rest).unwrap_or(rest.len());
+        Some(&rest[..end])
+    })
+}
+
+fn find_start_code(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(3).position(|w| w == [0, 0, 1])
+}
+
+fn h264_slice_kind(payload: &[u8]) -> FrameKind {
+    let mut bits = Bits {
+        bytes: payload,
+        at: 0,
+    };
+    let slice_type = bits.exp_golomb().and_then(|_first_mb| bits.exp_golomb());
+    match slice_type.map(|t| t % 5) {
+        Some(0 | 3) => FrameKind::P,
+        Some(1) => FrameKind::B,
+        Some(2 | 4) => FrameKind::I,
+        _ => FrameKind::Unknown,
+    }
+}
+
+/// Reads Exp-Golomb codes (ITU-T H.264 section 9.1). The two fields read lie in the first few bytes, where
+/// emulation prevention can only follow 22 zero bits: a first_mb_in_slice above two million.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn bit(&mut self) -> Option<u32> {
+        let byte = self.bytes.get(self.at / 8)?;
+        let bit = (byte >> (7 - self.at % 8)) & 1;
+        self.at += 1;
+        Some(u32::from(bit))
+    }
+
+    fn exp_golomb(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while self.bit()? == 0 {
+            zeros += 1;
+            if zeros > 31 {
+                return None;
+            }
+        }
+        let mut value = 1;
+        for _ in 0..zeros {
+            value = (value << 1) | self.bit()?;
+        }
+        Some(value - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_h264_slices() {
+        // first_mb ue(0) = 1, slice_type ue(v).
+        let slice = |bits: u8| vec![0, 0, 0, 1, 0x09, 0xf0, 0, 0, 1, 0x41, bits, 0];
+        assert_eq!(kind(Codec::H264, &slice(0b1100_0000)), FrameKind::P); // 0
+        assert_eq!(kind(Codec::H264, &slice(0b1010_0000)), FrameKind::B); // 1
+        assert_eq!(kind(Codec::H264, &slice(0b1011_0000)), FrameKind::I); // 2
+        assert_eq!(kind(Codec::H264, &slice(0b1001_1000)), FrameKind::P); // 5
+        assert_eq!(
+            kind(Codec::H264, &[0, 0, 1, 0x67, 1, 0, 0, 1, 0x65, 0x88]),
+            FrameKind::I
+        );
+        assert_eq!(kind(Codec::H265, &[0, 0, 1, 0x26, 1, 0xaf]), FrameKind::I); // IDR_W_RADL
+        assert_eq!(kind(Codec::H265, &[0, 0, 1, 0x02, 1, 0xd0]), FrameKind::Unknown);
+    }
+
+    #[test]
+    fn rubbish_is_unknown() {
+        for bytes in [&[][..], &[0, 0, 1], &[0, 0, 1, 0x41], &[0; 64], &[0xff; 64]] {
+            assert_eq!(kind(Codec::H264, bytes), FrameKind::Unknown);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! RTSP cameras: rtspsrc, with the arrival of every packet and every sender report read where they enter rtpbin.
+
+use std::sync::Arc;
+
+use gst::prelude::*;
+use synoptic_base::Utc;
+use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport};
+
+use super::decode::{self, Tail, internal};
+use super::{SessionOptions, Shared, Timing, locked, rtcp};
+use crate::{MediaError, RtspTransport, Source};
+
+/// rtspsrc gives up connecting after this, in microseconds.
+const CONNECT_TIMEOUT_US: u64 = 5_000_000;
+/// How long the jitter buffer waits for a packet that UDP lost or reordered. Packets in order pass at once.
+const JITTER_MS: u32 = 200;
+
+pub(super) fn build(
+    pipeline: &gst::Pipeline,
+    options: &SessionOptions,
+    tail: Tail,
+    shared: &Arc<Shared>,
+) -> Result<(), MediaError> {
+    let Source::Rtsp {
+        url,
+        transport,
+        user,
+        password,
+        tls_insecure,
+        ..
+    } = &options.source
+    else {
+        return Err(internal("not an RTSP source"));
+    };
+    let source = decode::make("rtspsrc")?;
+    source.set_property("location", url);
+    source.set_property("latency", JITTER_MS);
+    source.set_property("timeout", CONNECT_TIMEOUT_US);
+    source.set_property("tcp-timeout", CONNECT_TIMEOUT_US);
+    source.set_property("user-agent", concat!("Synoptic/", env!("CARGO_PKG_VERSION")));
+    source.set_property_from_str(
+        "protocols",
+        match (transport, url.starts_with("rtsps:")) {
+            (RtspTransport::Tcp, false) => "tcp",
+            (RtspTransport::Tcp, true) => "tcp+tls",
+            (RtspTransport::Udp, _) => "udp",
+        },
+    );
+    if let Some(user) = user {
+        source.set_property("user-id", user);
+    }
+    if let Some(password) = password {
+        source.set_property("user-pw", password.expose());
+    }
+    if *tls_insecure && let Some(flags) = source.find_property("tls-validation-flags") {
+        let none = gst::glib::FlagsClass::with_type(flags.value_type()).and_then(|c| c.builder().build());
+        if let Some(none) = none {
+            source.set_property_from_value("tls-validation-flags", &none);
+        }
+    }
+    pipeline
+        .add(&source)
+        .map_err(|_| internal("could not add rtspsrc"))?;
+
+    source.connect("select-stream", false, |args| {
+        let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
+        let video = caps.and_then(|c| c.structure(0).map(is_video)).unwrap_or(false);
+        Some(video.to_value())
+    });
+
+    let watched = shared.clone();
+    source.connect("new-manager", false, move |args| {
+        let manager = args.get(1).and_then(|v| v.get::<gst::Element>().ok())?;
+        let shared = watched.clone();
+        manager.connect_pad_added(move |_, pad| watch(pad, &shared));
+        for pad in manager.sink_pads() {
+            watch(&pad, &watched);
+        }
+        None
+    });
+
+    let name = options.source.shown();
+    let (bias, bias_error) = (options.capture_bias, options.capture_bias_error);
+    let on_pad = shared.clone();
+    source.connect_pad_added(move |source, pad| {
+        let Some(caps) = pad.current_caps() else { return };
+        let Some(stream) = caps.structure(0).filter(|s| is_video(s)) else {
+            return;
+        };
+        if locked(&on_pad.timing).is_some() {
+            return; // a second video stream of the same camera
+        }
+        let clock_rate_hz = stream.get::<i32>("clock-rate").map_or(90_000, i32::unsigned_abs);
+        let config = RtpTimebaseConfig {
+            clock_rate_hz,
+            capture_bias: bias,
+            capture_bias_error: bias_error,
+        };
+        let timebase = Box::new(RtpTimebase::new(config));
+        *locked(&on_pad.timing) = Some(Timing::Rtp {
+            timebase,
+            ssrc: None,
+            wall_steps: Vec::new(),
+        });
+        let encoding = stream
+            .get::<String>("encoding-name")
+            .unwrap_or_else(|_| "nothing".to_owned());
+        if let Err(error) = depayload(source, pad, &encoding, &tail, &name) {
+            on_pad.fail(error);
+        }
+    });
+
+    let (name, ended) = (options.source.shown(), shared.clone());
+    source.connect_no_more_pads(move |_| {
+        if locked(&ended.timing).is_none() {
+            ended.fail(MediaError::NoVideo {
+                source_name: name.clone(),
+                why: "the camera offers no video stream at this address".to_owned(),
+            });
+        }
+    });
+    Ok(())
+}
+
+fn is_video(caps: &gst::StructureRef) -> bool {
+    caps.get::<&str>("media").is_ok_and(|m| m == "video")
+}
+
+/// Links depayloader and decoder to a video pad of rtspsrc.
+fn depayload(
+    source: &gst::Element,
+    pad: &gst::Pad,
+    encoding: &str,
+    tail: &Tail,
+    name: &str,
+) -> Result<(), MediaError> {
+    let (factory, media_type) = match encoding {
+        "H264" => ("rtph264depay", "video/x-h264"),
+        "H265" => ("rtph265depay", "video/x-h265"),
+        "JPEG" => ("rtpjpegdepay", "image/jpeg"),
+        other => {
+            return Err(MediaError::NoVideo {
+                source_name: name.to_owned(),
+                why: format!("its codec is {other}; set the camera to H.264 or H.265"),
+            });
+        }
+    };
+    let depay = decode::make(factory)?;
+    let parent = source
+        .parent()
+        .and_downcast::<gst::Pipeline>()
+        .ok_or_else(|| internal("no pipeline"))?;
+    parent
+        .add(&depay)
+        .map_err(|_| internal("could not add the depayloader"))?;
+    let src = depay
+        .static_pad("src")
+        .ok_or_else(|| internal("no src pad at the depayloader"))?;
+    let sink = depay
+        .static_pad("sink")
+        .ok_or_else(|| internal("no sink pad at the depayloader"))?;
+    let probed = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    sink.add_probe(probed, |_, info| {
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => mark(buffer.make_mut()),
+            Some(gst::PadProbeData::BufferList(list)) => {
+                list.make_mut().foreach_mut(|mut buffer, _| {
+                    mark(buffer.make_mut());
+                    std::ops::ControlFlow::Continue(Some(buffer))
+                });
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    tail.attach(&src, media_type, |buffer| {
+        decode::rtp_stamp(buffer).map(i64::from)
+    })?;
+    depay
+        .sync_state_with_parent()
+        .map_err(|_| internal("the depayloader did not start"))?;
+    pad.link(&sink)
+        .map_err(|e| internal(&format!("could not link the depayloader: {e}")))?;
+    Ok(())
+}
+
+fn mark(buffer: &mut gst::BufferRef) {
+    let stamp = buffer
+        .map_readable()
+        .ok()
+        .and_then(|map| rtcp::rtp_header(&map))
+        .map(|(_, rtp)| rtp);
+    if let Some(rtp) = stamp {
+        decode::mark_rtp(buffer, rtp);
+    }
+}
+
+/// Watches a sink pad of rtpbin: packets and sender reports get their arrival before any jitter buffer.
+fn watch(pad: &gst::Pad, shared: &Arc<Shared>) {
+    let name = pad.name();
+    let rtp = name.starts_with("recv_rtp_sink");
+    if !rtp && !name.starts_with("recv_rtcp_sink") {
+        return;
+    }
+    let shared = shared.clone();
+    pad.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+        move |_, info| {
+            let arrival = shared.clock.now();
+            let each = |buffer: &gst::BufferRef| {
+                let Ok(map) = buffer.map_readable() else { return };
+                if rtp {
+                    packet(&shared, &map, arrival);
+                } else {
+                    report(&shared, &map, arrival);
+                }
+            };
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => each(buffer),
+                Some(gst::PadProbeData::BufferList(list)) => list.iter().for_each(each),
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+}
+
+fn packet(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
+    let Some((ssrc, stamp)) = rtcp::rtp_header(bytes) else {
+        return;
+    };
+    if let Some(Timing::Rtp { ssrc: known, .. }) = &mut *locked(&shared.timing) {
+        *known = Some(ssrc);
+    }
+    locked(&shared.ledger).arrived(i64::from(stamp), arrival);
+}
+
+fn report(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
+    let Some(raw) = rtcp::sender_report(bytes) else {
+        return;
+    };
+    let mut timing = locked(&shared.timing);
+    let Some(Timing::Rtp {
+        timebase,
+        ssrc,
+        wall_steps,
+    }) = &mut *timing
+    else {
+        return;
+    };
+    // A report of another stream says nothing about this one. Some cameras get their own SSRC wrong (smolrtsp#42);
+    // the timebase finds out by the RTP time whether such a report fits.
+    if ssrc.is_some_and(|known| known != raw.ssrc && known != raw.ssrc.swap_bytes()) {
+        log::debug!(
+            "a sender report of SSRC {:08x} among packets of another",
+            raw.ssrc
+        );
+        return;
+    }
+    let wall = (raw.ntp != 0).then(|| Utc::from_ntp(raw.ntp));
+    wall_steps.extend(timebase.report(SenderReport {
+        wall,
+        rtp: raw.rtp,
+        arrival,
+    }));
+}

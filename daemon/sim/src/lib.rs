@@ -1,0 +1,11 @@
+//! Simulated cameras with known truth, for the demo and for tests.
+//!
+//! * [`scene`]: one rendered street seen by overlapping virtual cameras;
+//! * [`barcode`]: the true capture time in the pixels of every picture;
+//! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request.
+#![forbid(unsafe_code)]
+
+pub mod barcode;
+pub mod camera;
+mod font;
+pub mod scene;

@@ -120,7 +120,7 @@ rust_is_there() {
 
 rust() {
     rust_is_there && return
-    say "installing a Rust toolchain (wanted: $rust_wanted or newer with clippy and rustfmt, found: $(rust_version || true))"
+    say "installing a Rust toolchain (wanted: $rust_wanted or newer with clippy and rustfmt, found: $(rust_version | grep . || echo none))"
     if have rustup; then
         rustup toolchain install stable --profile minimal --component clippy,rustfmt
         rustup default stable

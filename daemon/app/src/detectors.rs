@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use synoptic_base::{Detection, Detector, DetectorError, Picture};
-use synoptic_vision::manifest;
+use synoptic_vision::fetch;
 use synoptic_vision::motion::MotionDetector;
 use synoptic_vision::onnx::{OnnxDetector, OnnxOptions};
 
 use crate::config::{DetectorConfig, DetectorKind};
+use crate::models;
 
 /// Makes a detector ready to look. `model_dirs` are searched for manifests and models.
 pub fn build(config: &DetectorConfig, model_dirs: &[PathBuf]) -> Result<Box<dyn Detector>> {
@@ -19,12 +20,13 @@ pub fn build(config: &DetectorConfig, model_dirs: &[PathBuf]) -> Result<Box<dyn 
             inner: Box::new(MotionDetector::new(config.threshold)),
         })),
         DetectorKind::Onnx { model, threads } => {
-            let found = manifest::find(model_dirs, model)?;
-            let options = OnnxOptions { threads: *threads, threshold: config.threshold, labels: config.labels.clone() };
-            let file = found.model_file(model_dirs).with_context(|| {
-                format!("model {model} is not on this box: run `synoptic models fetch {model}`")
+            let manifest = models::find(model_dirs, model)?;
+            let file = fetch::locate(model_dirs, &manifest).with_context(|| {
+                format!("the file of model {model} is not on this box: run `synoptic models fetch {model}`")
             })?;
-            let inner = OnnxDetector::load(&file, &found, options)?;
+            let (threads, threshold) = (*threads, config.threshold);
+            let options = OnnxOptions { threads, threshold, labels: config.labels.clone() };
+            let inner = OnnxDetector::load(&file, manifest, &options)?;
             Ok(Box::new(Named { name: config.name.clone(), labels: Vec::new(), inner: Box::new(inner) }))
         }
     }

@@ -15,6 +15,7 @@ mod group;
 mod groups;
 pub mod hub;
 mod logging;
+pub mod models;
 pub mod mqtt;
 pub mod probe;
 mod recorder;

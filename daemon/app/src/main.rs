@@ -1,1 +1,7 @@
-fn main() {}
+//! `synoptic`: the daemon of a Jetson-class edge box, and its tools.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    synoptic_app::cli::main()
+}

@@ -5,6 +5,7 @@
 
 mod camera;
 pub mod clocks;
+pub mod devices;
 mod error;
 mod queue;
 pub mod session;

@@ -1,5 +1,40 @@
 //! Configuration: one versioned TOML file, raw to resolved.
+//!
+//! * [`load`] reads a file into a [`Config`] that cannot be wrong, or into all that is wrong with it.
+//! * [`plan`] says what a changed configuration means for a running daemon.
+//! * [`add_camera`], [`remove_camera`] and [`save`] change the file and keep its comments.
+//! * [`schema`] is its JSON Schema.
 
+mod diff;
+mod edit;
+mod load;
+mod mask;
+mod problem;
+mod raw;
+mod reader;
+mod resolve;
 mod resolved;
+mod save;
+mod schema;
+mod secret;
+mod source;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod units;
 
+pub use diff::*;
+pub use edit::*;
+pub use load::{Loaded, load, load_with, parse};
+pub use problem::*;
+pub use raw::*;
 pub use resolved::*;
+pub use save::*;
+pub use schema::schema;
+pub use source::{Credentials, SourceError, parse_source, split_credentials};
+pub use surroundings::{SmallFile, Surroundings, ThisMachine};
+
+/// The shipped configuration file: all keys with their defaults, commented.
+pub fn example() -> &'static str {
+    include_str!("../../../../configs/synoptic.toml")
+}

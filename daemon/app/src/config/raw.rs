@@ -1,0 +1,362 @@
+//! The configuration as it is written: one struct a table, one field a key.
+//!
+//! The JSON Schema and the reference for users are made from these types; their doc comments are what users
+//! read. `resolve` reads the same keys with places and all problems at once; tests hold the two together. Every
+//! default is a constant or function here and is used by both.
+
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+
+use super::units::{BYTES_PATTERN, TIME_PATTERN};
+
+/// Version of the file's format that this program reads.
+pub(super) const SCHEMA_VERSION: i64 = 1;
+/// Folder of the installed service (FHS 3.0 section 5.8).
+pub(super) const DATA_DIR: &str = "/var/lib/synoptic";
+/// Models that come with the image.
+pub(super) const SHARED_MODELS: &str = "/usr/share/synoptic/models";
+pub(super) const LISTEN: &str = "127.0.0.1:8080";
+pub(super) const MQTT_ROOT: &str = "synoptic";
+pub(super) const MQTT_TENANT: &str = "default";
+pub(super) const KEEP_EVENTS: &str = "30d";
+pub(super) const KEEP_DETECTIONS: &str = "12h";
+pub(super) const MAX_SIZE: &str = "20GB";
+pub(super) const MIN_FREE: &str = "1GB";
+pub(super) const STALL_AFTER: &str = "4s";
+pub(super) const MAX_WAIT: &str = "250ms";
+/// Name of the detector that always exists.
+pub(super) const MOTION: &str = "motion";
+/// Name that says: no detector.
+pub(super) const NO_DETECTOR: &str = "none";
+/// The group of all cameras when none is written.
+pub(super) const MAIN_GROUP: &str = "main";
+/// Half a frame at 12.5 fps. A sender report may mean capture or send time: 54 ms apart were measured between
+/// two settings of one server, and no recipe tells which; a calibrated camera gets a smaller value.
+pub(super) const RTSP_BIAS_ERROR_MS: i64 = 40;
+/// V4L2 stamps the start or the end of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_*`), exposure and readout add to it:
+/// one frame at 30 fps.
+pub(super) const V4L2_BIAS_ERROR_MS: i64 = 33;
+
+/// Configuration of Synoptic. Relative paths begin at the folder of this file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Synoptic configuration")]
+pub struct RawConfig {
+    /// Version of this file's format: 1.
+    #[schemars(extend("const" = 1))]
+    pub schema_version: u32,
+    /// Who this box is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<RawDevice>,
+    /// The page and the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web: Option<RawWeb>,
+    /// The MQTT broker. Without this table nothing is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<RawMqtt>,
+    /// The database and how long things are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<RawStore>,
+    /// Cameras, one table each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<Vec<RawCamera>>,
+    /// Cameras whose frames form packets of one instant. Without any, all enabled cameras form the group `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Vec<RawGroup>>,
+    /// Detectors. One named `motion` always exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detector: Option<Vec<RawDetector>>,
+}
+
+/// Who this box is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDevice {
+    /// Id in MQTT topics: 1 to 31 of `a-z 0-9 _ -`. Default: the host name, or `synoptic` when that is no id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "id_schema")]
+    pub id: Option<String>,
+    /// Name for people. Default: the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Folder for the database, pictures, certificates and state.
+    #[serde(default = "data_dir")]
+    pub data_dir: String,
+    /// Folders searched for models, the first also written by `synoptic models fetch`. Default: `models` in
+    /// `data_dir`, then `/usr/share/synoptic/models`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub model_dirs: Option<Vec<String>>,
+}
+
+/// The page and the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWeb {
+    /// Addresses and ports to listen on: plain HTTP on loopback, HTTPS on any other. Port 0: any free port.
+    #[serde(default = "listen")]
+    #[schemars(length(min = 1))]
+    pub listen: Vec<String>,
+    /// PEM file of an own certificate. Default: one is made at the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<String>,
+    /// PEM file of the certificate's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<String>,
+}
+
+/// The MQTT broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMqtt {
+    /// The broker: `mqtt://host:port`, or `mqtts://host:port` for TLS. Port when not written: 1883, 8883.
+    #[schemars(regex(pattern = r"^mqtts?://[^@/]+$"))]
+    pub url: String,
+    /// First level of every topic.
+    #[serde(default = "mqtt_root")]
+    pub root: String,
+    /// Second level of every topic.
+    #[serde(default = "mqtt_tenant")]
+    pub tenant: String,
+    /// User. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Password, by reference. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<RawSecret>,
+    /// PEM file of the authorities that may sign the broker's certificate. Default: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// PEM file of the box's own certificate, for brokers that ask for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<String>,
+    /// PEM file of the own certificate's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<String>,
+    /// Discovery prefix of Home Assistant, usually `homeassistant`. Default: no discovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home_assistant: Option<String>,
+}
+
+/// The database and how long things are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawStore {
+    /// Events and their pictures older than this are removed.
+    #[serde(default = "keep_events")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub keep_events: String,
+    /// Detection results, kept for every frame, older than this are removed.
+    #[serde(default = "keep_detections")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub keep_detections: String,
+    /// Database and pictures together stay below this; the oldest goes first.
+    #[serde(default = "max_size")]
+    #[schemars(regex(pattern = BYTES_PATTERN))]
+    pub max_size: String,
+    /// Free space on the disk that is never used up.
+    #[serde(default = "min_free")]
+    #[schemars(regex(pattern = BYTES_PATTERN))]
+    pub min_free: String,
+}
+
+/// A camera.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCamera {
+    /// Id in topics, addresses and the database: 1 to 31 of `a-z 0-9 _ -`.
+    #[schemars(schema_with = "id_schema")]
+    pub id: String,
+    /// Name for people. Default: the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where pictures come from: `rtsp://…`, `rtsps://…`, a video file (`file:///…` or a path) or `/dev/videoN`.
+    /// No user and no password in it.
+    pub source: String,
+    /// RTSP: a smaller stream of the same camera for detection. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_source: Option<String>,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// RTSP: user. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// RTSP: password, by reference. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<RawSecret>,
+    /// RTSP: how RTP travels. Default: `tcp`, within the RTSP connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<RawTransport>,
+    /// `rtsps://`: accept a certificate that no authority signed. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_insecure: Option<bool>,
+    /// Files: begin again at the end. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<bool>,
+    /// Devices: pixel format. Default: the best the device has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<RawFormat>,
+    /// Devices: size in pixels, such as `1280x720`. Default: the device's largest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]+x[0-9]+$"))]
+    pub size: Option<String>,
+    /// Devices: frames a second. Default: the device's fastest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 240))]
+    pub fps: Option<u32>,
+    /// How the picture is turned, in degrees clockwise.
+    #[serde(default)]
+    #[schemars(extend("enum" = [0, 90, 180, 270]))]
+    pub rotate: u32,
+    /// Name of the detector that looks at it, or `none`.
+    #[serde(default = "motion")]
+    pub detector: String,
+    /// No frame for this long is a stall: the connection is closed and made anew.
+    #[serde(default = "stall_after")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub stall_after: String,
+    /// How much too late the camera's own time stamps are, in ms. Positive: the scene was that much earlier.
+    #[serde(default)]
+    #[schemars(range(min = -10_000, max = 10_000))]
+    pub capture_bias_ms: f64,
+    /// How far that may be off to either side, in ms; part of every error bound. Default: RTSP 40, files 0,
+    /// devices 33.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub capture_bias_error_ms: Option<f64>,
+}
+
+/// Cameras whose frames form packets of one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGroup {
+    /// Id in topics: 1 to 31 of `a-z 0-9 _ -`.
+    #[schemars(schema_with = "id_schema")]
+    pub id: String,
+    /// Ids of its cameras, in the order of a packet's slots. A camera is in one group at most; one that is not
+    /// enabled has no slot.
+    #[schemars(length(min = 1))]
+    pub cameras: Vec<String>,
+    /// Largest distance of a frame from its packet's instant. Default: half the frame interval of the slowest
+    /// camera.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub tolerance: Option<String>,
+    /// Longest wait for a late camera, from the capture of the packet's first frame.
+    #[serde(default = "max_wait")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub max_wait: String,
+}
+
+/// A detector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDetector {
+    /// Name that cameras refer to: 1 to 31 of `a-z 0-9 _ -`.
+    #[schemars(schema_with = "id_schema")]
+    pub name: String,
+    /// `motion` (built in, for fixed cameras) or `onnx` (a neural network).
+    pub kind: RawDetectorKind,
+    /// `onnx`: name of the model's manifest; `synoptic models list` shows them. Needed for this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Detections with a lower score are dropped. Default: the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub threshold: Option<f64>,
+    /// Labels that are kept, such as `["person", "car"]`. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// `onnx`: threads. Default: half the cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub threads: Option<u32>,
+}
+
+/// Where a password is. The password itself is never written in this file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawSecret {
+    /// A file with the password as its only line.
+    File(String),
+    /// A systemd credential: a file in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// An environment variable.
+    Env(String),
+}
+
+/// How RTP travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawTransport {
+    /// Within the RTSP connection.
+    Tcp,
+    /// Over UDP.
+    Udp,
+}
+
+/// Pixel format of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawFormat {
+    /// Motion JPEG.
+    Mjpeg,
+    /// Packed 4:2:2.
+    Yuyv,
+    /// H.264 made by the camera.
+    H264,
+}
+
+/// Kind of detector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawDetectorKind {
+    /// Built in.
+    Motion,
+    /// A neural network.
+    Onnx,
+}
+
+fn id_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,30}$" })
+}
+fn data_dir() -> String {
+    DATA_DIR.to_owned()
+}
+fn listen() -> Vec<String> {
+    vec![LISTEN.to_owned()]
+}
+fn mqtt_root() -> String {
+    MQTT_ROOT.to_owned()
+}
+fn mqtt_tenant() -> String {
+    MQTT_TENANT.to_owned()
+}
+fn keep_events() -> String {
+    KEEP_EVENTS.to_owned()
+}
+fn keep_detections() -> String {
+    KEEP_DETECTIONS.to_owned()
+}
+fn max_size() -> String {
+    MAX_SIZE.to_owned()
+}
+fn min_free() -> String {
+    MIN_FREE.to_owned()
+}
+fn stall_after() -> String {
+    STALL_AFTER.to_owned()
+}
+fn max_wait() -> String {
+    MAX_WAIT.to_owned()
+}
+fn motion() -> String {
+    MOTION.to_owned()
+}
+const fn yes() -> bool {
+    true
+}

@@ -1,0 +1,251 @@
+//! Cameras: `[[camera]]`.
+
+use synoptic_base::{Rotation, Size, Span};
+use synoptic_media::{CameraOptions, RtspTransport, Source, V4l2Format};
+
+use super::{Context, belongs_elsewhere};
+use crate::config::raw;
+use crate::config::reader::{Found, Section, nearest};
+use crate::config::resolved::Camera;
+use crate::config::units::parse_span;
+use crate::config::{secret, source};
+
+/// Below half a second every keyframe of a slow camera is a stall; above ten minutes nothing is.
+const STALL_AFTER: std::ops::RangeInclusive<Span> = Span::from_millis(500)..=Span::from_secs(600);
+/// A camera whose stamps are more than ten seconds late has another fault.
+const MAX_BIAS_MS: f64 = 10_000.0;
+/// Frames a second: slow-motion cameras of this class end here.
+const FPS: std::ops::RangeInclusive<i64> = 1..=240;
+/// Width and height in pixels: from a thumbnail to 8K.
+const PIXELS: std::ops::RangeInclusive<u32> = 16..=8192;
+
+const RTSP_KEYS: [&str; 5] = ["sub_source", "user", "password", "transport", "tls_insecure"];
+const FILE_KEYS: [&str; 1] = ["repeat"];
+const DEVICE_KEYS: [&str; 3] = ["format", "size", "fps"];
+
+/// A camera as other tables refer to it.
+pub(super) struct Listed<'r> {
+    /// Its id as it is written, also when it is wrong.
+    pub(super) id: Option<&'r str>,
+    /// Where it is written.
+    pub(super) place: Found<()>,
+    /// The camera, unless something is wrong with it.
+    pub(super) camera: Option<Camera>,
+}
+
+pub(super) fn cameras<'r>(
+    root: &Section<'r, '_>,
+    context: &Context<'_>,
+    detectors: &[String],
+) -> Vec<Listed<'r>> {
+    let mut all: Vec<Listed<'r>> = Vec::new();
+    for section in root.sections("camera") {
+        let id = section.find("id").and_then(|f| f.value.as_str());
+        let camera = camera(&section, context, detectors);
+        section.finish(belongs_elsewhere);
+        if let Some(place) = section
+            .find("id")
+            .filter(|_| all.iter().any(|c| c.id.is_some() && c.id == id))
+        {
+            let message = format!("two cameras have the id `{}`", id.unwrap_or("?"));
+            section
+                .reader
+                .error_at(&place, message, "give one of them another id");
+        }
+        all.push(Listed {
+            id,
+            place: section.place(),
+            camera,
+        });
+    }
+    all
+}
+
+fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]) -> Option<Camera> {
+    let id = section.id("id");
+    let id = section.need("id", id, "\"cam1\"");
+    let name = section.filled("name");
+    let enabled = section.flag("enabled");
+    let source = source(section, context);
+    let rotation = rotation(section);
+    let detector = detector(section, detectors);
+    let stall_after = section.span("stall_after", STALL_AFTER);
+    let bias = section.number("capture_bias_ms", -MAX_BIAS_MS..=MAX_BIAS_MS);
+    let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
+
+    let (id, source) = (id?.value, source?);
+    let default_bias_error = match source {
+        Source::Rtsp { .. } => raw::RTSP_BIAS_ERROR_MS,
+        Source::File { .. } => 0,
+        Source::V4l2 { .. } => raw::V4L2_BIAS_ERROR_MS,
+    };
+    let span = |ms: Found<f64>| Span::from_secs_f64(ms.value / 1e3);
+    Some(Camera {
+        options: CameraOptions {
+            id,
+            source,
+            rotation,
+            stall_after: stall_after.or_else(|| parse_span(raw::STALL_AFTER))?,
+            capture_bias: bias.map_or(Span::ZERO, span),
+            capture_bias_error: bias_error.map_or(Span::from_millis(default_bias_error), span),
+        },
+        name: name.map_or_else(|| id.to_string(), |n| n.value.to_owned()),
+        enabled: enabled.unwrap_or(true),
+        detector,
+    })
+}
+
+fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
+    let reader = section.reader;
+    let text = section.text("source");
+    let text = section.need("source", text, "\"rtsp://host/path\"");
+    // Every key is read, whatever the source is, so that all that is wrong is found at once.
+    let sub = section.text("sub_source");
+    let sub_url = sub.and_then(|sub| match source::rtsp_url(sub.value) {
+        Ok(url) => Some(url),
+        Err(error) => {
+            reader.error_at(&sub, error.message, error.hint);
+            None
+        }
+    });
+    let user = section.filled("user").map(|u| u.value.to_owned());
+    let password = secret::read(section, "password", context.folder, context.machine);
+    let transports = [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
+    let transport = section.choice("transport", &transports);
+    let tls_insecure = section.flag("tls_insecure");
+    let repeat = section.flag("repeat");
+    let formats = [
+        ("mjpeg", V4l2Format::Mjpeg),
+        ("yuyv", V4l2Format::Yuyv),
+        ("h264", V4l2Format::H264),
+    ];
+    let format = section.choice("format", &formats);
+    let size = size(section);
+    let fps = section.integer("fps", FPS);
+
+    let text = text?;
+    let parsed = match source::parse_source(text.value, context.folder) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            reader.error_at(&text, error.message, error.hint);
+            return None;
+        }
+    };
+    let foreign = |keys: &[&str], why: &str| keys.iter().for_each(|key| section.out_of_place(key, why));
+    match parsed {
+        Source::Rtsp { url, .. } => {
+            foreign(&FILE_KEYS, "is for files, and this source is RTSP");
+            foreign(&DEVICE_KEYS, "is for /dev/videoN, and this source is RTSP");
+            if section.has("password") && !section.has("user") {
+                section.missing("user", "a password needs a user: add user = \"…\"");
+            }
+            let tls = source::scheme(&url).as_deref() == Some("rtsps");
+            if !tls {
+                section.out_of_place("tls_insecure", "is for rtsps://");
+            }
+            if let (
+                true,
+                Some(Found {
+                    value: RtspTransport::Udp,
+                    ..
+                }),
+            ) = (tls, &transport)
+                && let Some(place) = section.find("transport")
+            {
+                let message = "RTP over UDP is not encrypted, although the address says rtsps://";
+                reader.warn_at(&place, message, "use transport = \"tcp\"");
+            }
+            Some(Source::Rtsp {
+                url,
+                sub_url,
+                transport: transport.map(|t| t.value).unwrap_or_default(),
+                user,
+                password,
+                tls_insecure: tls_insecure.unwrap_or(false),
+            })
+        }
+        Source::File { path, .. } => {
+            foreign(&RTSP_KEYS, "is for RTSP, and this source is a file");
+            foreign(&DEVICE_KEYS, "is for /dev/videoN, and this source is a file");
+            Some(Source::File {
+                path,
+                repeat: repeat.unwrap_or(true),
+            })
+        }
+        Source::V4l2 { device, .. } => {
+            foreign(&RTSP_KEYS, "is for RTSP, and this source is a device");
+            foreign(&FILE_KEYS, "is for files, and this source is a device");
+            Some(Source::V4l2 {
+                device,
+                format: format.map(|f| f.value),
+                size,
+                fps: fps.and_then(|f| u32::try_from(f.value).ok()),
+            })
+        }
+    }
+}
+
+fn size(section: &Section<'_, '_>) -> Option<Size> {
+    let text = section.text("size")?;
+    let hint = format!(
+        "write width x height in pixels, {} to {} each, such as \"1280x720\"",
+        PIXELS.start(),
+        PIXELS.end()
+    );
+    let Some((width, height)) = text
+        .value
+        .split_once('x')
+        .and_then(|(w, h)| Some((w.parse::<u32>().ok()?, h.parse::<u32>().ok()?)))
+    else {
+        let message = format!("`{}` is no size", text.value);
+        section.reader.error_at(&text, message, hint);
+        return None;
+    };
+    if !PIXELS.contains(&width) || !PIXELS.contains(&height) {
+        let message = format!("`{}` is out of range", text.value);
+        section.reader.error_at(&text, message, hint);
+        return None;
+    }
+    Some(Size::new(width, height))
+}
+
+fn rotation(section: &Section<'_, '_>) -> Rotation {
+    let Some(degrees) = section.integer("rotate", i64::MIN..=i64::MAX) else {
+        return Rotation::None;
+    };
+    match degrees.value {
+        0 => Rotation::None,
+        90 => Rotation::Quarter,
+        180 => Rotation::Half,
+        270 => Rotation::ThreeQuarter,
+        other => {
+            let message = format!("a picture cannot be turned by {other} degrees");
+            section
+                .reader
+                .error_at(&degrees, message, "use 0, 90, 180 or 270");
+            Rotation::None
+        }
+    }
+}
+
+fn detector(section: &Section<'_, '_>, detectors: &[String]) -> Option<String> {
+    let Some(name) = section.text("detector") else {
+        return Some(raw::MOTION.to_owned());
+    };
+    if name.value == raw::NO_DETECTOR {
+        return None;
+    }
+    if !detectors.iter().any(|d| d == name.value) {
+        let known = detectors.iter().map(String::as_str).chain([raw::NO_DETECTOR]);
+        let hint = match nearest(name.value, known.clone()) {
+            Some(better) => format!("did you mean `{better}`?"),
+            None => format!(
+                "add a [[detector]] of that name, or use one of: {}",
+                known.collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let message = format!("there is no detector `{}`", name.value);
+        section.reader.error_at(&name, message, hint);
+    }
+    Some(name.value.to_owned())
+}

@@ -1,0 +1,107 @@
+//! From the text's tree to a [`Config`] that cannot be wrong. Everything is read and checked, whatever else is
+//! wrong; only at the end does an error mean that there is no configuration.
+
+mod camera;
+mod detector;
+mod group;
+mod mqtt;
+mod place;
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::raw;
+use super::reader::{Reader, Section};
+use super::resolved::Config;
+use super::surroundings::Surroundings;
+
+/// What the parts need to know besides their table.
+pub(super) struct Context<'c> {
+    /// Folder that relative paths begin at.
+    pub(super) folder: &'c Path,
+    /// The machine.
+    pub(super) machine: &'c dyn Surroundings,
+}
+
+/// Reads the whole file. `None` when something is missing or wrong, which `reader` then knows.
+pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Context<'_>) -> Option<Config> {
+    let root = Section::root(reader, root);
+    if !version(&root) {
+        return None;
+    }
+    let device = place::device(&root, context);
+    let web = place::web(&root, context);
+    let store = place::store(&root);
+    let mqtt = mqtt::mqtt(&root, context);
+    let detectors = detector::detectors(&root);
+    let cameras = camera::cameras(&root, context, &detectors.names);
+    let groups = group::groups(&root, &cameras);
+    root.finish(belongs_elsewhere);
+    if reader.failed() {
+        return None;
+    }
+    Some(Config {
+        device: device?,
+        cameras: cameras.into_iter().filter_map(|c| c.camera).collect(),
+        groups,
+        detectors: detectors.list,
+        store: store?,
+        mqtt: mqtt?,
+        web: web?,
+    })
+}
+
+/// Whether the file is of our version. A file of another version is not read further: its keys mean other things.
+fn version(root: &Section<'_, '_>) -> bool {
+    let hint = format!("add schema_version = {} at the top", raw::SCHEMA_VERSION);
+    if !root.has("schema_version") {
+        root.missing("schema_version", hint);
+        // Probably only forgotten: read on.
+        root.find("schema_version");
+        return true;
+    }
+    let Some(version) = root.integer("schema_version", 1..=i64::from(u32::MAX)) else {
+        return true;
+    };
+    if version.value != raw::SCHEMA_VERSION {
+        let message = format!(
+            "this file is of version {}, this program reads version {}",
+            version.value,
+            raw::SCHEMA_VERSION
+        );
+        root.reader.error_at(
+            &version,
+            message,
+            "update Synoptic, or write the file for this version",
+        );
+        return false;
+    }
+    true
+}
+
+/// Where a key belongs that is often written at the wrong place.
+fn belongs_elsewhere(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "listen" | "tls_cert" | "tls_key" => "[web]",
+        "data_dir" | "model_dirs" => "[device]",
+        "root" | "tenant" | "ca" | "client_cert" | "client_key" | "home_assistant" | "url" => "[mqtt]",
+        "keep_events" | "keep_detections" | "max_size" | "min_free" => "[store]",
+        "source"
+        | "sub_source"
+        | "transport"
+        | "tls_insecure"
+        | "repeat"
+        | "format"
+        | "size"
+        | "fps"
+        | "rotate"
+        | "stall_after"
+        | "capture_bias_ms"
+        | "capture_bias_error_ms"
+        | "enabled" => "[[camera]]",
+        "cameras" | "tolerance" | "max_wait" => "[[group]]",
+        "model" | "threshold" | "labels" | "threads" | "kind" => "[[detector]]",
+        _ => return None,
+    })
+}

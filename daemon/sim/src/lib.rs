@@ -3,10 +3,12 @@
 //! * [`scene`]: one rendered street seen by overlapping virtual cameras;
 //! * [`barcode`]: the true capture time in the pixels of every picture;
 //! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request.
+//! * [`demo`]: cameras, a broker and the daemon together.
 #![forbid(unsafe_code)]
 
 pub mod barcode;
 pub mod camera;
+pub mod demo;
 mod font;
 #[cfg(test)]
 mod packets_tests;

@@ -80,6 +80,7 @@ impl Pump {
                 continue;
             }
             let watched = self.shared.feed().filter(|_| !self.shared.frozen.load(Relaxed));
+            let in_use = watched.is_some();
             if let Some(feed) = watched {
                 let (buffer, caps, captured) = self.take(number, take_at);
                 let wait = self.delay + Span::from_nanos(rng.random_range(0..=self.jitter.as_nanos()));
@@ -101,7 +102,7 @@ impl Pump {
             number += 1;
             while self.due(number + 1) <= clock.now() {
                 number += 1;
-                if !pending.is_empty() {
+                if in_use {
                     self.shared.counters.late_frames.fetch_add(1, Relaxed);
                 }
             }

@@ -1,0 +1,177 @@
+//! Real models on real pictures, against what onnxruntime finds (golden files of tools/golden/detect.py).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use synoptic_base::{BBox, Detection, Detector, Picture, Size, Surface};
+
+use super::{OnnxDetector, OnnxError, OnnxOptions};
+use crate::fetch::{FetchError, locate_in_mirror};
+use crate::manifest::{DecoderKind, shipped};
+use crate::testing::{Clip, meta, mirror};
+use crate::{PictureBuf, jpeg};
+
+#[derive(Deserialize)]
+struct Golden {
+    pictures: Vec<GoldenPicture>,
+}
+
+#[derive(Deserialize)]
+struct GoldenPicture {
+    file: String,
+    /// Number of the frame, if the file is a video.
+    frame: Option<usize>,
+    width: u32,
+    height: u32,
+    models: BTreeMap<String, Vec<GoldenBox>>,
+}
+
+/// Label, score, x, y, w, h in fractions.
+type GoldenBox = (String, f32, f32, f32, f32, f32);
+
+/// Scores may differ by this much, so boxes that near to the threshold may come or go.
+const SCORE_ERROR: f32 = 0.01;
+
+fn picture(golden: &GoldenPicture) -> Option<PictureBuf> {
+    let path = mirror(&golden.file)?;
+    match golden.frame {
+        Some(n) => Clip::open(&path, Size::new(golden.width, golden.height))?.nth(n),
+        None => Some(jpeg::decode(&std::fs::read(path).unwrap()).unwrap()),
+    }
+}
+
+fn load(name: &str, options: &OnnxOptions) -> Option<OnnxDetector> {
+    let manifest = shipped(name);
+    let models = mirror("models")?;
+    let Some(path) = locate_in_mirror(&models, &manifest).unwrap() else {
+        eprintln!("SKIPPED: no file of model {name} in {}", models.display());
+        return None;
+    };
+    Some(OnnxDetector::load(&path, manifest, options).unwrap())
+}
+
+fn look(detector: &mut OnnxDetector, picture: &PictureBuf) -> Vec<Detection> {
+    let meta = meta("cam", 0, 0, 10.0, picture.size());
+    let batch = [Picture {
+        meta: &meta,
+        surface: picture,
+    }];
+    detector.detect(&batch).unwrap().remove(0)
+}
+
+#[test]
+fn boxes_are_those_of_onnxruntime() {
+    let golden: Golden = serde_json::from_str(include_str!("../../golden/detections.json")).unwrap();
+    for name in ["fastestdet", "yolox-nano", "nanodet-m"] {
+        let Some(mut detector) = load(name, &OnnxOptions::default()) else {
+            continue;
+        };
+        let mut compared = 0;
+        for golden in &golden.pictures {
+            let Some(picture) = picture(golden) else { continue };
+            let what = format!("{name} on {} {:?}", golden.file, golden.frame);
+            let want = &golden.models[name];
+            for picture in [picture.to_nv12(), picture] {
+                let found = look(&mut detector, &picture);
+                let sure = detector.manifest().threshold + SCORE_ERROR;
+                let same = |d: &Detection, g: &GoldenBox| {
+                    d.label == g.0
+                        && (d.score - g.1).abs() <= SCORE_ERROR
+                        && d.bbox.iou(&BBox::new(g.2, g.3, g.4, g.5)) >= 0.95
+                };
+                for g in want.iter().filter(|g| g.1 > sure) {
+                    assert!(found.iter().any(|d| same(d, g)), "{what}: no {g:?} in {found:?}");
+                    compared += 1;
+                }
+                for d in found.iter().filter(|d| d.score > sure) {
+                    assert!(
+                        want.iter().any(|g| same(d, g)),
+                        "{what}: {d:?} is not in {want:?}"
+                    );
+                }
+            }
+        }
+        eprintln!("{name}: {compared} boxes compared with onnxruntime's");
+    }
+}
+
+#[test]
+fn labels_and_threshold_filter() {
+    let golden: Golden = serde_json::from_str(include_str!("../../golden/detections.json")).unwrap();
+    let options = |labels: &[&str], threshold| OnnxOptions {
+        labels: labels.iter().map(|&l| l.to_owned()).collect(),
+        threshold,
+        ..OnnxOptions::default()
+    };
+    let Some(mut some) = load("yolox-nano", &options(&["person"], Some(0.1))) else {
+        return;
+    };
+    let Some(picture) = picture(&golden.pictures[0]) else {
+        return;
+    };
+    let found = look(&mut some, &picture);
+    assert!(!found.is_empty() && found.iter().all(|d| d.label == "person" && d.score >= 0.1));
+    let mut none = load("yolox-nano", &options(&["zebra"], None)).unwrap();
+    assert_eq!(look(&mut none, &picture), []);
+}
+
+#[test]
+fn wrong_files_shapes_and_decoders_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.onnx");
+    let load = |path: &Path, manifest| {
+        OnnxDetector::load(path, manifest, &OnnxOptions::default())
+            .err()
+            .unwrap()
+    };
+    let manifest = shipped("fastestdet");
+    assert!(matches!(
+        load(&file, manifest.clone()),
+        OnnxError::File(FetchError::Io { .. })
+    ));
+    std::fs::write(&file, b"short").unwrap();
+    assert!(load(&file, manifest.clone()).to_string().contains("has 5 bytes"));
+    std::fs::write(&file, vec![0; manifest.bytes as usize]).unwrap();
+    assert!(load(&file, manifest.clone()).to_string().contains("sha256"));
+
+    let bad = |options: OnnxOptions| {
+        OnnxDetector::load(&file, shipped("fastestdet"), &options)
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    let label = bad(OnnxOptions {
+        labels: vec!["persn".to_owned()],
+        ..OnnxOptions::default()
+    });
+    assert!(
+        label.contains("no label `persn`; it has person, bicycle"),
+        "{label}"
+    );
+    let threads = bad(OnnxOptions {
+        threads: Some(0),
+        ..OnnxOptions::default()
+    });
+    assert_eq!(threads, "threads is 0: it must be 1 to 64");
+
+    let Some(models) = mirror("models") else { return };
+    let Some(real) = locate_in_mirror(&models, &manifest).unwrap() else {
+        return;
+    };
+    let mut other = manifest.clone();
+    other.input.width = 320;
+    let error = load(&real, other).to_string();
+    assert!(error.contains("no input of shape [1, 3, 352, 320]"), "{error}");
+    let mut other = manifest.clone();
+    other.decoder = DecoderKind::Yolox;
+    let error = load(&real, other).to_string();
+    assert!(error.contains("decoder yolox wants"), "{error}");
+    let mut other = manifest;
+    other.labels.pop();
+    let error = load(&real, other).to_string();
+    assert!(
+        error.contains("wants an output of shape [1, 84, 22, 22]"),
+        "{error}"
+    );
+}

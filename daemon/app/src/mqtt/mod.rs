@@ -2,7 +2,7 @@
 //!
 //! Terms: **telemetry** is what the newest document replaces (status topics, retained); an **outbox row** is a
 //! message that must arrive at least once. Telemetry goes first: a backlog of rows never delays it by more than
-//! the window of [`outbox::WINDOW`] rows. docs/reference/mqtt.md is the contract with the outside.
+//! the window of rows in flight. docs/reference/mqtt.md is the contract with the outside.
 //!
 //! Every connection is a new MQTT session (clean start) and a new rumqttc event loop. What must survive a lost
 //! connection is in the outbox; what the broker should know is told anew after each CONNACK. rumqttc 0.25 is not

@@ -20,7 +20,7 @@ git archive HEAD | tar -x -C "$tree"
 # The page as built from this very tree, with its stamp, so that nobody needs Node.js to build the daemon.
 if [[ -e $tree/daemon/ui/package.json ]]; then
     scripts/setup.sh ui
-    "$tree/scripts/ui.sh" build
+    SYNOPTIC_TOOLS=$tools "$tree/scripts/ui.sh" build
     rm -rf "$tree/daemon/ui/node_modules"
 fi
 

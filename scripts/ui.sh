@@ -13,13 +13,27 @@ sources_hash() {
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1
 }
 
-# `npm ci` where the lock file is not the one that node_modules was made from.
+# Whether the lock file was made from this package.json.
+locked() {
+    (cd "$ui" && node -e '
+        const [pack, lock] = ["package", "package-lock"].map((f) => JSON.parse(fs.readFileSync(f + ".json")));
+        const wants = (p) => JSON.stringify([p.dependencies ?? {}, p.devDependencies ?? {}]);
+        process.exit(wants(pack) === wants(lock.packages[""]) ? 0 : 1);
+    ')
+}
+
+# Installs what the lock file says, where node_modules was made from another one. Not `npm ci`: that refuses a lock
+# file that lacks the optional packages of other platforms, which is what npm writes where the registry at hand does
+# not serve them. `--no-save` installs the same versions by the same hashes and leaves the lock file alone.
 install() {
     local want stamp=$ui/node_modules/.synoptic-lock
     want=$(sha256sum <"$ui/package-lock.json")
     [[ -e $stamp && $(<"$stamp") == "$want" ]] && return
     scripts/setup.sh ui
-    npm --prefix "$ui" ci --no-audit --no-fund --loglevel=error
+    locked || die "$ui/package-lock.json is not that of package.json: run npm install in $ui and commit it"
+    rm -rf "$ui/node_modules"
+    npm --prefix "$ui" install --no-save --no-audit --no-fund --loglevel=error
+    [[ $(sha256sum <"$ui/package-lock.json") == "$want" ]] || die "npm has changed $ui/package-lock.json"
     echo "$want" >"$stamp"
 }
 

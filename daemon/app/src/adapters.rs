@@ -1,22 +1,25 @@
 //! What the web server and the MQTT publisher ask for, given by the store and the configuration.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use synoptic_base::{Clock, ClockMap, EventId, StreamId};
 use synoptic_media::session::SessionOptions;
+use synoptic_media::{RtspTransport, Source};
 use synoptic_store::{EventQuery, Store};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::config::{self, Config, EditError};
+use crate::config::{self, Config, EditError, SourceError};
 use crate::documents::{EventDoc, ProbeDoc};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
 use crate::probe;
 use crate::recorder::event_doc;
-use crate::web::{BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Problem};
+use crate::web::{
+    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Problem,
+};
 
 /// The store's events, for the web server.
 pub(crate) struct StoredEvents(pub Store);
@@ -31,21 +34,32 @@ impl EventSource for StoredEvents {
                 limit: u32::try_from(filter.limit).unwrap_or(u32::MAX),
                 ..EventQuery::default()
             };
-            let page = self.0.events(&query).await.map_err(|e| Problem::internal("reading events", e))?;
+            let page = self
+                .0
+                .events(&query)
+                .await
+                .map_err(|e| Problem::internal("reading events", e))?;
             Ok(page.events.iter().map(event_doc).collect())
         })
     }
 
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
         Box::pin(async move {
-            let row = self.0.event(EventId(id)).await.map_err(|e| Problem::internal("reading an event", e))?;
+            let row = self
+                .0
+                .event(EventId(id))
+                .await
+                .map_err(|e| Problem::internal("reading an event", e))?;
             Ok(row.as_ref().map(event_doc))
         })
     }
 
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
         Box::pin(async move {
-            self.0.picture(EventId(id)).await.map_err(|e| Problem::internal("reading a picture", e))
+            self.0
+                .picture(EventId(id))
+                .await
+                .map_err(|e| Problem::internal("reading a picture", e))
         })
     }
 }
@@ -90,6 +104,8 @@ pub(crate) struct ConfiguredCameras {
     pub hub: Arc<Hub>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
+    /// One change of the file at a time.
+    pub editing: Mutex<()>,
 }
 
 impl ConfiguredCameras {
@@ -100,7 +116,10 @@ impl ConfiguredCameras {
     fn save(&self, edit: Result<config::Edit, EditError>) -> Result<(), Problem> {
         edit.and_then(|edit| edit.save(&self.path)).map_err(problem)?;
         // The daemon ends only after the web server: somebody listens.
-        self.hub.commands.send(Command::Reload).map_err(|e| Problem::internal("applying the change", e))
+        self.hub
+            .commands
+            .send(Command::Reload)
+            .map_err(|e| Problem::internal("applying the change", e))
     }
 }
 
@@ -136,20 +155,43 @@ fn as_configured(camera: NewCamera) -> config::NewCamera {
     }
 }
 
+/// The source of a camera that is not configured yet.
+fn source(camera: &NewCamera) -> Result<Source, SourceError> {
+    let mut source = config::parse_source(&camera.source, Path::new("/"))?;
+    if let Source::Rtsp {
+        transport,
+        user,
+        password,
+        ..
+    } = &mut source
+    {
+        *transport = camera.transport.map_or_else(RtspTransport::default, Into::into);
+        user.clone_from(&camera.user);
+        password.clone_from(&camera.password);
+    }
+    Ok(source)
+}
+
 impl CameraAdmin for ConfiguredCameras {
     fn add(&self, camera: NewCamera) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.text()?;
         self.save(config::add_camera(&text, &as_configured(camera)))
     }
 
     fn remove(&self, camera: &StreamId) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.text()?;
         self.save(config::remove_camera(&text, camera.as_str()))
     }
 
     fn probe(&self, camera: NewCamera) -> ProbeDoc {
+        let source = match source(&camera) {
+            Ok(source) => source,
+            Err(error) => return probe::refused(&camera.source, &error.to_string()),
+        };
         let session = SessionOptions {
-            source: config::probe_source(&as_configured(camera)),
+            source,
             rotation: synoptic_base::Rotation::None,
             capture_bias: synoptic_base::Span::ZERO,
             capture_bias_error: synoptic_base::Span::from_millis(40),
@@ -162,7 +204,13 @@ impl CameraAdmin for ConfiguredCameras {
         Choices {
             detectors: config.detectors.iter().map(|d| d.name.clone()).collect(),
             groups: config.groups.iter().map(|g| g.id.to_string()).collect(),
-            devices: Vec::<DeviceChoice>::new(),
+            devices: synoptic_media::devices::list()
+                .into_iter()
+                .map(|d| DeviceChoice {
+                    path: d.path.display().to_string(),
+                    name: d.name,
+                })
+                .collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use synoptic_base::{Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
 use synoptic_engine::track::TrackIds;
 use synoptic_media::Epochs;
 use synoptic_media::clocks::{self, SystemClock};
@@ -21,8 +21,8 @@ use crate::beat::Beats;
 use crate::board::Board;
 use crate::box_clock::BoxClock;
 use crate::config::{self, Config};
-use crate::documents::{ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms};
 use crate::documents::{CameraState, SyncState};
+use crate::documents::{ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms};
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
@@ -87,11 +87,16 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let map = Arc::new(ArcSwap::from_pointee(box_clock.map()));
     let (hub, commands) = Hub::new();
 
-    let options = store_options(&config);
+    let options = store_options(&config, boot);
     std::fs::create_dir_all(&options.dir)
         .with_context(|| format!("making the data folder {}", options.dir.display()))?;
-    let Opened { store, open_events, quarantined } =
-        Store::open(options, clock.clone()).await.context("opening the database")?;
+    let Opened {
+        store,
+        open_events,
+        quarantined,
+    } = Store::open(options, clock.clone())
+        .await
+        .context("opening the database")?;
     for file in quarantined {
         log::error!(
             "database {} was damaged ({}); it is set aside as {} and a new one begun",
@@ -105,7 +110,10 @@ pub async fn run(path: PathBuf) -> Result<()> {
     recorder.close_after_restart(open_events);
 
     let started = clock.now();
-    let online = DeviceStatus { state: DeviceState::Online, since: Some(box_clock.map().utc(started).to_rfc3339()) };
+    let online = DeviceStatus {
+        state: DeviceState::Online,
+        since: Some(box_clock.map().utc(started).to_rfc3339()),
+    };
     let mut daemon = Daemon {
         path,
         config: Arc::new(ArcSwap::from_pointee(config)),
@@ -133,16 +141,17 @@ pub async fn run(path: PathBuf) -> Result<()> {
 /// Reads the configuration, telling its warnings.
 fn load(path: &Path) -> Result<Config> {
     let loaded = config::load(path).map_err(|e| anyhow!("{e}"))?;
-    for warning in &loaded.warnings {
-        log::warn!("{}: {warning}", path.display());
+    if !loaded.warnings.is_empty() {
+        log::warn!("{}", config::render(path, &loaded.warnings).trim_end());
     }
     Ok(loaded.config)
 }
 
-fn store_options(config: &Config) -> Options {
+fn store_options(config: &Config, boot_id: BootId) -> Options {
     let s = &config.store;
     Options {
         dir: config.device.data_dir.clone(),
+        boot_id,
         keep_events: s.keep_events,
         keep_detections: s.keep_detections,
         max_bytes: s.max_bytes,
@@ -151,7 +160,10 @@ fn store_options(config: &Config) -> Options {
 }
 
 fn topics(config: &Config) -> Option<Topics> {
-    config.mqtt.as_ref().map(|m| Topics::new(&m.root, &m.tenant, config.device.id))
+    config
+        .mqtt
+        .as_ref()
+        .map(|m| Topics::new(&m.root, &m.tenant, config.device.id))
 }
 
 impl Daemon {
@@ -169,6 +181,7 @@ impl Daemon {
                 hub: self.hub.clone(),
                 clock: self.clock.clone(),
                 map: self.map.clone(),
+                editing: std::sync::Mutex::new(()),
             }),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -257,7 +270,10 @@ impl Daemon {
             }
         };
         let plan = config::plan(&old, &new);
-        log::info!("configuration read again: {}", plan.to_string().trim_end().replace('\n', "; "));
+        log::info!(
+            "configuration read again: {}",
+            plan.to_string().trim_end().replace('\n', "; ")
+        );
         for key in &plan.needs_restart {
             log::warn!("{key} changed: takes effect when the daemon is started again");
         }
@@ -274,7 +290,7 @@ impl Daemon {
             self.start_mqtt();
         }
         if plan.update_store {
-            self.store.set_options(store_options(&config));
+            log::warn!("[store] changed: takes effect when the daemon is started again");
         }
         let now = self.utc_now();
         if let Some(groups) = &mut self.groups {
@@ -298,7 +314,10 @@ impl Daemon {
             state: self.mqtt_state.clone(),
             shutdown,
         };
-        self.mqtt = Some(Mqtt { task: tokio::spawn(publisher.run()), stop });
+        self.mqtt = Some(Mqtt {
+            task: tokio::spawn(publisher.run()),
+            stop,
+        });
     }
 
     fn info(&self) -> DeviceInfo {
@@ -322,19 +341,32 @@ impl Daemon {
         let cameras = self.board.cameras(now, &map);
         let groups = self.board.groups(now, &map);
         let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
-        let degraded =
-            cameras.iter().any(|c| !well(c.status.state)) || groups.iter().any(|g| g.state == SyncState::Lost);
-        let state = if degraded { DeviceState::Degraded } else { DeviceState::Online };
+        let degraded = cameras.iter().any(|c| !well(c.status.state))
+            || groups.iter().any(|g| g.state == SyncState::Lost);
+        let state = if degraded {
+            DeviceState::Degraded
+        } else {
+            DeviceState::Online
+        };
         if state != self.state.state {
-            self.state = DeviceStatus { state, since: Some(map.utc(now).to_rfc3339()) };
+            self.state = DeviceStatus {
+                state,
+                since: Some(map.utc(now).to_rfc3339()),
+            };
         }
-        let mqtt = MqttDoc { outbox: self.store.stats().outbox_rows, ..self.mqtt_state.borrow().clone() };
+        let mqtt = MqttDoc {
+            outbox: self.store.stats().outbox_rows,
+            ..self.mqtt_state.borrow().clone()
+        };
         let doc = StatusDoc {
             device: self.info(),
             status: self.state.clone(),
             utc: map.utc(now).to_rfc3339(),
             uptime_s: ((now - self.started).as_secs_f64() * 10.0).round() / 10.0,
-            clock: ClockDoc { synchronised: map.error.is_some(), error_ms: map.error.map(round_ms) },
+            clock: ClockDoc {
+                synchronised: map.error.is_some(),
+                error_ms: map.error.map(round_ms),
+            },
             cameras,
             groups,
             mqtt,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture, Slot, Span,
-    StreamId, TrackId,
+    BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture, Slot,
+    Span, StreamId, TrackId,
 };
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
@@ -75,19 +75,30 @@ impl DetectTask {
                 drain(machine, camera, None, &self.recorder);
             }
         }
-        let watched: Vec<StreamId> = self.watches.iter().flat_map(|w| w.cameras.iter().copied()).collect();
+        let watched: Vec<StreamId> = self
+            .watches
+            .iter()
+            .flat_map(|w| w.cameras.iter().copied())
+            .collect();
         for frame in packet.frames().filter(|f| !watched.contains(&f.meta.key.stream)) {
             self.show(frame, None);
         }
         for index in 0..self.watches.len() {
             let watch = &mut self.watches[index];
-            let frames: Vec<&Frame<Pixels>> =
-                packet.frames().filter(|f| watch.cameras.contains(&f.meta.key.stream)).collect();
+            let frames: Vec<&Frame<Pixels>> = packet
+                .frames()
+                .filter(|f| watch.cameras.contains(&f.meta.key.stream))
+                .collect();
             if frames.is_empty() {
                 continue;
             }
-            let batch: Vec<Picture<'_>> =
-                frames.iter().map(|f| Picture { meta: &f.meta, surface: &*f.pixels }).collect();
+            let batch: Vec<Picture<'_>> = frames
+                .iter()
+                .map(|f| Picture {
+                    meta: &f.meta,
+                    surface: &*f.pixels,
+                })
+                .collect();
             let found = match watch.detector.detect(&batch) {
                 Ok(found) => found,
                 Err(error) => {
@@ -109,7 +120,14 @@ impl DetectTask {
         let map = **self.map.load();
         let mut ids = vec![None; detections.len()];
         if let Some(machine) = self.machines.get_mut(&camera) {
-            machine.handle(now, TrackInput::Frame { meta: &frame.meta, detections: &detections }, &map);
+            machine.handle(
+                now,
+                TrackInput::Frame {
+                    meta: &frame.meta,
+                    detections: &detections,
+                },
+                &map,
+            );
             if let Some(tracked) = drain(machine, &camera, Some(frame), &self.recorder) {
                 ids = tracked;
             }
@@ -132,7 +150,11 @@ impl DetectTask {
     }
 
     fn show(&self, frame: &Frame<Pixels>, detections: Option<Vec<DetectionDoc>>) {
-        self.hub.show(LatestPicture { meta: frame.meta, detections, pixels: frame.pixels.clone() });
+        self.hub.show(LatestPicture {
+            meta: frame.meta,
+            detections,
+            pixels: frame.pixels.clone(),
+        });
     }
 
     fn tell_all(&mut self, input: TrackInput<'_>) {
@@ -160,18 +182,37 @@ fn drain(
                 recorder.record(EventChange::Begin(event));
             }
             EventOutput::WantPicture { id, sighting } => {
-                let Some(frame) = frame.filter(|f| f.meta.key == sighting.frame) else { continue };
+                let Some(frame) = frame.filter(|f| f.meta.key == sighting.frame) else {
+                    continue;
+                };
                 match jpeg::encode(&*frame.pixels, JPEG_QUALITY) {
                     Ok(jpeg) => {
-                        let picture = BestFrame { frame: sighting.frame, jpeg };
-                        recorder.record(EventChange::Best { id, sighting, picture });
+                        let picture = BestFrame {
+                            frame: sighting.frame,
+                            jpeg,
+                        };
+                        recorder.record(EventChange::Best {
+                            id,
+                            sighting,
+                            picture,
+                        });
                     }
                     Err(error) => log::error!("event {}: no picture of {}: {error}", id.0, sighting.frame),
                 }
             }
-            EventOutput::End { id, last, reason, sightings } => {
+            EventOutput::End {
+                id,
+                last,
+                reason,
+                sightings,
+            } => {
                 log::info!("camera {camera}: event {} ended: {}", id.0, reason.name());
-                recorder.record(EventChange::End { id, last, reason, sightings });
+                recorder.record(EventChange::End {
+                    id,
+                    last,
+                    reason,
+                    sightings,
+                });
             }
             EventOutput::Tracked(tracked) => ids = Some(tracked.ids),
         }

@@ -25,9 +25,17 @@ pub fn build(config: &DetectorConfig, model_dirs: &[PathBuf]) -> Result<Box<dyn 
                 format!("the file of model {model} is not on this box: run `synoptic models fetch {model}`")
             })?;
             let (threads, threshold) = (*threads, config.threshold);
-            let options = OnnxOptions { threads, threshold, labels: config.labels.clone() };
+            let options = OnnxOptions {
+                threads,
+                threshold,
+                labels: config.labels.clone(),
+            };
             let inner = OnnxDetector::load(&file, manifest, &options)?;
-            Ok(Box::new(Named { name: config.name.clone(), labels: Vec::new(), inner: Box::new(inner) }))
+            Ok(Box::new(Named {
+                name: config.name.clone(),
+                labels: Vec::new(),
+                inner: Box::new(inner),
+            }))
         }
     }
 }

@@ -67,17 +67,28 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
         let used = |d: &&DetectorConfig| cameras.iter().any(|(_, name)| name.as_ref() == Some(&d.name));
         let detectors = config.detectors.iter().filter(used).cloned().collect();
         let model_dirs = config.device.model_dirs.clone();
-        GroupSpec { id, cameras, tolerance, max_wait, detectors, model_dirs }
+        GroupSpec {
+            id,
+            cameras,
+            tolerance,
+            max_wait,
+            detectors,
+            model_dirs,
+        }
     };
     let named = config.groups.iter().map(|group| {
         let cameras = group.cameras.iter().filter_map(camera).collect();
         spec(group.id, cameras, group.tolerance, group.max_wait)
     });
     let in_a_group = |id: &StreamId| config.groups.iter().any(|g| g.cameras.contains(id));
-    let alone = config.cameras.iter().filter(|c| c.enabled && !in_a_group(&c.options.id)).map(|c| {
-        let id = c.options.id;
-        spec(id, camera(&id).into_iter().collect(), None, DEFAULT_MAX_WAIT)
-    });
+    let alone = config
+        .cameras
+        .iter()
+        .filter(|c| c.enabled && !in_a_group(&c.options.id))
+        .map(|c| {
+            let id = c.options.id;
+            spec(id, camera(&id).into_iter().collect(), None, DEFAULT_MAX_WAIT)
+        });
     named.chain(alone).filter(|s| !s.cameras.is_empty()).collect()
 }
 
@@ -100,22 +111,31 @@ pub(crate) struct Groups {
 impl Groups {
     /// None yet.
     pub(crate) fn new(shared: Shared) -> Groups {
-        Groups { shared, running: BTreeMap::new() }
+        Groups {
+            shared,
+            running: BTreeMap::new(),
+        }
     }
 
     /// Starts, stops and restarts what differs from `config`; everything else goes on undisturbed. A group that
     /// cannot start is logged and left out, the others run. Returns what failed.
     pub(crate) fn apply(&mut self, config: &Config, now: Utc) -> Vec<String> {
         let wanted = specs(config);
-        let gone: Vec<StreamId> =
-            self.running.keys().filter(|id| !wanted.iter().any(|s| s.id == **id)).copied().collect();
+        let gone: Vec<StreamId> = self
+            .running
+            .keys()
+            .filter(|id| !wanted.iter().any(|s| s.id == **id))
+            .copied()
+            .collect();
         for id in gone {
             if let Some(group) = self.running.remove(&id) {
                 group.stop();
             }
         }
-        let named: Vec<(StreamId, Vec<StreamId>)> =
-            wanted.iter().map(|s| (s.id, s.cameras.iter().map(|(o, _)| o.id).collect())).collect();
+        let named: Vec<(StreamId, Vec<StreamId>)> = wanted
+            .iter()
+            .map(|s| (s.id, s.cameras.iter().map(|(o, _)| o.id).collect()))
+            .collect();
         self.shared.board.configure(config, &named, now);
         let mut failed = Vec::new();
         for spec in wanted {
@@ -142,7 +162,10 @@ impl Groups {
     pub(crate) fn stop(self) {
         let mut groups: Vec<Running> = self.running.into_values().collect();
         // All are told before any is waited for.
-        groups.iter_mut().flat_map(|g| g.cameras.values_mut()).for_each(Camera::stop);
+        groups
+            .iter_mut()
+            .flat_map(|g| g.cameras.values_mut())
+            .for_each(Camera::stop);
         groups.into_iter().for_each(Running::stop);
     }
 }
@@ -162,16 +185,25 @@ impl Running {
                     now.map(|(o, _)| o) == before.map(|(o, _)| o)
                 };
                 let all = std::mem::take(&mut old.cameras);
-                let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) = all.into_iter().partition(|(id, _)| stays(id));
+                let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                    all.into_iter().partition(|(id, _)| stays(id));
                 drop(go);
                 kept = stay;
                 (old.frames.clone(), old.notes.clone())
             }
             None => (FrameQueue::new(capacity), unbounded()),
         };
-        let mut running =
-            Running { spec, cameras: kept, frames, notes, stop: None, threads: Vec::new() };
-        running.start_threads(watches, shared).context("starting its threads")?;
+        let mut running = Running {
+            spec,
+            cameras: kept,
+            frames,
+            notes,
+            stop: None,
+            threads: Vec::new(),
+        };
+        running
+            .start_threads(watches, shared)
+            .context("starting its threads")?;
         for (options, _) in &running.spec.cameras {
             if running.cameras.contains_key(&options.id) {
                 continue;
@@ -200,7 +232,12 @@ impl Running {
                 tolerance: self.spec.tolerance,
                 max_wait: self.spec.max_wait,
             },
-            online: self.cameras.keys().filter(|c| shared.board.is_online(c)).copied().collect(),
+            online: self
+                .cameras
+                .keys()
+                .filter(|c| shared.board.is_online(c))
+                .copied()
+                .collect(),
             frames: self.frames.clone(),
             notes: self.notes.1.clone(),
             stopped,
@@ -216,7 +253,11 @@ impl Running {
             packets,
             machines: watches
                 .iter()
-                .flat_map(|w| w.cameras.iter().map(|camera| (*camera, machine(w.detector.name(), *camera, shared))))
+                .flat_map(|w| {
+                    w.cameras
+                        .iter()
+                        .map(|camera| (*camera, machine(w.detector.name(), *camera, shared)))
+                })
                 .collect(),
             watches,
             recorder: shared.recorder.clone(),
@@ -227,8 +268,10 @@ impl Running {
             pulse: shared.beats.add(&format!("detect {id}"), THREAD_LIMIT),
         };
         let spawn = |name: String| std::thread::Builder::new().name(name);
-        self.threads.push(spawn(format!("group {id}")).spawn(move || group.run())?);
-        self.threads.push(spawn(format!("detect {id}")).spawn(move || detect.run())?);
+        self.threads
+            .push(spawn(format!("group {id}")).spawn(move || group.run())?);
+        self.threads
+            .push(spawn(format!("detect {id}")).spawn(move || detect.run())?);
         self.stop = Some(stop);
         Ok(())
     }
@@ -258,7 +301,10 @@ fn watches(spec: &GroupSpec) -> Result<Vec<Watch>> {
         let looks = |(options, name): &(CameraOptions, Option<String>)| {
             (name.as_ref() == Some(&config.name)).then_some(options.id)
         };
-        watches.push(Watch { detector, cameras: spec.cameras.iter().filter_map(looks).collect() });
+        watches.push(Watch {
+            detector,
+            cameras: spec.cameras.iter().filter_map(looks).collect(),
+        });
     }
     Ok(watches)
 }

@@ -2,22 +2,22 @@
 #![deny(unsafe_code)]
 
 mod adapters;
-mod beat;
-mod board;
+pub mod beat;
+pub mod board;
 pub mod box_clock;
 pub mod cli;
 pub mod config;
-mod daemon;
+pub mod daemon;
 mod detect;
-mod detectors;
+pub mod detectors;
 pub mod documents;
 mod group;
 mod groups;
 pub mod hub;
-mod logging;
+pub mod logging;
 pub mod models;
 pub mod mqtt;
 pub mod probe;
-mod recorder;
-mod service;
+pub mod recorder;
+pub mod service;
 pub mod web;

@@ -14,7 +14,10 @@ const NOISY: [&str; 5] = ["rumqttc", "sqlx", "hyper", "rustls", "h2"];
 /// Sets the logger up. `level` is the most talkative level shown.
 pub fn init(level: LevelFilter, clock: Arc<dyn Clock>) -> Result<()> {
     if connected_to_journal() {
-        JournalLog::new().context("connecting to the journal")?.install().context("setting the logger")?;
+        JournalLog::new()
+            .context("connecting to the journal")?
+            .install()
+            .context("setting the logger")?;
     } else {
         let colour = std::io::stderr().is_terminal();
         log::set_boxed_logger(Box::new(Terminal { clock, colour })).context("setting the logger")?;
@@ -30,7 +33,9 @@ struct Terminal {
 
 impl Log for Terminal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let noisy = NOISY.iter().any(|crate_name| metadata.target().starts_with(crate_name));
+        let noisy = NOISY
+            .iter()
+            .any(|crate_name| metadata.target().starts_with(crate_name));
         metadata.level() <= if noisy { Level::Warn } else { Level::Trace }
     }
 
@@ -46,9 +51,19 @@ impl Log for Terminal {
             Level::Debug => ("debug", "\x1b[2m"),
             Level::Trace => ("trace", "\x1b[2m"),
         };
-        let (on, off) = if self.colour && !colour.is_empty() { (colour, "\x1b[0m") } else { ("", "") };
+        let (on, off) = if self.colour && !colour.is_empty() {
+            (colour, "\x1b[0m")
+        } else {
+            ("", "")
+        };
         // A closed stderr is nothing a logger could report.
-        writeln!(std::io::stderr().lock(), "{} {on}{level}{off} {}", &time[11..23], record.args()).ok();
+        writeln!(
+            std::io::stderr().lock(),
+            "{} {on}{level}{off} {}",
+            &time[11..23],
+            record.args()
+        )
+        .ok();
     }
 
     fn flush(&self) {}

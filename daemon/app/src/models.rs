@@ -34,8 +34,15 @@ pub fn find(dirs: &[PathBuf], name: &str) -> Result<ModelManifest> {
 
 /// Names of all models: the program's and the box's own.
 pub fn names(dirs: &[PathBuf]) -> Vec<String> {
-    let mut names: Vec<String> = BuiltIn::iter().map(|f| f.trim_end_matches(".toml").to_owned()).collect();
-    for entry in dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flatten().flatten() {
+    let mut names: Vec<String> = BuiltIn::iter()
+        .map(|f| f.trim_end_matches(".toml").to_owned())
+        .collect();
+    for entry in dirs
+        .iter()
+        .filter_map(|d| std::fs::read_dir(d).ok())
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
         if path.extension().is_some_and(|e| e == "toml") {
             names.extend(path.file_stem().map(|s| s.to_string_lossy().into_owned()));
@@ -78,6 +85,11 @@ mod tests {
         for name in names {
             assert_eq!(find(&[], &name).unwrap().name, name);
         }
-        assert!(find(&[], "no-such-model").unwrap_err().to_string().contains("models list"));
+        assert!(
+            find(&[], "no-such-model")
+                .unwrap_err()
+                .to_string()
+                .contains("models list")
+        );
     }
 }

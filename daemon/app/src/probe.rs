@@ -48,7 +48,9 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
     let health = outcome.as_ref().ok();
     let fps = seen.fps();
     let declared = seen.info.as_ref().and_then(|i| i.fps_declared);
-    let offset = health.and_then(|h| h.wall_minus_mono).map(|w| w - map.utc_minus_mono);
+    let offset = health
+        .and_then(|h| h.wall_minus_mono)
+        .map(|w| w - map.utc_minus_mono);
     let source = health.and_then(|h| h.source);
     if let (Some(declared), Some(fps)) = (declared, fps)
         && (declared - fps).abs() > declared * RATE_DIFFERS
@@ -66,7 +68,9 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         ));
     }
     if seen.b_frames {
-        findings.push("It uses B pictures, which add delay: choose the Baseline or Main profile without them.".into());
+        findings.push(
+            "It uses B pictures, which add delay: choose the Baseline or Main profile without them.".into(),
+        );
     }
     if let Some(offset) = offset.filter(|o| o.abs() > CLOCK_OFF) {
         findings.push(format!(
@@ -80,10 +84,16 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         );
     }
     if seen.unreadable > 0 {
-        findings.push(format!("{} frames came damaged: packets are lost; try TCP.", seen.unreadable));
+        findings.push(format!(
+            "{} frames came damaged: packets are lost; try TCP.",
+            seen.unreadable
+        ));
     }
     if seen.restarts > 0 {
-        findings.push(format!("Its time stamps started anew {} times while watched.", seen.restarts));
+        findings.push(format!(
+            "Its time stamps started anew {} times while watched.",
+            seen.restarts
+        ));
     }
     let usable = outcome.is_ok() && seen.arrivals.len() > 1;
     let size = seen.info.as_ref().map(|i| i.size);
@@ -92,7 +102,10 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         (Ok(health), Some(fps)) => good_verdict(&seen, size, fps, health.rel_error),
         (Ok(_), None) => "It gave a single picture only.".to_owned(),
     };
-    let picture = seen.last.as_ref().map(|f| jpeg::encode(&*f.surface, JPEG_QUALITY));
+    let picture = seen
+        .last
+        .as_ref()
+        .map(|f| jpeg::encode(&*f.surface, JPEG_QUALITY));
     let picture_base64 = match picture {
         Some(Ok(jpeg)) => Some(STANDARD.encode(jpeg)),
         Some(Err(error)) => {
@@ -117,6 +130,27 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         clock_offset_ms: offset.map(round_ms),
         time_source: source.map(|s| s.name().to_owned()),
         picture_base64,
+    }
+}
+
+/// The answer for a source that cannot even be tried.
+pub fn refused(source: &str, why: &str) -> ProbeDoc {
+    ProbeDoc {
+        source: source.to_owned(),
+        usable: false,
+        verdict: capitalised(why),
+        findings: Vec::new(),
+        codec: None,
+        width: None,
+        height: None,
+        fps_declared: None,
+        fps_delivered: None,
+        gop: None,
+        b_frames: None,
+        sender_reports: 0,
+        clock_offset_ms: None,
+        time_source: None,
+        picture_base64: None,
     }
 }
 
@@ -177,5 +211,7 @@ fn good_verdict(seen: &Seen, size: Option<Size>, fps: f64, bound: Option<Span>) 
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

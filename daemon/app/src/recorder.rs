@@ -35,7 +35,13 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Recorder {
     /// A recorder of the boot `boot`.
     pub fn new(store: Store, hub: Arc<Hub>, boot: BootId, topics: Option<Topics>) -> Recorder {
-        Recorder { store, hub, boot, topics: Mutex::new(topics), lasting: Mutex::default() }
+        Recorder {
+            store,
+            hub,
+            boot,
+            topics: Mutex::new(topics),
+            lasting: Mutex::default(),
+        }
     }
 
     /// The broker was configured anew.
@@ -48,12 +54,31 @@ impl Recorder {
         for row in open {
             let id = row.event.id;
             log::info!("event {}: was open when the daemon died; closed", id.0);
-            let media = row.picture.map(|p| picture_ref(id, &p.sha256)).into_iter().collect();
-            let context =
-                EventContext { event: row.event.clone(), seq: row.changes, boot: row.boot_id, media };
-            locked(&self.lasting).insert(id, Lasting { context, doc: event_doc(&row) });
+            let media = row
+                .picture
+                .map(|p| picture_ref(id, &p.sha256))
+                .into_iter()
+                .collect();
+            let context = EventContext {
+                event: row.event.clone(),
+                seq: row.changes,
+                boot: row.boot_id,
+                media,
+            };
+            locked(&self.lasting).insert(
+                id,
+                Lasting {
+                    context,
+                    doc: event_doc(&row),
+                },
+            );
             let reason = EndReason::Restart;
-            self.record(EventChange::End { id, last: row.last, reason, sightings: row.sightings });
+            self.record(EventChange::End {
+                id,
+                last: row.last,
+                reason,
+                sightings: row.sightings,
+            });
         }
     }
 
@@ -62,15 +87,28 @@ impl Recorder {
         let mut lasting = locked(&self.lasting);
         let id = match &change {
             EventChange::Begin(event) => {
-                let context =
-                    EventContext { event: event.clone(), seq: 0, boot: self.boot, media: Vec::new() };
-                lasting.insert(event.id, Lasting { context, doc: begun(event) });
+                let context = EventContext {
+                    event: event.clone(),
+                    seq: 0,
+                    boot: self.boot,
+                    media: Vec::new(),
+                };
+                lasting.insert(
+                    event.id,
+                    Lasting {
+                        context,
+                        doc: begun(event),
+                    },
+                );
                 event.id
             }
             EventChange::Best { id, .. } | EventChange::End { id, .. } => *id,
         };
         let Some(entry) = lasting.get_mut(&id) else {
-            log::error!("event {}: a change of an event that never began is not recorded", id.0);
+            log::error!(
+                "event {}: a change of an event that never began is not recorded",
+                id.0
+            );
             return;
         };
         entry.apply(&change);
@@ -87,7 +125,9 @@ impl Recorder {
 
     fn messages(&self, change: &EventChange, context: &EventContext) -> Vec<OutboxMessage> {
         let topics = locked(&self.topics);
-        let Some(topics) = topics.as_ref() else { return Vec::new() };
+        let Some(topics) = topics.as_ref() else {
+            return Vec::new();
+        };
         match event_message(topics, change, context) {
             Ok(message) => vec![OutboxMessage {
                 id: message_id(context.event.id, context.seq),
@@ -107,7 +147,11 @@ impl Lasting {
     fn apply(&mut self, change: &EventChange) {
         match change {
             EventChange::Begin(_) => {}
-            EventChange::Best { id, sighting, picture } => {
+            EventChange::Best {
+                id,
+                sighting,
+                picture,
+            } => {
                 let sha256: [u8; 32] = Sha256::digest(&picture.jpeg).into();
                 let media = picture_ref(*id, &sha256);
                 self.doc.picture = Some(media.url.clone());
@@ -171,7 +215,9 @@ pub fn event_doc(row: &EventRow) -> EventDoc {
         score: best.score,
         bbox: [best.bbox.x, best.bbox.y, best.bbox.w, best.bbox.h],
         frame: best.frame.to_string(),
-        end: row.end().map(|last| Capture::of_stamp(last.stamp, last.captured.rel_error)),
+        end: row
+            .end()
+            .map(|last| Capture::of_stamp(last.stamp, last.captured.rel_error)),
         ended_by: row.ended_by.map(|r| r.name().to_owned()),
         picture: row.picture.map(|_| picture_url(row.event.id)),
         ..begun(&row.event)

@@ -26,9 +26,11 @@ pub(crate) fn stopping() {
 
 /// Model of the hardware: the device tree's on ARM boards, the firmware's on PCs.
 pub(crate) fn hardware_model() -> Option<String> {
-    ["/proc/device-tree/model", "/sys/class/dmi/id/product_name"].into_iter().find_map(|path| {
-        let text = std::fs::read_to_string(path).ok()?;
-        let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
-        (!text.is_empty()).then(|| text.to_owned())
-    })
+    ["/proc/device-tree/model", "/sys/class/dmi/id/product_name"]
+        .into_iter()
+        .find_map(|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+            (!text.is_empty()).then(|| text.to_owned())
+        })
 }

@@ -26,7 +26,10 @@ pub struct VideoDevice {
 pub fn list() -> Vec<VideoDevice> {
     let mut nodes = context::enum_devices();
     nodes.sort_by_key(context::Node::index);
-    nodes.iter().filter_map(|node| describe(node.path().to_owned())).collect()
+    nodes
+        .iter()
+        .filter_map(|node| describe(node.path().to_owned()))
+        .collect()
 }
 
 fn describe(path: PathBuf) -> Option<VideoDevice> {
@@ -54,7 +57,10 @@ fn describe(path: PathBuf) -> Option<VideoDevice> {
             .map(|s| match &s.size {
                 FrameSizeEnum::Discrete(d) => format!("{}x{}", d.width, d.height),
                 FrameSizeEnum::Stepwise(s) => {
-                    format!("{}x{} to {}x{}", s.min_width, s.min_height, s.max_width, s.max_height)
+                    format!(
+                        "{}x{} to {}x{}",
+                        s.min_width, s.min_height, s.max_width, s.max_height
+                    )
                 }
             })
             .collect();

@@ -32,6 +32,7 @@ mod feed;
 mod files;
 mod migrate;
 mod queries;
+mod reader;
 mod retention;
 mod spill;
 mod spiller;
@@ -45,6 +46,7 @@ mod types;
 mod writer;
 
 pub use error::StoreError;
+pub use reader::Reader;
 pub use retention::{RetentionLimits, RetentionPlan, Usage};
 pub use stats::StoreStats;
 pub use store::{Opened, Options, Store};

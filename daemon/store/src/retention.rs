@@ -148,7 +148,10 @@ mod tests {
         let plan = RetentionPlan::new(&LIMITS, &usage(600_000, 500_000, 500_000));
         assert_eq!((plan.detections_bytes, plan.events_bytes), (Some(350_000), None));
         let plan = RetentionPlan::new(&LIMITS, &usage(1_200_000, 50_000, 500_000));
-        assert_eq!((plan.detections_bytes, plan.events_bytes), (Some(0), Some(950_000)));
+        assert_eq!(
+            (plan.detections_bytes, plan.events_bytes),
+            (Some(0), Some(950_000))
+        );
     }
 
     #[test]

@@ -107,7 +107,12 @@ impl Store {
 
         let read = |e| StoreError::sqlite(&dir.join(files::EVENTS), "read the state")(e);
         let positions = sql::positions(&events_db).map_err(read)?;
-        let done = |segment| positions.iter().find(|p| p.segment == segment).map_or(0, |p| p.done);
+        let done = |segment| {
+            positions
+                .iter()
+                .find(|p| p.segment == segment)
+                .map_or(0, |p| p.done)
+        };
         let (waiting, damaged) = spill::recover(dir, &done, &files::corrupt_suffix(now))?;
         quarantined.extend(damaged);
         let known = positions.iter().map(|p| p.segment).max();
@@ -117,7 +122,9 @@ impl Store {
         let outbox_rows: i64 = events_db
             .query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))
             .map_err(read)?;
-        counters.outbox_rows.store(outbox_rows.unsigned_abs(), Ordering::Relaxed);
+        counters
+            .outbox_rows
+            .store(outbox_rows.unsigned_abs(), Ordering::Relaxed);
         let last_seq = sql::last_outbox_seq(&events_db).map_err(read)?.unsigned_abs();
         let limits = RetentionLimits {
             keep_events: options.keep_events,
@@ -157,7 +164,9 @@ impl Store {
             ended,
         };
         Ok(Opened {
-            store: Store { inner: Arc::new(inner) },
+            store: Store {
+                inner: Arc::new(inner),
+            },
             open_events,
             quarantined,
         })
@@ -288,7 +297,10 @@ impl Store {
             Ok(result) => result.clone().unwrap_or(Ok(())),
             Err(_) => {
                 let fill = self.inner.shared.feed.fill();
-                Err(((fill.memory + fill.overflow) as u64, "the writer is gone".to_owned()))
+                Err((
+                    (fill.memory + fill.overflow) as u64,
+                    "the writer is gone".to_owned(),
+                ))
             }
         };
         self.inner.events.close().await;
@@ -298,7 +310,7 @@ impl Store {
 }
 
 /// Readers of a database.
-fn pool(database: &Database, dir: &std::path::Path, readers: u32) -> SqlitePool {
+pub(crate) fn pool(database: &Database, dir: &std::path::Path, readers: u32) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(readers)
         // A file's connections do not go stale; without these limits the pool also needs no task of its own.

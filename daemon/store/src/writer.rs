@@ -145,10 +145,17 @@ impl Writer {
         };
         self.commit(&mut batch)?;
         // Fewer than were written means that a segment was damaged meanwhile.
-        let lost = if spill.exhausted { wanted.saturating_sub(found) } else { 0 };
+        let lost = if spill.exhausted {
+            wanted.saturating_sub(found)
+        } else {
+            0
+        };
         if lost > 0 {
             add(&self.shared.counters.lost, lost);
-            log::error!("{}: {lost} changes in the spill were unreadable", self.dir.display());
+            log::error!(
+                "{}: {lost} changes in the spill were unreadable",
+                self.dir.display()
+            );
         }
         self.shared.feed.spill_taken(found + lost);
         let tidied = self.head.taken(&spill).and_then(|()| {
@@ -167,7 +174,10 @@ impl Writer {
     }
 
     /// Starts the thread.
-    pub(crate) fn start(mut self, ended: watch::Sender<Option<Result<(), (u64, String)>>>) -> Result<(), StoreError> {
+    pub(crate) fn start(
+        mut self,
+        ended: watch::Sender<Option<Result<(), (u64, String)>>>,
+    ) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let thread = |name| move |source| StoreError::Thread { name, source };
         let spiller = std::thread::Builder::new()
@@ -203,7 +213,10 @@ impl Writer {
             self.trim_step();
         }
         self.join_spiller();
-        for (db, name) in [(&self.events, files::EVENTS), (&self.detections, files::DETECTIONS)] {
+        for (db, name) in [
+            (&self.events, files::EVENTS),
+            (&self.detections, files::DETECTIONS),
+        ] {
             if let Err(e) = trim::cut_log(db) {
                 log::warn!("{name}: the log stays for the next start: {e}");
             }
@@ -263,7 +276,10 @@ impl Writer {
                 }
                 let spill = self.read_spill(work.from_spill)?;
                 self.commit_spill(work.from_spill, spill)
-                    .map_err(StoreError::sqlite(&self.dir.join(files::EVENTS), "take over the spill"))
+                    .map_err(StoreError::sqlite(
+                        &self.dir.join(files::EVENTS),
+                        "take over the spill",
+                    ))
             });
             let Err(e) = result else {
                 shared.counters.succeeded();
@@ -295,8 +311,12 @@ impl Writer {
                     add(&counters.commits, 1);
                     add(&counters.changes, committed.stored);
                     add(&counters.ignored, committed.ignored);
-                    counters.outbox_rows.fetch_add(committed.messages, Ordering::Relaxed);
-                    counters.outbox_rows.fetch_sub(committed.removed, Ordering::Relaxed);
+                    counters
+                        .outbox_rows
+                        .fetch_add(committed.messages, Ordering::Relaxed);
+                    counters
+                        .outbox_rows
+                        .fetch_sub(committed.removed, Ordering::Relaxed);
                     let bytes: usize = batch.entries.iter().map(Entry::bytes).sum();
                     self.trim.written(bytes as u64);
                     if committed.messages > 0 {

@@ -30,7 +30,12 @@ pub(super) fn run(args: &Args, path: &Path) -> Result<ExitCode> {
         Ok(loaded) => {
             eprint!("{}", config::render(path, &loaded.warnings));
             let c = &loaded.config;
-            println!("{}: good: {} cameras, {} groups", path.display(), c.cameras.len(), c.groups.len());
+            println!(
+                "{}: good: {} cameras, {} groups",
+                path.display(),
+                c.cameras.len(),
+                c.groups.len()
+            );
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {

@@ -29,8 +29,16 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<ExitCode> {
                 println!("{}: {}", found.file, found.finding);
             }
             let sound = report.worst().is_none_or(|worst| worst < Severity::Error);
-            println!("{}: {}", dir.display(), if sound { "sound" } else { "NOT sound, see above" });
-            Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            println!(
+                "{}: {}",
+                dir.display(),
+                if sound { "sound" } else { "NOT sound, see above" }
+            );
+            Ok(if sound {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Command::Backup { to } => {
             let report = backup::run(dir, to)?;

@@ -10,7 +10,13 @@ pub(super) fn run() -> Result<ExitCode> {
         println!("No video device on this box (no /dev/video*).");
     }
     for device in devices {
-        println!("{}  {} ({}, {})", device.path.display(), device.name, device.driver, device.bus);
+        println!(
+            "{}  {} ({}, {})",
+            device.path.display(),
+            device.name,
+            device.driver,
+            device.bus
+        );
         for format in device.formats {
             println!("    {format}");
         }

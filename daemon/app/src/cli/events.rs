@@ -57,7 +57,7 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<ExitCode> {
     super::runtime(1)?.block_on(async {
         let dir = &config.device.data_dir;
         let reader =
-            Reader::open(dir).await.with_context(|| format!("opening the database in {}", dir.display()))?;
+            Reader::open(dir).with_context(|| format!("opening the database in {}", dir.display()))?;
         let mut out = std::io::stdout().lock();
         match command {
             Command::List(filter) => {
@@ -113,9 +113,15 @@ fn line(row: &EventRow) -> String {
     let doc = event_doc(row);
     let end = match (&doc.end, &doc.ended_by) {
         (Some(_), Some(why)) => {
-            format!("{:.1} s, {why}", (row.last.stamp.utc - row.event.first.stamp.utc).as_secs_f64())
+            format!(
+                "{:.1} s, {why}",
+                (row.last.stamp.utc - row.event.first.stamp.utc).as_secs_f64()
+            )
         }
         _ => "lasts".to_owned(),
     };
-    format!("{}  {}  {}  {:.2}  {end}  {}", doc.begin.utc, doc.cam, doc.label, doc.score, doc.id)
+    format!(
+        "{}  {}  {}  {:.2}  {end}  {}",
+        doc.begin.utc, doc.cam, doc.label, doc.score, doc.id
+    )
 }

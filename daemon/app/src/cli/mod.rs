@@ -22,10 +22,18 @@ use crate::{daemon, logging};
 /// Many cameras, one instant: capture times, frame packets, detection and events on one box.
 #[derive(Parser)]
 #[command(name = "synoptic", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 all is well, 1 it is not (the message says what and how to mend it), 2 wrong usage.")]
+#[command(
+    after_help = "Exit codes: 0 all is well, 1 it is not (the message says what and how to mend it), 2 wrong usage."
+)]
 struct Cli {
     /// The configuration file.
-    #[arg(short, long, global = true, env = "SYNOPTIC_CONFIG", default_value = "/etc/synoptic/synoptic.toml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "SYNOPTIC_CONFIG",
+        default_value = "/etc/synoptic/synoptic.toml"
+    )]
     config: PathBuf,
     /// Say more; twice: say everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

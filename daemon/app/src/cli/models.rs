@@ -27,7 +27,11 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command, config: &Path) -> Result<ExitCode> {
     // Models can be fetched before there is a configuration; one that is there must be right.
-    let dirs = if config.exists() { super::load(config)?.device.model_dirs } else { vec![PathBuf::from("models")] };
+    let dirs = if config.exists() {
+        super::load(config)?.device.model_dirs
+    } else {
+        vec![PathBuf::from("models")]
+    };
     match command {
         Command::List => list(&dirs),
         Command::Fetch { name, dir } => {
@@ -75,7 +79,9 @@ fn verify(dirs: &[PathBuf]) -> Result<ExitCode> {
     let mut good = true;
     for name in models::names(dirs) {
         let model = models::find(dirs, &name)?;
-        let Some(path) = fetch::locate(dirs, &model) else { continue };
+        let Some(path) = fetch::locate(dirs, &model) else {
+            continue;
+        };
         match fetch::verify(&path, &model, &mut |_| ()) {
             Ok(()) => println!("{name}: good: {}", path.display()),
             Err(error) => {
@@ -84,5 +90,9 @@ fn verify(dirs: &[PathBuf]) -> Result<ExitCode> {
             }
         }
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -30,13 +30,17 @@ pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
         None => {
             let config = super::load(config)?;
             let Some(address) = config.web.listen.iter().find(|a| a.ip().is_loopback()) else {
-                bail!("the configuration has no loopback address in web.listen; give the daemon's with --url");
+                bail!(
+                    "the configuration has no loopback address in web.listen; give the daemon's with --url"
+                );
             };
             format!("http://{address}")
         }
     };
     let url = format!("{base}/api/v1/live?packets=all");
-    let answer = ureq::get(&url).call().with_context(|| format!("asking {url}: does the daemon run?"))?;
+    let answer = ureq::get(&url)
+        .call()
+        .with_context(|| format!("asking {url}: does the daemon run?"))?;
     let mut shown: Vec<String> = Vec::new();
     let mut out = std::io::stdout().lock();
     let mut event = String::new();
@@ -45,7 +49,9 @@ pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
         if let Some(name) = line.strip_prefix("event:") {
             event = name.trim().to_owned();
         }
-        let Some(data) = line.strip_prefix("data:").filter(|_| event == "packet") else { continue };
+        let Some(data) = line.strip_prefix("data:").filter(|_| event == "packet") else {
+            continue;
+        };
         let packet: PacketLine = serde_json::from_str(data).context("the daemon sent an unknown packet")?;
         if args.group.as_ref().is_some_and(|g| *g != packet.group) {
             continue;
@@ -53,7 +59,11 @@ pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
         if !args.follow && shown.contains(&packet.group) {
             return Ok(ExitCode::SUCCESS);
         }
-        let text = if args.json { data.trim().to_owned() } else { render(&packet) };
+        let text = if args.json {
+            data.trim().to_owned()
+        } else {
+            render(&packet)
+        };
         if writeln!(out, "{text}").is_err() {
             return Ok(ExitCode::SUCCESS); // the reader of a pipe has had enough
         }
@@ -65,11 +75,17 @@ pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
 
 /// `2026-11-21T10:00:00.250001Z main #17  spread 12.3 ms  cam1 okay I +0.0 ±15.0 sender_report  cam2 dropped`
 fn render(packet: &PacketLine) -> String {
-    let mut text = format!("{} {} #{}  spread {:.1} ms", packet.utc, packet.group, packet.id, packet.spread_ms);
+    let mut text = format!(
+        "{} {} #{}  spread {:.1} ms",
+        packet.utc, packet.group, packet.id, packet.spread_ms
+    );
     for slot in &packet.slots {
         text += &format!("  {} {}", slot.cam, slot.status);
         if let (Some(capture), Some(phase), Some(kind)) = (&slot.capture, slot.phase_ms, &slot.kind) {
-            text += &format!(" {kind} {phase:+.1} ±{:.1} {}", capture.rel_error_ms, capture.source);
+            text += &format!(
+                " {kind} {phase:+.1} ±{:.1} {}",
+                capture.rel_error_ms, capture.source
+            );
         }
     }
     text

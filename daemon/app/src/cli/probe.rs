@@ -56,32 +56,49 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     let doc = probe::probe(&options, &clock, &map, Span::from_secs(i64::from(args.seconds)));
     if let (Some(path), Some(picture)) = (&args.picture, &doc.picture_base64) {
-        std::fs::write(path, STANDARD.decode(picture)?).with_context(|| format!("writing {}", path.display()))?;
+        std::fs::write(path, STANDARD.decode(picture)?)
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&doc)?);
     } else {
         show(&doc);
     }
-    Ok(if doc.usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if doc.usable {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn source(args: &Args) -> Result<Source> {
-    let split = config::split_credentials(&args.source)?;
-    let mut source = config::parse_source(&split.source, Path::new("."))?;
-    if let Source::Rtsp { transport, user, password, tls_insecure, .. } = &mut source {
+    let login = args
+        .source
+        .contains("://")
+        .then(|| config::split_credentials(&args.source))
+        .transpose()?;
+    let address = login.as_ref().map_or(args.source.as_str(), |l| l.url.as_str());
+    let mut source = config::parse_source(address, Path::new("."))?;
+    if let Source::Rtsp {
+        transport,
+        user,
+        password,
+        tls_insecure,
+        ..
+    } = &mut source
+    {
         if args.udp {
             *transport = RtspTransport::Udp;
         }
         *tls_insecure = args.tls_insecure;
-        *user = args.user.clone().or(split.user);
+        *user = args.user.clone().or_else(|| login.as_ref()?.user.clone());
         *password = match &args.password_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("reading the password from {}", path.display()))?;
                 Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
             }
-            None => split.password,
+            None => login.and_then(|l| l.password),
         };
     }
     Ok(source)
@@ -99,7 +116,10 @@ fn show(doc: &ProbeDoc) {
     row("declared", rate(doc.fps_declared));
     row("delivered", rate(doc.fps_delivered));
     row("GOP", doc.gop.map(|g| format!("{g} frames")));
-    row("B pictures", doc.b_frames.map(|b| if b { "yes" } else { "no" }.to_owned()));
+    row(
+        "B pictures",
+        doc.b_frames.map(|b| if b { "yes" } else { "no" }.to_owned()),
+    );
     row("sender reports", Some(doc.sender_reports.to_string()));
     row("clock offset", doc.clock_offset_ms.map(|o| format!("{o:+.1} ms")));
     row("time source", doc.time_source.clone());

@@ -360,7 +360,10 @@ impl Session {
                 // rtspsrc's own words, when every stream was declined, speak of transport protocols.
                 let none = self.live && why.starts_with("No supported stream");
                 let plain = "the camera offers no video stream at this address".to_owned();
-                MediaError::NoVideo { source_name, why: if none { plain } else { why } }
+                MediaError::NoVideo {
+                    source_name,
+                    why: if none { plain } else { why },
+                }
             }
             _ => MediaError::Broken { source_name, why },
         })

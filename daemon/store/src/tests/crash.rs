@@ -11,7 +11,10 @@ fn burst(store: &Store, count: usize) -> Vec<Event> {
     (0..count)
         .map(|n| {
             let event = begin(cam("a"), "person");
-            store.record(EventChange::Begin(event.clone()), vec![message(&format!("{n} start"))]);
+            store.record(
+                EventChange::Begin(event.clone()),
+                vec![message(&format!("{n} start"))],
+            );
             if n % 10 == 0 {
                 store.record(best(&event, 1, picture.clone()), vec![]);
             }
@@ -23,11 +26,15 @@ fn burst(store: &Store, count: usize) -> Vec<Event> {
 
 async fn all_messages(store: &Store) -> Vec<String> {
     let rows = store.outbox(0, u32::MAX).await.unwrap();
-    rows.into_iter().map(|r| String::from_utf8(r.message.payload).unwrap()).collect()
+    rows.into_iter()
+        .map(|r| String::from_utf8(r.message.payload).unwrap())
+        .collect()
 }
 
 fn expected(count: usize) -> Vec<String> {
-    (0..count).flat_map(|n| [format!("{n} start"), format!("{n} end")]).collect()
+    (0..count)
+        .flat_map(|n| [format!("{n} start"), format!("{n} end")])
+        .collect()
 }
 
 #[tokio::test]
@@ -39,11 +46,17 @@ async fn ten_thousand_events_through_a_full_queue() {
     stored(&store, 21_000).await;
     let stats = store.stats();
     assert!(stats.spilled > 0, "{stats:?}");
-    assert_eq!((stats.lost, stats.ignored, stats.refused, stats.changes), (0, 0, 0, 21_000));
+    assert_eq!(
+        (stats.lost, stats.ignored, stats.refused, stats.changes),
+        (0, 0, 0, 21_000)
+    );
     assert_eq!(all_messages(&store).await, expected(10_000));
     store.close().await.unwrap();
     assert!(crate::spill::segments(dir.path()).unwrap().is_empty());
-    assert_eq!(crate::check::run(dir.path()).unwrap().worst(), Some(crate::check::Severity::Note));
+    assert_eq!(
+        crate::check::run(dir.path()).unwrap().worst(),
+        Some(crate::check::Severity::Note)
+    );
 }
 
 #[tokio::test]
@@ -57,7 +70,10 @@ async fn a_kill_in_the_middle_keeps_what_was_committed_or_spilled() {
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     burst(&store, 1_000);
     // Memory, what the writer took out of it, and the rest in the spill.
-    until(&store, "the spill to take the rest", |s| s.queue <= MEMORY_ENTRIES as u64 && s.spill_waiting > 0).await;
+    until(&store, "the spill to take the rest", |s| {
+        s.queue <= MEMORY_ENTRIES as u64 && s.spill_waiting > 0
+    })
+    .await;
     copy_dir(&live, &copy);
     let in_spill = store.stats().spill_waiting;
     blocker.execute_batch("COMMIT").unwrap();
@@ -66,7 +82,10 @@ async fn a_kill_in_the_middle_keeps_what_was_committed_or_spilled() {
     // What was in memory died with the process; what was on disk is taken over, once, in order.
     let opened = open(&copy).await;
     let stats = opened.store.stats();
-    assert_eq!((stats.changes + stats.ignored, stats.spill_waiting), (in_spill, 0));
+    assert_eq!(
+        (stats.changes + stats.ignored, stats.spill_waiting),
+        (in_spill, 0)
+    );
     let messages = all_messages(&opened.store).await;
     assert_eq!(messages, expected(1_000)[2_000 - messages.len()..]);
     opened.store.close().await.unwrap();
@@ -138,7 +157,11 @@ async fn a_record_cut_short_by_the_kill_is_passed_over_and_a_damaged_one_is_told
     let opened = open(dir.path()).await;
     assert_eq!(opened.quarantined.len(), 1);
     assert!(opened.quarantined[0].moved_to.exists());
-    assert!(opened.quarantined[0].why.contains("checksum"), "{:?}", opened.quarantined);
+    assert!(
+        opened.quarantined[0].why.contains("checksum"),
+        "{:?}",
+        opened.quarantined
+    );
     assert_eq!(opened.store.stats().ignored, 2, "the first two are there already");
     opened.store.close().await.unwrap();
 }

@@ -6,15 +6,28 @@ use super::*;
 use crate::EventQuery;
 
 async fn ids(store: &Store) -> Vec<EventId> {
-    let query = EventQuery { limit: 500, ..EventQuery::default() };
-    store.events(&query).await.unwrap().events.iter().map(|e| e.event.id).collect()
+    let query = EventQuery {
+        limit: 500,
+        ..EventQuery::default()
+    };
+    store
+        .events(&query)
+        .await
+        .unwrap()
+        .events
+        .iter()
+        .map(|e| e.event.id)
+        .collect()
 }
 
 #[tokio::test]
 async fn old_events_go_but_never_open_ones_or_those_with_messages_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::shared();
-    let store = Store::open(options(dir.path()), clock.clone()).await.unwrap().store;
+    let store = Store::open(options(dir.path()), clock.clone())
+        .await
+        .unwrap()
+        .store;
     let [gone, open_event, waiting] = [(); 3].map(|()| begin(cam("a"), "person"));
     for event in [&gone, &open_event, &waiting] {
         store.record(EventChange::Begin(event.clone()), vec![]);
@@ -26,7 +39,10 @@ async fn old_events_go_but_never_open_ones_or_those_with_messages_waiting() {
     store.close().await.unwrap();
 
     clock.advance_utc(Span::from_secs(31 * 86_400));
-    let store = Store::open(options(dir.path()), clock.clone()).await.unwrap().store;
+    let store = Store::open(options(dir.path()), clock.clone())
+        .await
+        .unwrap()
+        .store;
     until(&store, "the old event to go", |s| s.events_removed == 1).await;
     assert_eq!(ids(&store).await, [waiting.id, open_event.id]);
     assert_eq!(store.picture(gone.id).await.unwrap(), None);
@@ -94,7 +110,10 @@ async fn files_stay_below_their_limit() {
         }
         stored(&store, (round + 1) * 150).await;
     }
-    until(&store, "room to be made", |s| s.events_removed > 500 && s.bytes > 0 && s.bytes <= limit).await;
+    until(&store, "room to be made", |s| {
+        s.events_removed > 500 && s.bytes > 0 && s.bytes <= limit
+    })
+    .await;
     assert_eq!(store.stats().lost, 0);
     let newest = ids(&store).await[0];
     assert_eq!(Some(newest), last, "the newest stay");

@@ -95,7 +95,7 @@ impl Mask {
         match value {
             DeValue::Table(table) => self.search_table(text, table, secret),
             DeValue::Array(items) => {
-                for item in items.iter() {
+                for item in items {
                     self.search_value(text, item.get_ref(), item.span(), secret);
                 }
             }

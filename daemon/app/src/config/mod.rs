@@ -6,6 +6,7 @@
 //! * [`schema`] is its JSON Schema.
 
 mod diff;
+mod document;
 mod edit;
 mod load;
 mod mask;
@@ -22,6 +23,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod units;
+mod words;
 
 pub use diff::*;
 pub use edit::*;

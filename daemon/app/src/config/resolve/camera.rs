@@ -5,9 +5,10 @@ use synoptic_media::{CameraOptions, RtspTransport, Source, V4l2Format};
 
 use super::{Context, belongs_elsewhere};
 use crate::config::raw;
-use crate::config::reader::{Found, Section, nearest};
+use crate::config::reader::{Found, Section};
 use crate::config::resolved::Camera;
 use crate::config::units::parse_span;
+use crate::config::words::nearest;
 use crate::config::{secret, source};
 
 /// Below half a second every keyframe of a slow camera is a stall; above ten minutes nothing is.

@@ -7,9 +7,10 @@ use synoptic_base::{Span, StreamId};
 use super::belongs_elsewhere;
 use super::camera::Listed;
 use crate::config::raw;
-use crate::config::reader::{Section, nearest};
+use crate::config::reader::Section;
 use crate::config::resolved::Group;
 use crate::config::units::parse_span;
+use crate::config::words::nearest;
 
 /// A packet is of one instant: a frame seconds away is of another.
 const TOLERANCE: std::ops::RangeInclusive<Span> = Span::from_micros(100)..=Span::from_secs(5);

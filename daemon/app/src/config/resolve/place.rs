@@ -7,9 +7,10 @@ use synoptic_base::{Span, StreamId};
 
 use super::{Context, belongs_elsewhere};
 use crate::config::raw;
-use crate::config::reader::{Section, slug};
+use crate::config::reader::Section;
 use crate::config::resolved::{Device, StoreConfig, WebConfig};
 use crate::config::units::{parse_bytes, parse_span};
+use crate::config::words::slug;
 
 /// The id of a box whose host name is no id.
 const FALLBACK_ID: &str = "synoptic";

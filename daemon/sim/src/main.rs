@@ -17,6 +17,9 @@ use synoptic_sim::camera::{Camera, CameraOptions, Codec, Content, ReportMode};
 use synoptic_sim::demo::{self, DemoOptions, Outcome};
 use synoptic_sim::scene::Scene;
 
+/// Exit code of a demo whose simulator was too slow to judge: EX_TEMPFAIL of sysexits.h.
+const INVALID: u8 = 75;
+
 /// Simulated cameras whose true capture times are known.
 ///
 /// Every picture shows the time at which it was really taken, as text and as a barcode. The cameras' own clocks
@@ -109,7 +112,8 @@ struct DemoArgs {
     /// Folder with model files.
     #[arg(long)]
     models: Option<PathBuf>,
-    /// End after this many seconds; success only if every camera was online and every stamp true.
+    /// End after this many seconds; success only if every camera was online and every stamp true;
+    /// 75 if the machine was too slow to tell.
     #[arg(long)]
     seconds: Option<f64>,
     /// Keep configuration, data and logs in this folder.
@@ -159,6 +163,7 @@ fn run_demo(args: DemoArgs, stop: &Receiver<()>) -> anyhow::Result<ExitCode> {
     Ok(match demo::run(&options, &SystemClock::shared(), stop)? {
         Outcome::Stopped | Outcome::Passed => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
+        Outcome::Invalid => ExitCode::from(INVALID),
     })
 }
 

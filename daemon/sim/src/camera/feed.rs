@@ -100,9 +100,14 @@ impl Feed {
         })
     }
 
+    /// Whether the pipeline takes pictures.
+    pub(super) fn runs(&self) -> bool {
+        self.source.current_state() == gst::State::Playing
+    }
+
     /// Gives a picture captured at `captured` to the pipeline; `false` when that does not run.
     pub(super) fn push(&self, mut buffer: gst::Buffer, captured: Mono) -> bool {
-        if self.source.current_state() != gst::State::Playing {
+        if !self.runs() {
             return false;
         }
         // The pipeline runs on GStreamer's system clock, which is CLOCK_MONOTONIC (see server.rs).

@@ -103,7 +103,7 @@ impl Camera {
             let pump = Pump {
                 shared: shared.clone(),
                 pictures,
-                phase: options.phase,
+                begin: options.phase,
                 delay: options.delay,
                 jitter: options.jitter,
                 seed: rng.random(),

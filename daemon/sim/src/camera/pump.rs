@@ -36,10 +36,11 @@ pub(super) enum Pictures {
 pub(super) struct Pump {
     pub shared: Arc<Shared>,
     pub pictures: Pictures,
-    pub phase: Span,
     pub delay: Span,
     pub jitter: Span,
     pub seed: u64,
+    /// Media time of picture 0.
+    pub begin: Span,
 }
 
 struct Pending {
@@ -59,6 +60,7 @@ impl Pump {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut pending: VecDeque<Pending> = VecDeque::new();
         let mut number: u64 = 0;
+        let mut served: Option<Arc<Feed>> = None;
         let clock = self.shared.clock.clone();
         loop {
             let take_at = self.due(number);
@@ -79,7 +81,15 @@ impl Pump {
             if clock.now() < take_at {
                 continue;
             }
-            let watched = self.shared.feed().filter(|_| !self.shared.frozen.load(Relaxed));
+            let ready = self.shared.feed().filter(|f| f.runs());
+            if matches!(self.pictures, Pictures::Clip(_)) && is_new(ready.as_ref(), served.as_ref()) {
+                // From its first picture: an I picture, without which a client would wait for the next one.
+                self.begin = self.shared.clockwork().media(clock.now());
+                number = 0;
+                served = ready;
+                continue;
+            }
+            let watched = ready.filter(|_| !self.shared.frozen.load(Relaxed));
             let in_use = watched.is_some();
             if let Some(feed) = watched {
                 let (buffer, caps, captured) = self.take(number, take_at);
@@ -120,7 +130,7 @@ impl Pump {
                 clip.length * round + clip.pictures[i].sent
             }
         };
-        self.shared.clockwork().instant(self.phase + media)
+        self.shared.clockwork().instant(self.begin + media)
     }
 
     /// Takes picture `number`, which was due at `due`: buffer, caps, true capture time.
@@ -162,6 +172,11 @@ impl Pump {
             counters.frames.fetch_add(1, Relaxed);
         }
     }
+}
+
+/// Whether a first client came since `served`.
+fn is_new(ready: Option<&Arc<Feed>>, served: Option<&Arc<Feed>>) -> bool {
+    ready.is_some_and(|r| served.is_none_or(|s| !Arc::ptr_eq(r, s)))
 }
 
 /// Round and place within the clip of picture `number`.

@@ -1,5 +1,6 @@
 //! The RTSP side of one camera: a server of its own on a port of its own, as every real camera has.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -7,9 +8,11 @@ use std::thread::JoinHandle;
 use gst::glib;
 use gst::prelude::*;
 use gst_rtsp_server::gio;
-use gst_rtsp_server::gio::prelude::*;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPAuth, RTSPFilterResult, RTSPMedia, RTSPMediaFactory, RTSPServer, RTSPToken};
+
+use nix::sys::socket::sockopt::ReuseAddr;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn};
 
 use super::feed::{Feed, Shared};
 use super::options::{CameraError, CameraOptions, Codec, Content};
@@ -29,7 +32,7 @@ pub(super) struct Server {
     /// Listens; `None` while the cable is pulled.
     listening: Option<glib::Source>,
     /// Bound but deaf: keeps the port ours while the cable is pulled. Connections are refused meanwhile.
-    _reserved: gio::Socket,
+    _reserved: OwnedFd,
     port: u16,
     camera: String,
 }
@@ -122,17 +125,35 @@ impl Server {
         Ok(())
     }
 
-    /// Closes every connection and refuses new ones.
+    /// Closes every connection and refuses new ones, before it returns.
     pub(super) fn cut(&mut self) {
-        if let Some(source) = self.listening.take() {
-            source.destroy();
-        }
-        for client in self.server.client_filter(None) {
-            client.close();
-        }
-        if let Some(pool) = self.server.session_pool() {
-            pool.filter(Some(&mut |_, _| RTSPFilterResult::Remove));
-        }
+        let (server, listening) = (self.server.clone(), self.listening.take());
+        // On the thread that accepts: so no connection is between accepted and known, and no poll of that
+        // thread keeps the listening socket alive.
+        self.on_thread(move || {
+            if let Some(source) = listening {
+                source.destroy();
+            }
+            for client in server.client_filter(None) {
+                client.close();
+            }
+            if let Some(pool) = server.session_pool() {
+                pool.filter(Some(&mut |_, _| RTSPFilterResult::Remove));
+            }
+        });
+        // A source that was ready in that round is held, with its socket, until the round is over.
+        self.on_thread(|| {});
+    }
+
+    /// Runs `job` on the server's thread and waits for its end.
+    fn on_thread(&self, job: impl FnOnce() + Send + 'static) {
+        let (done, wait) = crossbeam_channel::bounded::<()>(1);
+        self.context.invoke_with_priority(glib::Priority::HIGH, move || {
+            job();
+            drop(done);
+        });
+        // Ends when `done` is dropped; nothing is ever sent.
+        let _ = wait.recv();
     }
 }
 
@@ -150,19 +171,17 @@ impl Drop for Server {
 
 /// Binds a port without listening on it. GStreamer's server binds it a second time, which Linux allows as long
 /// as only one of the two listens (SO_REUSEADDR, socket(7)).
-fn reserve(port: u16) -> Result<(gio::Socket, u16), glib::Error> {
-    let socket = gio::Socket::new(
-        gio::SocketFamily::Ipv4,
-        gio::SocketType::Stream,
-        gio::SocketProtocol::Tcp,
+fn reserve(port: u16) -> nix::Result<(OwnedFd, u16)> {
+    let socket = socket::socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::Tcp,
     )?;
-    let loopback = gio::InetAddress::new_loopback(gio::SocketFamily::Ipv4);
-    socket.bind(&gio::InetSocketAddress::new(&loopback, port), true)?;
-    let bound = socket.local_address()?;
-    let port = bound
-        .downcast_ref::<gio::InetSocketAddress>()
-        .map_or(port, InetSocketAddressExt::port);
-    Ok((socket, port))
+    socket::setsockopt(&socket, ReuseAddr, &true)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port))?;
+    let bound: SockaddrIn = socket::getsockname(socket.as_raw_fd())?;
+    Ok((socket, bound.port()))
 }
 
 fn require_login(server: &RTSPServer, factory: &RTSPMediaFactory, user: &str, password: &str) {

@@ -415,3 +415,9 @@ fn options_out_of_limits_and_a_taken_port_are_refused() {
     let why = refuse(CameraOptions { port, ..options() }).to_string();
     assert!(why.contains(&port.to_string()), "{why}");
 }
+
+#[test]
+fn a_camera_may_be_used_from_any_thread() {
+    fn any_thread<T: Send + Sync>() {}
+    any_thread::<Camera>();
+}

@@ -67,6 +67,8 @@ pub enum Outcome {
     Passed,
     /// Its time was up and something was not as it has to be; the summary said what.
     Failed,
+    /// Its time was up, and the machine was too slow for the simulator to be a judge.
+    Invalid,
 }
 
 /// Runs the demo until its time is up, a key or a message in `stop` ends it, or something it needs ends.
@@ -181,9 +183,9 @@ fn watch(
         }
     }
     end_line(live);
-    let (text, good) = report.verdict();
+    let (text, outcome) = report.verdict();
     print!("{text}");
-    Ok(if good { Outcome::Passed } else { Outcome::Failed })
+    Ok(outcome)
 }
 
 fn look(api: &Api, stage: &mut Stage, report: &mut Report) -> anyhow::Result<String> {
@@ -201,11 +203,11 @@ fn look(api: &Api, stage: &mut Stage, report: &mut Report) -> anyhow::Result<Str
     Ok(report.line(&status, &seen))
 }
 
-/// Overwrites the line on the terminal.
+/// Overwrites the line on the terminal, which cuts what is too long for it (DECAWM off).
 fn show(line: &str) {
     let mut out = std::io::stdout();
     // A terminal that went away is noticed by the signal it sends.
-    let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
+    let _ = write!(out, "\r\x1b[2K\x1b[?7l{line}\x1b[?7h").and_then(|()| out.flush());
 }
 
 fn end_line(live: bool) {

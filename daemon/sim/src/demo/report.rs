@@ -5,17 +5,17 @@ use std::fmt::Write;
 
 use synoptic_base::Span;
 
+use super::Outcome;
 use super::look::{Look, Status};
 
 /// What was seen of one camera over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Tally {
-    online: bool,
     state: String,
     looks: u64,
     /// Looks with a known truth outside the claimed bound.
     outside: u64,
-    /// Looks not judged: the simulator itself was late.
+    /// Looks outside the bound that are not held against the daemon: the simulator itself was late.
     invalid: u64,
     unknown: u64,
     worst: Span,
@@ -64,7 +64,6 @@ impl Report {
             let tally = self.cameras.entry(seen.id.clone()).or_default();
             let state = camera.map_or("unknown", |c| c.status.state.as_str());
             tally.state = state.to_owned();
-            tally.online |= state == "online";
             let _ = write!(line, " | {}", seen.id);
             let shown = camera
                 .is_some_and(|c| c.status.state == "online")
@@ -98,25 +97,25 @@ impl Report {
         line
     }
 
-    /// The summary, and whether all was as it has to be.
-    pub(super) fn verdict(&self) -> (String, bool) {
+    /// The summary, and how it all ended.
+    pub(super) fn verdict(&self) -> (String, Outcome) {
         let mut text = String::new();
-        let mut good = true;
+        let mut outcome = Outcome::Passed;
         for (id, t) in &self.cameras {
             let truth = self.with_truth.contains(id);
             let judged = t.looks - t.invalid - t.unknown;
-            let ok = t.online
-                && t.state == "online"
-                && t.looks > 0
-                && (!truth || (judged > 0 && t.outside == 0 && t.unknown == 0));
-            good &= ok;
-            let _ = write!(
-                text,
-                "{} {id}: {}, {} pictures",
-                if ok { "ok  " } else { "FAIL" },
-                t.state,
-                t.looks
-            );
+            let there = t.state == "online" && t.looks > 0;
+            let (word, of_camera) = if !there || (truth && (t.outside > 0 || t.unknown > 0)) {
+                ("FAIL", Outcome::Failed)
+            } else if truth && judged == 0 {
+                ("????", Outcome::Invalid)
+            } else {
+                ("ok  ", Outcome::Passed)
+            };
+            if outcome != Outcome::Failed && of_camera != Outcome::Passed {
+                outcome = of_camera;
+            }
+            let _ = write!(text, "{word} {id}: {}, {} pictures", t.state, t.looks);
             if truth {
                 let _ = write!(
                     text,
@@ -125,7 +124,7 @@ impl Report {
                     t.worst.as_millis_f64()
                 );
                 for (count, what) in [
-                    (t.invalid, "not judged because the simulator was late"),
+                    (t.invalid, "not judged: the simulator itself was late"),
                     (t.unknown, "without a readable barcode"),
                 ] {
                     if count > 0 {
@@ -135,7 +134,7 @@ impl Report {
             }
             text.push('\n');
         }
-        (text, good)
+        (text, outcome)
     }
 }
 
@@ -147,7 +146,7 @@ impl Tally {
         self.last_key.clone_from(&look.key);
         self.looks += 1;
         match (look.error, look.holds()) {
-            (Some(_), Some(_)) if late => self.invalid += 1,
+            (Some(_), Some(false)) if late => self.invalid += 1,
             (Some(error), Some(holds)) => {
                 self.outside += u64::from(!holds);
                 self.worst = self.worst.max(error.abs());
@@ -197,15 +196,27 @@ mod tests {
     #[test]
     fn the_verdict_is_strict_but_fair() {
         let mut report = report();
-        assert!(!report.verdict().1, "nothing seen is no success");
-        report.line(&status("online"), &seen("1", Some(3), false));
-        assert!(report.verdict().1);
-        report.line(&status("online"), &seen("2", Some(99), true));
-        assert!(report.verdict().1, "a late simulator is no failure of the daemon");
-        report.line(&status("online"), &seen("2", Some(99), false));
-        assert!(report.verdict().1, "the same picture counts once");
+        assert_eq!(report.verdict().1, Outcome::Failed, "nothing seen is no success");
+        report.line(&status("online"), &seen("0", Some(99), true));
+        assert_eq!(
+            report.verdict().1,
+            Outcome::Invalid,
+            "a late simulator proves nothing"
+        );
+        report.line(&status("online"), &seen("1", Some(3), true));
+        assert_eq!(
+            report.verdict().1,
+            Outcome::Passed,
+            "what holds all the same counts"
+        );
+        report.line(&status("online"), &seen("1", Some(99), false));
+        assert_eq!(
+            report.verdict().1,
+            Outcome::Passed,
+            "the same picture counts once"
+        );
         report.line(&status("online"), &seen("3", Some(16), false));
-        assert!(!report.verdict().1);
+        assert_eq!(report.verdict().1, Outcome::Failed);
     }
 
     #[test]
@@ -213,9 +224,9 @@ mod tests {
         let mut gone = report();
         gone.line(&status("online"), &seen("1", Some(0), false));
         gone.line(&status("offline"), &seen("1", Some(0), false));
-        assert!(!gone.verdict().1);
+        assert_eq!(gone.verdict().1, Outcome::Failed);
         let mut unreadable = report();
         unreadable.line(&status("online"), &seen("1", None, false));
-        assert!(!unreadable.verdict().1);
+        assert_eq!(unreadable.verdict().1, Outcome::Failed);
     }
 }

@@ -21,7 +21,7 @@ async function ready(page) {
     if (await again.count()) await again.fill(password);
     await page.locator("button[type=submit]").click();
   }
-  await page.locator(".top h1").waitFor({ timeout: 30_000 });
+  await page.locator(".top h1").waitFor({ timeout: 15_000 });
 }
 
 test("cameras show live pictures", async () => {

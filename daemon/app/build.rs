@@ -10,5 +10,9 @@ fn main() {
         println!("cargo::rerun-if-changed=../ui/dist");
     } else if std::env::var("PROFILE").as_deref() == Ok("release") {
         println!("cargo::error=the page is missing: daemon/ui/dist has no index.html. Run `make ui` first.");
+    } else if let Err(e) = std::fs::create_dir_all("../ui/dist") {
+        // rust-embed resolves `..` in the folder's path only while the folder exists; without it a debug build
+        // would not see a page that is built later.
+        println!("cargo::warning=cannot make daemon/ui/dist ({e}): build again after `make ui`");
     }
 }

@@ -24,7 +24,7 @@ export function launch() {
 }
 
 /** A fresh page. Whatever the console or the page complains about is collected in `complaints`. */
-export async function open(browser, options = {}) {
+export async function open(browser, options = {}, prepare = async () => {}) {
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
     locale: "en-GB",
@@ -35,9 +35,12 @@ export async function open(browser, options = {}) {
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => {
+    // The tests themselves read canvases back.
+    if (message.text().includes("willReadFrequently")) return;
     if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
+  await prepare(page);
   await page.goto(`${base}/`);
   return { page, complaints, close: () => context.close() };
 }

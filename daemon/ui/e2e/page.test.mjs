@@ -21,7 +21,7 @@ async function ready(page) {
     if (await again.count()) await again.fill(password);
     await page.locator("button[type=submit]").click();
   }
-  await page.locator(".top h1").waitFor({ timeout: 30_000 });
+  await page.locator(".top h1").waitFor({ timeout: 15_000 });
 }
 
 test("cameras show live pictures", async () => {
@@ -114,6 +114,10 @@ test("a camera is tested, added and removed", { skip: !process.env.SYNOPTIC_ADD 
   await card.locator(".title button").click();
   await page.locator("dialog[open] button.danger").click();
   await card.waitFor({ state: "detached", timeout: 30_000 });
+  await until(page, "the daemon to forget the camera", async () => {
+    const cameras = await page.evaluate(async () => (await fetch("/api/v1/cameras")).json());
+    return cameras.every((camera) => camera.id !== id);
+  });
   assert.deepEqual(complaints, []);
   await close();
 });

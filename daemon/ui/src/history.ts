@@ -8,7 +8,8 @@ export const WINDOW_S = 60;
 export interface Sample {
   /** Milliseconds since 1970, of the packet's instant. */
   at: number;
-  spread: number;
+  /** Null with fewer than two frames: there is nothing to be apart. */
+  spread: number | null;
   /** Phase of each camera; null where it has no frame. */
   phases: Map<string, number | null>;
 }
@@ -25,9 +26,10 @@ export class History {
     const newest = this.samples.at(-1);
     // UTC was stepped, or the daemon restarted: what was before is on another time line.
     if (newest && (at < newest.at || at > newest.at + WINDOW_S * 1000)) this.samples = [];
+    const okay = packet.slots.filter((slot) => slot.status === "okay");
     this.samples.push({
       at,
-      spread: packet.spread_ms,
+      spread: okay.length < 2 ? null : packet.spread_ms,
       phases: new Map(packet.slots.map((slot) => [slot.cam, slot.status === "okay" ? slot.phase_ms : null])),
     });
     this.arrived = arrived;

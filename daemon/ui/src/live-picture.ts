@@ -33,8 +33,13 @@ export function follow(
 
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      stop.signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+      const timer = setTimeout(done, ms);
+      function done() {
+        clearTimeout(timer);
+        stop.signal.removeEventListener("abort", done);
+        resolve();
+      }
+      stop.signal.addEventListener("abort", done);
     });
   const shown = () =>
     new Promise<void>((resolve) => {
@@ -53,7 +58,8 @@ export function follow(
     const headers: HeadersInit = tag ? { "if-none-match": tag } : {};
     const response = await fetch(`/api/v1/cameras/${camera}/picture`, { signal, headers, cache: "no-store" });
     if (response.status === 304) return tag;
-    if (!response.ok) throw new Error(`${response.status}`);
+    // 204: the camera has no picture yet; asked again after the pause, as after a failure.
+    if (response.status !== 200) throw new Error(`${response.status}`);
     const frame: FrameDoc = JSON.parse(response.headers.get("synoptic-frame") ?? "null");
     const bitmap = await createImageBitmap(await response.blob());
     if (!stop.signal.aborted) {

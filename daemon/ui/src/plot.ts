@@ -1,7 +1,7 @@
 // Draws the last minute of a sync group: each camera's phase within the packets above, the spread below.
 
 import type { SyncStatus } from "./documents";
-import { type History, niceLimit, phaseReach, WINDOW_S } from "./history";
+import { type History, niceLimit, phaseReach, type Sample, WINDOW_S } from "./history";
 
 export interface PlotTexts {
   phase: string;
@@ -55,7 +55,7 @@ export function drawPlot(
   const phase: Panel = { top: TITLE, height: free * 0.62, low: -reach, high: reach };
   // A frame may lie the tolerance away from the instant on either side.
   const limit = 2 * group.tolerance_ms;
-  const spreads = samples.map((sample) => sample.spread);
+  const spreads = samples.map((sample) => sample.spread ?? 0);
   const high = Math.max(1.12 * limit, 1.05 * Math.max(0, ...spreads));
   const spread: Panel = { top: TITLE + phase.height + 6 + TITLE, height: free * 0.38, low: 0, high };
   const y = (panel: Panel, value: number) =>
@@ -124,34 +124,30 @@ export function drawPlot(
     return !before || !here || here.at - before.at > 1500;
   };
 
-  context.beginPath();
-  samples.forEach((sample, index) => {
-    const [px, py] = [x(sample.at), y(spread, sample.spread)];
-    if (apart(index)) context.moveTo(px, py);
-    else context.lineTo(px, py);
-  });
+  const line = (panel: Panel, value: (sample: Sample) => number | null) => {
+    context.beginPath();
+    let pen = false;
+    samples.forEach((sample, index) => {
+      const here = value(sample);
+      if (here !== null) {
+        const [px, py] = [x(sample.at), y(panel, here)];
+        if (pen && !apart(index)) context.lineTo(px, py);
+        else context.moveTo(px, py);
+      }
+      pen = here !== null;
+    });
+    context.stroke();
+  };
+
   context.strokeStyle = colour("--accent");
   context.lineWidth = 1.5;
-  context.stroke();
+  line(spread, (sample) => sample.spread);
 
   group.members.forEach((member, index) => {
     const own = colour(`--series-${index % SERIES}`);
     context.strokeStyle = own;
     context.lineWidth = 1.8;
-    context.beginPath();
-    let pen = false;
-    samples.forEach((sample, n) => {
-      const value = sample.phases.get(member.cam) ?? null;
-      if (value === null) {
-        pen = false;
-        return;
-      }
-      const [px, py] = [x(sample.at), y(phase, value)];
-      if (pen && !apart(n)) context.lineTo(px, py);
-      else context.moveTo(px, py);
-      pen = true;
-    });
-    context.stroke();
+    line(phase, (sample) => sample.phases.get(member.cam) ?? null);
     // Packets without this camera, as ticks at the bottom of the panel.
     context.fillStyle = own;
     for (const sample of samples) {

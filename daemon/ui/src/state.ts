@@ -8,6 +8,8 @@ import { History } from "./history";
 
 export const session = signal<SessionDoc | null>(null);
 export const status = signal<StatusDoc | null>(null);
+/** Cameras being removed: hidden until a status comes without them, so that nobody asks for their pictures. */
+export const leaving = signal<ReadonlySet<string>>(new Set());
 export const link = signal<"connecting" | "up" | "lost">("connecting");
 export const notice = signal<{ text: string; bad: boolean } | null>(null);
 
@@ -117,7 +119,10 @@ function connect(): void {
     heard();
     tries = 0;
     batch(() => {
-      status.value = JSON.parse(message.data);
+      const doc: StatusDoc = JSON.parse(message.data);
+      status.value = doc;
+      const still = doc.cameras.map((camera) => camera.id).filter((id) => leaving.value.has(id));
+      if (still.length !== leaving.value.size) leaving.value = new Set(still);
       link.value = "up";
     });
   });

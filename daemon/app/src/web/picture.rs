@@ -64,18 +64,23 @@ impl Pictures {
     responses(
         (status = 200, description = "The picture", content_type = "image/jpeg", body = Vec<u8>,
             headers(("synoptic-frame" = String, description = "FrameDoc as JSON"), ("etag" = String, description = "The frame's key"))),
+        (status = 204, description = "No picture yet"),
         (status = 304, description = "No newer picture"),
-        (status = 404, description = "No such camera, or no picture yet", body = Problem)))]
+        (status = 404, description = "No such camera", body = Problem)))]
 pub(super) async fn get(
     State(state): State<WebState>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = camera_id(&id)?;
-    let picture = state
-        .hub
-        .picture(&id)
-        .ok_or_else(|| Problem::not_found(format!("there is no picture of camera `{id}` yet")))?;
+    let Some(picture) = state.hub.picture(&id) else {
+        let status = state.hub.status.borrow().clone();
+        let known = status.is_some_and(|doc| doc.cameras.iter().any(|camera| camera.id == id.as_str()));
+        if known {
+            return Ok((StatusCode::NO_CONTENT, NO_STORE).into_response());
+        }
+        return Err(Problem::not_found(format!("there is no camera `{id}`")));
+    };
     let tag = HeaderValue::from_str(&format!("\"{}\"", picture.meta.key))
         .map_err(|e| Problem::internal("naming the frame", e))?;
     if headers.get(header::IF_NONE_MATCH) == Some(&tag) {

@@ -4,7 +4,7 @@ import type { CameraDoc, FrameDoc } from "../documents";
 import { bound, clockTime, signed } from "../format";
 import { labelName, locale, texts } from "../i18n";
 import { follow } from "../live-picture";
-import { complain, notice, status } from "../state";
+import { complain, leaving, notice, status } from "../state";
 import { AddCamera } from "./add-camera";
 import { Dialog } from "./dialog";
 import { Bin, Camera, Plus } from "./icons";
@@ -22,7 +22,7 @@ export function Cameras() {
   const t = texts.value;
   const [adding, setAdding] = useState(false);
   const [removing, setRemoving] = useState<CameraDoc | null>(null);
-  const cameras = status.value?.cameras ?? [];
+  const cameras = (status.value?.cameras ?? []).filter((camera) => !leaving.value.has(camera.id));
   return (
     <section aria-labelledby="cameras">
       <header>
@@ -131,10 +131,12 @@ function Remove({ camera, onClose }: { camera: CameraDoc; onClose: () => void })
   const [busy, setBusy] = useState(false);
   async function remove(): Promise<void> {
     setBusy(true);
+    leaving.value = new Set([...leaving.value, camera.id]);
     try {
       await command("DELETE", `/cameras/${camera.id}`);
       notice.value = { text: t.removed(camera.name), bad: false };
     } catch (error) {
+      leaving.value = new Set([...leaving.value].filter((id) => id !== camera.id));
       complain(error);
     }
     onClose();

@@ -29,12 +29,16 @@ FILES = {
     "yolox-nano": "models/yolox-nano/yolox_nano.onnx",
     "nanodet-m": "models/nanodet-m/nanodet_m_416.onnx",
 }
+# No still with people of a dozen pixels (small09.jpg): the roundings of two JPEG decoders alone move those by more
+# than the tolerance of the test.
 PICTURES = [
     (CLIP, 100),
     (CLIP, 300),
+    (CLIP, 620),
+    (CLIP, 1000),
+    (CLIP, 1290),
     ("data/stills/openpano/myself/small01.jpg", None),
     ("data/stills/openpano/myself/small05.jpg", None),
-    ("data/stills/openpano/myself/small09.jpg", None),
     ("data/stills/hm-cupano/budapest1.jpg", None),
 ]
 

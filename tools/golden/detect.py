@@ -12,6 +12,7 @@ OpenCV resizes, numpy decodes, so that a mistake is not made twice.
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 import tomllib
@@ -28,12 +29,16 @@ FILES = {
     "yolox-nano": "models/yolox-nano/yolox_nano.onnx",
     "nanodet-m": "models/nanodet-m/nanodet_m_416.onnx",
 }
+# No still with people of a dozen pixels (small09.jpg): the roundings of two JPEG decoders alone move those by more
+# than the tolerance of the test.
 PICTURES = [
     (CLIP, 100),
     (CLIP, 300),
+    (CLIP, 620),
+    (CLIP, 1000),
+    (CLIP, 1290),
     ("data/stills/openpano/myself/small01.jpg", None),
     ("data/stills/openpano/myself/small05.jpg", None),
-    ("data/stills/openpano/myself/small09.jpg", None),
     ("data/stills/hm-cupano/budapest1.jpg", None),
 ]
 
@@ -53,6 +58,45 @@ def session(mirror, name, threads=1):
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     return ort.InferenceSession(os.path.join(mirror, FILES[name]), options, providers=["CPUExecutionProvider"])
+
+
+class Video:
+    """A BGR picture as the daemon gets it: BT.601 limited range planes, 4:2:0, 8 bits."""
+
+    def __init__(self, bgr):
+        self.shape = bgr.shape
+        h, w = bgr.shape[:2]
+        b, g, r = (bgr[..., i].astype(np.float32) for i in range(3))
+        y = 0.299 * r + 0.587 * g + 0.114 * b
+        self.y = np.round(16 + y * 219 / 255)
+        half = lambda p: np.round(cv2.resize(np.pad(p, ((0, h % 2), (0, w % 2)), "edge"), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        self.cb = half(128 + (b - y) / 1.772 * 224 / 255)
+        self.cr = half(128 + (r - y) / 1.402 * 224 / 255)
+
+    @classmethod
+    def frame(cls, path, frame, width, height):
+        """A frame of a video file by the ffmpeg command: its planes untouched."""
+        command = ["ffmpeg", "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-vsync", "0", "-"]
+        self, size, quarter = cls.__new__(cls), width * height, width * height // 4
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            for _ in range(frame + 1):
+                raw = np.frombuffer(child.stdout.read(size + 2 * quarter), np.uint8).astype(np.float32)
+            child.kill()
+        self.shape = (height, width, 3)
+        self.y = raw[:size].reshape(height, width)
+        self.cb = raw[size : size + quarter].reshape(height // 2, width // 2)
+        self.cr = raw[size + quarter :].reshape(height // 2, width // 2)
+        return self
+
+    def resize(self, size):
+        y, cb, cr = (cv2.resize(p, size) for p in (self.y, self.cb, self.cr))
+        y, cb, cr = (y - 16) * 255 / 219, (cb - 128) * 255 / 224, (cr - 128) * 255 / 224
+        g = y - (0.114 * 1.772 * cb + 0.299 * 1.402 * cr) / 0.587
+        return np.stack([y + 1.772 * cb, g, y + 1.402 * cr], -1).clip(0, 255)
+
+
+def resize(image, size):
+    return image.resize(size) if isinstance(image, Video) else cv2.resize(image, size)
 
 
 def sigmoid(v):
@@ -80,7 +124,7 @@ def nms(boxes, scores, classes, most):
 
 def fastestdet(run, image, threshold):
     h, w = image.shape[:2]
-    x = cv2.resize(image, (352, 352)).transpose(2, 0, 1)[None].astype(np.float32) / 255
+    x = resize(image, (352, 352)).transpose(2, 0, 1)[None].astype(np.float32) / 255
     out = run(x)[0][0].reshape(85, -1)
     score = out[0] ** 0.6 * out[5:].max(0) ** 0.4
     k = score >= threshold
@@ -94,8 +138,8 @@ def fastestdet(run, image, threshold):
 def yolox(run, image, threshold):
     h, w = image.shape[:2]
     ratio = min(416 / h, 416 / w)
-    small = cv2.resize(image, (int(w * ratio + 1e-6), int(h * ratio + 1e-6)))
-    x = np.full((416, 416, 3), 114, np.uint8)
+    small = resize(image, (int(w * ratio + 1e-6), int(h * ratio + 1e-6)))
+    x = np.full((416, 416, 3), 114, small.dtype)
     x[: small.shape[0], : small.shape[1]] = small
     out = run(x.transpose(2, 0, 1)[None].astype(np.float32))[0][0]
     sides = [416 // s for s in (8, 16, 32)]
@@ -105,7 +149,9 @@ def yolox(run, image, threshold):
     k = score >= threshold
     out, grid, stride = out[k], grid[k], stride[k]
     size = np.exp(out[:, 2:4]) * stride
-    boxes = np.concatenate([(out[:, :2] + grid) * stride - size / 2, size], 1) / ratio
+    # By the true scale of each axis; the authors divide by the ratio before rounding, up to a pixel off.
+    scale = [small.shape[1] / w, small.shape[0] / h] * 2
+    boxes = np.concatenate([(out[:, :2] + grid) * stride - size / 2, size], 1) / scale
     return boxes, score[k], out[:, 5:].argmax(1)
 
 
@@ -114,8 +160,9 @@ def nanodet(run, image, threshold):
     ratio = min(416 / h, 416 / w)
     nw, nh = int(w * ratio + 1e-6), int(h * ratio + 1e-6)
     left, top = (416 - nw) // 2, (416 - nh) // 2
-    x = np.zeros((416, 416, 3), np.uint8)
-    x[top : top + nh, left : left + nw] = cv2.resize(image, (nw, nh))
+    small = resize(image, (nw, nh))
+    x = np.zeros((416, 416, 3), small.dtype)
+    x[top : top + nh, left : left + nw] = small
     x = (x.astype(np.float32) - [103.53, 116.28, 123.675]) / [57.375, 57.12, 58.395]
     outs = run(x.transpose(2, 0, 1)[None].astype(np.float32))
     boxes, scores, classes = [], [], []
@@ -164,13 +211,6 @@ def frames(path):
         yield image
 
 
-def picture(mirror, file, frame):
-    path = os.path.join(mirror, file)
-    if frame is None:
-        return cv2.imread(path)
-    return next(image for i, image in enumerate(frames(path)) if i == frame)
-
-
 def write(name, value):
     with open(os.path.join(GOLDEN, name), "w") as file:
         file.write(value + "\n")
@@ -180,7 +220,10 @@ def detections(mirror):
     labels, result = coco80(), []
     models = {name: (session(mirror, name), manifest(name)) for name in FILES}
     for file, frame in PICTURES:
-        image = picture(mirror, file, frame)
+        if frame is None:
+            image = Video(cv2.imread(os.path.join(mirror, file)))
+        else:
+            image = Video.frame(os.path.join(mirror, file), frame, 768, 432)
         entry = {"file": file, "width": image.shape[1], "height": image.shape[0], "models": {}}
         if frame is not None:
             entry["frame"] = frame
@@ -204,7 +247,8 @@ def persons(mirror):
 
 def bench(mirror):
     """All-in: BGR picture of 768x432 to boxes, one thread, median of 60 after 5."""
-    image, times = picture(mirror, CLIP, 300), {}
+    clip, times = frames(os.path.join(mirror, CLIP)), {}
+    image = next(image for i, image in enumerate(clip) if i == 300)
     cv2.setNumThreads(1)
     for name in FILES:
         sess, spec, took = session(mirror, name), manifest(name), []

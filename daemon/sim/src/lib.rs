@@ -2,7 +2,8 @@
 //!
 //! * [`scene`]: one rendered street seen by overlapping virtual cameras;
 //! * [`barcode`]: the true capture time in the pixels of every picture;
-//! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request.
+//! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request;
+//! * [`recording`]: what a virtual camera sees, as a file;
 //! * [`demo`]: cameras, a broker and the daemon together.
 #![forbid(unsafe_code)]
 
@@ -12,4 +13,5 @@ pub mod demo;
 mod font;
 #[cfg(test)]
 mod packets_tests;
+pub mod recording;
 pub mod scene;

@@ -1,0 +1,1 @@
+//! The broker stopped and started again.

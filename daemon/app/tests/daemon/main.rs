@@ -1,0 +1,12 @@
+//! The daemon as a process: the real binary, simulated cameras, a real Mosquitto, the HTTP API.
+//!
+//! Tests wait for conditions with a generous deadline and run one at a time: each is several processes that code
+//! and decode video. Where Mosquitto is not installed they say so and pass.
+#![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
+
+mod broker;
+mod crash;
+mod daemon;
+mod harness;
+mod main_job;
+mod mqtt;

@@ -32,9 +32,15 @@ use crate::web::{self, Auth, Bound, Parts};
 
 /// The status document is written this often, and at once after a reload.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// Each of MQTT, web and store has this long at shutdown; together they stay below systemd's patience and the 5 s
-/// that a stop may take.
-const STOP_LIMIT: Duration = Duration::from_millis(2_500);
+// A stop takes at most 5 s: the cameras need some 200 ms, the rest has these limits, one after the other.
+/// For the last events to reach a broker that is there.
+const DRAIN_LIMIT: Duration = Duration::from_millis(800);
+/// For the broker and the pages, together.
+const PART_LIMIT: Duration = Duration::from_millis(2_200);
+/// For the database.
+const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
+/// How often the outbox is looked at while it drains.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// Version of `DeviceInfo`.
 const INFO_SCHEMA: u32 = 1;
 /// Quality of live pictures: good enough to judge focus, about 30 kB at 640 pixels across.
@@ -382,19 +388,40 @@ impl Daemon {
             tokio::task::block_in_place(|| groups.stop());
         }
         drop(web_stop);
-        if let Some(mqtt) = self.mqtt.take() {
+        let mqtt = self.mqtt.take();
+        let broker = async {
+            let Some(mqtt) = mqtt else { return };
+            if self.mqtt_state.borrow().state == "connected" {
+                // What does not leave in time leaves after the next start.
+                tokio::time::timeout(DRAIN_LIMIT, self.drained()).await.ok();
+            }
             mqtt.stop.send_replace(true);
-            if tokio::time::timeout(STOP_LIMIT, mqtt.task).await.is_err() {
+            if tokio::time::timeout(PART_LIMIT, mqtt.task).await.is_err() {
                 log::warn!("the broker did not take its leave in time");
             }
-        }
-        if tokio::time::timeout(STOP_LIMIT, web.stopped()).await.is_err() {
-            log::warn!("a page did not let go in time");
-        }
-        match tokio::time::timeout(STOP_LIMIT, self.store.close()).await {
+        };
+        let pages = async {
+            if tokio::time::timeout(PART_LIMIT, web.stopped()).await.is_err() {
+                log::warn!("a page did not let go in time");
+            }
+        };
+        tokio::join!(broker, pages);
+        match tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await {
             Ok(Ok(())) => log::info!("stopped"),
             Ok(Err(error)) => log::error!("closing the database: {error}"),
             Err(_) => log::error!("the database did not close in time; what is queued is in its spill file"),
+        }
+    }
+
+    /// Until every change is stored and every message has left.
+    async fn drained(&self) {
+        let mut look = tokio::time::interval(DRAIN_LOOK);
+        loop {
+            look.tick().await;
+            let stats = self.store.stats();
+            if stats.queue + stats.spill_waiting + stats.outbox_rows == 0 {
+                return;
+            }
         }
     }
 }

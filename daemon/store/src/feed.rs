@@ -57,6 +57,8 @@ pub(crate) struct Fill {
 #[derive(Default)]
 struct State {
     memory: VecDeque<Entry>,
+    /// Taken from memory by the writer, which has not come back for more.
+    in_hand: usize,
     overflow: VecDeque<Entry>,
     overflow_bytes: usize,
     /// The spill thread is writing what it took from `overflow`.
@@ -177,7 +179,7 @@ impl Feed {
     pub(crate) fn fill(&self) -> Fill {
         let state = self.lock();
         Fill {
-            memory: state.memory.len(),
+            memory: state.memory.len() + state.in_hand,
             overflow: state.overflow.len() + state.spilling,
             spilled: state.on_disk,
         }
@@ -186,6 +188,7 @@ impl Feed {
     /// Waits for work until `deadline`; returns empty work when it passes.
     pub(crate) fn take(&self, clock: &dyn Clock, pace: Pace, deadline: Mono) -> Work {
         let mut state = self.lock();
+        state.in_hand = 0;
         loop {
             let now = clock.now();
             let mut wake = deadline;
@@ -344,6 +347,7 @@ fn take_all(state: &mut State) -> Work {
         }
         state.overflow_bytes = state.overflow_bytes.saturating_sub(bytes);
     }
+    state.in_hand = entries.len();
     let work = Work {
         entries,
         from_spill,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// Counters and levels of the store. Counters run since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Changes waiting in memory.
+    /// Changes in memory that are not committed yet.
     pub queue: u64,
     /// Changes waiting in the spill on disk.
     pub spill_waiting: u64,

@@ -40,7 +40,10 @@ fn a_killed_daemon_loses_no_event_and_publishes_none_under_a_second_id() {
     let ended_by = stored[&open.id].ended_by.clone();
     assert_eq!(end.ended_by, ended_by);
     // It may have ended by itself in the moment before the kill.
-    assert!(matches!(ended_by.as_deref(), Some("restart" | "lost")), "{ended_by:?}");
+    assert!(
+        matches!(ended_by.as_deref(), Some("restart" | "lost")),
+        "{ended_by:?}"
+    );
     assert!(
         stored.values().any(|e| e.ended_by.as_deref() == Some("restart")),
         "nothing was open when it was killed"
@@ -51,14 +54,23 @@ fn a_killed_daemon_loses_no_event_and_publishes_none_under_a_second_id() {
     }
     for event in &listed {
         let now = &stored[&event.id];
-        assert_eq!((&now.begin, &now.cam, now.track), (&event.begin, &event.cam, event.track));
+        assert_eq!(
+            (&now.begin, &now.cam, now.track),
+            (&event.begin, &event.cam, event.track)
+        );
     }
     one_story_each(&listener);
 
     let after = daemon.online();
     for (old, new) in before.cameras.iter().zip(&after.cameras) {
         let epoch = |c: &synoptic_app::documents::CameraDoc| c.stream.as_ref().unwrap().epoch;
-        assert!(epoch(new) > epoch(old), "{}: {} after {}", new.id, epoch(new), epoch(old));
+        assert!(
+            epoch(new) > epoch(old),
+            "{}: {} after {}",
+            new.id,
+            epoch(new),
+            epoch(old)
+        );
     }
     daemon.logged("was open when the daemon died");
 }
@@ -72,7 +84,11 @@ pub(crate) fn one_story_each(listener: &Listener) {
         let first = told
             .entry((event.id.clone(), event.seq))
             .or_insert_with(|| message.payload.clone());
-        assert_eq!(*first, message.payload, "two messages {} of event {}", event.seq, event.id);
+        assert_eq!(
+            *first, message.payload,
+            "two messages {} of event {}",
+            event.seq, event.id
+        );
         let first = ids
             .entry(message.properties["id"].clone())
             .or_insert_with(|| message.payload.clone());

@@ -23,7 +23,12 @@ const PAGE: &str = "the page is at ";
 /// The command line, without what a journal or systemd around the tests would change.
 pub(crate) fn synoptic() -> Command {
     let mut command = Command::new(PROGRAM);
-    for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "SYNOPTIC_CONFIG"] {
+    for name in [
+        "JOURNAL_STREAM",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "SYNOPTIC_CONFIG",
+    ] {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
@@ -173,6 +178,15 @@ impl Daemon {
     pub(crate) fn events(&self) -> Vec<EventDoc> {
         let body = self.get("/api/v1/events?limit=200").unwrap();
         serde_json::from_slice::<EventPage>(&body).unwrap().events
+    }
+
+    /// All events in the database, read by the command line: the daemon need not run.
+    pub(crate) fn exported(&self) -> Vec<EventDoc> {
+        let config = self.config.display().to_string();
+        let output = cli(&["--config", &config, "events", "export"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines = text(&output.stdout);
+        lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

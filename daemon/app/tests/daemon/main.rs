@@ -5,8 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
 mod broker;
+mod commands;
+mod config;
 mod crash;
 mod daemon;
+mod disk;
+mod faults;
 mod harness;
 mod main_job;
 mod mqtt;

@@ -36,16 +36,20 @@ fn cameras_become_packets_events_messages_and_pictures() {
             && s.groups[0].packets_per_s > 5.0
             && right.is_some_and(|o| (o - 2_000.0).abs() < 100.0)
     });
-    assert_eq!(
-        status.cameras[1].time.source.as_deref(),
-        Some("sender_report")
-    );
+    assert_eq!(status.cameras[1].time.source.as_deref(), Some("sender_report"));
 
     // A client that comes late gets the state at once: it is retained.
     let listener = Listener::start(stage.broker.port, "late");
-    let retained = |topic: &str| listener.until(&format!("{topic}, retained"), |m| m.retained && m.topic == topic);
-    assert_eq!(retained("status").read::<DeviceStatus>().state, DeviceState::Online);
-    assert_eq!(retained("info").read::<DeviceInfo>().cameras, status.device.cameras);
+    let retained =
+        |topic: &str| listener.until(&format!("{topic}, retained"), |m| m.retained && m.topic == topic);
+    assert_eq!(
+        retained("status").read::<DeviceStatus>().state,
+        DeviceState::Online
+    );
+    assert_eq!(
+        retained("info").read::<DeviceInfo>().cameras,
+        status.device.cameras
+    );
     for id in &status.device.cameras {
         let state: CameraStatus = retained(&format!("cam/{id}/status")).read();
         assert_eq!(state.state, CameraState::Online);
@@ -77,7 +81,9 @@ fn an_event_is_told_kept_and_shown(stage: &Stage, daemon: &Daemon, listener: &Li
     };
     let end = until("an event from start to end", || {
         let events = listener.events().into_iter();
-        events.filter(|m| m.phase == EventPhase::End).find(|m| begun(&m.id))
+        events
+            .filter(|m| m.phase == EventPhase::End)
+            .find(|m| begun(&m.id))
     });
     let mut phases = listener.events();
     phases.retain(|m| m.id == end.id);
@@ -85,14 +91,20 @@ fn an_event_is_told_kept_and_shown(stage: &Stage, daemon: &Daemon, listener: &Li
     let seqs: Vec<_> = phases.iter().map(|m| m.seq).collect();
     assert_eq!(seqs, (0..phases.len() as u32).collect::<Vec<_>>(), "{phases:#?}");
     assert_eq!(phases.last().unwrap().phase, EventPhase::End);
-    assert!(phases[1..phases.len() - 1]
-        .iter()
-        .all(|m| m.phase == EventPhase::Update));
+    assert!(
+        phases[1..phases.len() - 1]
+            .iter()
+            .all(|m| m.phase == EventPhase::Update)
+    );
 
     let stored = daemon.events();
     let event = stored.iter().find(|e| e.id == id).unwrap();
     assert_eq!(event.cam, phases[0].cam);
-    assert_eq!(event.frame, phases[phases.len() - 2].frame, "the best is the last update");
+    assert_eq!(
+        event.frame,
+        phases[phases.len() - 2].frame,
+        "the best is the last update"
+    );
     let picture = daemon.get(event.picture.as_deref().unwrap()).unwrap();
     assert_eq!(picture[..3], [0xff, 0xd8, 0xff], "not a JPEG");
     std::fs::write(stage.path("picture.jpg"), &picture).unwrap();
@@ -113,7 +125,10 @@ fn the_command_line_works_beside_it(stage: &Stage, daemon: &Daemon) {
     let packets = run(&["packets", "--url", &daemon.url]);
     let first = packets.lines().next().unwrap();
     assert!(first.contains(" main #"), "{packets}");
-    assert!(["left", "right", "clip"].iter().all(|id| first.contains(id)), "{packets}");
+    assert!(
+        ["left", "right", "clip"].iter().all(|id| first.contains(id)),
+        "{packets}"
+    );
 
     let listed = run(&["events", "list"]);
     assert!(listed.lines().count() > 0);
@@ -132,12 +147,7 @@ fn the_command_line_works_beside_it(stage: &Stage, daemon: &Daemon) {
 }
 
 fn what_the_database_holds_is_what_was_published(daemon: &Daemon, listener: &Listener) {
-    let config = daemon.config.display().to_string();
-    let exported = cli(&["--config", &config, "events", "export"]);
-    let stored: BTreeSet<String> = text(&exported.stdout)
-        .lines()
-        .map(|line| serde_json::from_str::<EventDoc>(line).unwrap().id)
-        .collect();
+    let stored: BTreeSet<String> = daemon.exported().into_iter().map(|e| e.id).collect();
     let told = || -> BTreeSet<String> { listener.events().into_iter().map(|m| m.id).collect() };
     let begun: BTreeSet<String> = listener
         .events()

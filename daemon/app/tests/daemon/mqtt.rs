@@ -152,7 +152,9 @@ impl Listener {
                     Ok(Event::Incoming(Packet::ConnAck(ack))) => {
                         // A broker that remembers the session does not need to be told again.
                         if !ack.session_present {
-                            asking.try_subscribe(format!("{PREFIX}#"), QoS::AtLeastOnce).unwrap();
+                            asking
+                                .try_subscribe(format!("{PREFIX}#"), QoS::AtLeastOnce)
+                                .unwrap();
                         }
                     }
                     Ok(Event::Incoming(Packet::SubAck(_))) => kept.subscribed.store(true, Ordering::Relaxed),

@@ -51,7 +51,7 @@ struct StoredEpochs(Store);
 
 impl Epochs for StoredEpochs {
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
-        self.0.next_epoch(stream).map_err(|e| e.to_string())
+        Ok(self.0.next_epoch(stream))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Epoch numbers: + 1 at every reconnect, on disk before they are used, never used twice.
 //!
+//! A full disk must not keep a camera that reconnects from coming back: a number that cannot be written is given
+//! out all the same. What is stored under it later is in the databases, and numbering begins above those.
+//!
 //! They live in `epochs.json`, not in a database, so that they survive a corrupt one. The file is replaced whole
 //! (write aside, sync, rename, sync the folder), so a crash leaves the old or the new one. Should it be missing or
 //! unreadable beside existing data, numbering goes on above every epoch still found in the databases and not below
@@ -10,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +30,8 @@ const YEAR_2024_S: i64 = 1_704_067_200;
 pub(crate) struct Epochs {
     dir: PathBuf,
     state: Mutex<State>,
+    /// The last write failed.
+    unsaved: AtomicBool,
 }
 
 /// What the file holds.
@@ -39,12 +45,12 @@ struct State {
 }
 
 impl Epochs {
-    /// Reads the file. `fresh` says that the folder holds no data yet; `found` gives the largest epoch in the
-    /// databases, by stream, and is asked only when the file is lost.
+    /// Reads the file. `fresh` says that the folder holds no data yet; `found` is the largest epoch in the
+    /// databases, by stream.
     pub(crate) fn open(
         dir: &Path,
         fresh: bool,
-        found: impl FnOnce() -> Result<BTreeMap<StreamId, u32>, StoreError>,
+        found: BTreeMap<StreamId, u32>,
         now: Utc,
     ) -> Result<Epochs, StoreError> {
         let path = dir.join(FILE);
@@ -62,30 +68,36 @@ impl Epochs {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => fresh.then(State::default),
             Err(e) => return Err(StoreError::file(&path, "read the epochs")(e)),
         };
-        let state = match read {
-            Some(state) => state,
-            None => State {
-                floor: u32::try_from((now.as_nanos().div_euclid(1_000_000_000) - YEAR_2024_S).max(0))
-                    .unwrap_or(u32::MAX - 1),
-                last: found()?,
-            },
+        let lost = || State {
+            floor: u32::try_from((now.as_nanos().div_euclid(1_000_000_000) - YEAR_2024_S).max(0))
+                .unwrap_or(u32::MAX - 1),
+            last: BTreeMap::new(),
         };
+        let mut state = read.unwrap_or_else(lost);
+        for (stream, epoch) in found {
+            let last = state.last.entry(stream).or_default();
+            *last = epoch.max(*last);
+        }
         Ok(Epochs {
             dir: dir.to_owned(),
             state: Mutex::new(state),
+            unsaved: AtomicBool::new(false),
         })
     }
 
-    /// Gives the next epoch out, after it is on disk.
-    pub(crate) fn next(&self, stream: StreamId) -> Result<Epoch, StoreError> {
+    /// Gives the next epoch out, after it is on disk, or with a word in the log when that is impossible.
+    pub(crate) fn next(&self, stream: StreamId) -> Epoch {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = state.clone();
-        let slot = next.last.entry(stream).or_default();
-        *slot = (*slot).max(next.floor).saturating_add(1);
+        let floor = state.floor;
+        let slot = state.last.entry(stream).or_default();
+        *slot = (*slot).max(floor).saturating_add(1);
         let epoch = Epoch(*slot);
-        self.write(&next)?;
-        *state = next;
-        Ok(epoch)
+        let written = self.write(&state);
+        let news = self.unsaved.swap(written.is_err(), Ordering::Relaxed) != written.is_err();
+        if let (Err(e), true) = (written, news) {
+            log::error!("{e}; epochs go on in memory");
+        }
+        epoch
     }
 
     fn write(&self, state: &State) -> Result<(), StoreError> {
@@ -117,12 +129,12 @@ mod tests {
     fn epochs_count_from_one_and_survive() {
         let dir = tempfile::tempdir().unwrap();
         let now = Utc::from_nanos(0);
-        let epochs = Epochs::open(dir.path(), true, || Ok(BTreeMap::new()), now).unwrap();
-        assert_eq!(epochs.next(cam("a")).unwrap(), Epoch(1));
-        assert_eq!(epochs.next(cam("a")).unwrap(), Epoch(2));
-        assert_eq!(epochs.next(cam("b")).unwrap(), Epoch(1));
-        let epochs = Epochs::open(dir.path(), false, || Ok(BTreeMap::new()), now).unwrap();
-        assert_eq!(epochs.next(cam("a")).unwrap(), Epoch(3));
+        let epochs = Epochs::open(dir.path(), true, BTreeMap::new(), now).unwrap();
+        assert_eq!(epochs.next(cam("a")), Epoch(1));
+        assert_eq!(epochs.next(cam("a")), Epoch(2));
+        assert_eq!(epochs.next(cam("b")), Epoch(1));
+        let epochs = Epochs::open(dir.path(), false, BTreeMap::new(), now).unwrap();
+        assert_eq!(epochs.next(cam("a")), Epoch(3));
     }
 
     #[test]
@@ -130,17 +142,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), b"{\"floor\": 0, \"last\": {\"a\": 7").unwrap();
         let now = Utc::from_rfc3339("2026-11-21T10:00:00Z").unwrap();
-        let epochs = Epochs::open(dir.path(), false, || Ok(BTreeMap::new()), now).unwrap();
-        let first = epochs.next(cam("a")).unwrap();
+        let epochs = Epochs::open(dir.path(), false, BTreeMap::new(), now).unwrap();
+        let first = epochs.next(cam("a"));
         assert!(first.0 > 90_000_000, "{first:?}");
-        assert_eq!(epochs.next(cam("a")).unwrap(), Epoch(first.0 + 1));
+        assert_eq!(epochs.next(cam("a")), Epoch(first.0 + 1));
         // Cameras that had not come back yet when the file was written again are safe too.
-        let epochs = Epochs::open(dir.path(), false, || Ok(BTreeMap::new()), now).unwrap();
-        assert!(epochs.next(cam("b")).unwrap() >= first);
+        let epochs = Epochs::open(dir.path(), false, BTreeMap::new(), now).unwrap();
+        assert!(epochs.next(cam("b")) >= first);
         // A box that does not know the time yet still goes on above what the databases hold.
         std::fs::remove_file(dir.path().join(FILE)).unwrap();
-        let found = || Ok(BTreeMap::from([(cam("a"), 41)]));
+        let found = BTreeMap::from([(cam("a"), 41)]);
         let epochs = Epochs::open(dir.path(), false, found, Utc::from_nanos(0)).unwrap();
-        assert_eq!(epochs.next(cam("a")).unwrap(), Epoch(42));
+        assert_eq!(epochs.next(cam("a")), Epoch(42));
+    }
+
+    #[test]
+    fn a_camera_gets_its_epoch_although_nothing_can_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Utc::from_nanos(0);
+        let epochs = Epochs::open(dir.path(), true, BTreeMap::new(), now).unwrap();
+        assert_eq!(epochs.next(cam("a")), Epoch(1));
+        // A folder in the file's place stands for every reason why it cannot be written.
+        std::fs::create_dir(dir.path().join("epochs.json.new")).unwrap();
+        assert_eq!(epochs.next(cam("a")), Epoch(2));
+        assert_eq!(epochs.next(cam("a")), Epoch(3));
+        std::fs::remove_dir(dir.path().join("epochs.json.new")).unwrap();
+        // What reached the database since is not given out again, whatever the file says.
+        let found = BTreeMap::from([(cam("a"), 3)]);
+        let epochs = Epochs::open(dir.path(), false, found, now).unwrap();
+        assert_eq!(epochs.next(cam("a")), Epoch(4));
     }
 }

@@ -103,7 +103,7 @@ impl Store {
         quarantined.extend(detections.prepare(dir, now).await?);
         let events_db = events.writer(dir)?;
         let detections_db = detections.writer(dir)?;
-        let epochs = Epochs::open(dir, fresh, || epochs_found(&events_db, &detections_db, dir), now)?;
+        let epochs = Epochs::open(dir, fresh, epochs_found(&events_db, &detections_db, dir)?, now)?;
 
         let read = |e| StoreError::sqlite(&dir.join(files::EVENTS), "read the state")(e);
         let positions = sql::positions(&events_db).map_err(read)?;
@@ -208,11 +208,9 @@ impl Store {
     }
 
     /// The next epoch of a stream, on disk before this returns; never one that was given out before, not even
-    /// when a database was lost (see `epochs.json`). Waits for the disk: call it where a camera is connected.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn next_epoch(&self, stream: StreamId) -> Result<Epoch, StoreError> {
+    /// when a database was lost (see `epochs.json`). Waits for the disk: call it where a camera is connected. When
+    /// the disk takes nothing, the log says so and the epoch is given out all the same.
+    pub fn next_epoch(&self, stream: StreamId) -> Epoch {
         self.inner.epochs.next(stream)
     }
 

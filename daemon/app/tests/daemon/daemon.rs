@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -50,6 +50,13 @@ struct Log {
     more: Condvar,
 }
 
+impl Log {
+    /// A test that failed while it looked must still be able to show the log.
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A running daemon; killed when dropped, and its log shown when the test fails.
 pub(crate) struct Daemon {
     child: Child,
@@ -75,7 +82,7 @@ impl Daemon {
         // Ends with the child, which closes its end of the pipe.
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                kept.lines.lock().unwrap().push(line);
+                kept.lines().push(line);
                 kept.more.notify_all();
             }
         });
@@ -99,7 +106,7 @@ impl Daemon {
 
     /// All log lines so far.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lines.lock().unwrap().clone()
+        self.log.lines().clone()
     }
 
     /// Waits for a log line that holds `part`, and gives the first.
@@ -112,7 +119,7 @@ impl Daemon {
         let what = format!("a log line with `{part}`");
         let patience = Patience::new();
         let log = self.log.clone();
-        let mut lines = log.lines.lock().unwrap();
+        let mut lines = log.lines();
         loop {
             if let Some(line) = lines.iter().skip(skip).find(|l| l.contains(part)) {
                 return line.clone();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -126,6 +126,13 @@ struct Heard {
     end: AtomicBool,
 }
 
+impl Heard {
+    /// A test that failed while it looked still ends its listener in good order.
+    fn messages(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Hears everything the box publishes, whatever becomes of the broker.
 pub(crate) struct Listener {
     heard: Arc<Heard>,
@@ -161,7 +168,7 @@ impl Listener {
                     Ok(Event::Incoming(Packet::Publish(publish))) => {
                         let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
                         let properties = publish.properties.map(|p| p.user_properties).unwrap_or_default();
-                        kept.messages.lock().unwrap().push(Message {
+                        kept.messages().push(Message {
                             topic: topic.trim_start_matches(PREFIX).to_owned(),
                             payload: publish.payload.to_vec(),
                             retained: publish.retain,
@@ -187,7 +194,7 @@ impl Listener {
 
     /// Everything so far.
     pub(crate) fn messages(&self) -> Vec<Message> {
-        self.heard.messages.lock().unwrap().clone()
+        self.heard.messages().clone()
     }
 
     /// The event messages so far.
@@ -201,7 +208,7 @@ impl Listener {
     pub(crate) fn until(&self, what: &str, mut wish: impl FnMut(&Message) -> bool) -> Message {
         let patience = Patience::new();
         let mut seen = 0;
-        let mut messages = self.heard.messages.lock().unwrap();
+        let mut messages = self.heard.messages();
         loop {
             if let Some(found) = messages[seen..].iter().find(|m| wish(m)) {
                 return found.clone();

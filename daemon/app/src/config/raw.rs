@@ -212,6 +212,11 @@ pub struct RawCamera {
     /// Name of the detector that looks at it, or `none`.
     #[serde(default = "motion")]
     pub detector: String,
+    /// Parts of the picture in which nothing is detected, each `[x, y, width, height]` in fractions of it: a clock
+    /// that the camera writes into the picture, a road behind the fence.
+    #[serde(default)]
+    #[schemars(inner(length(equal = 4)))]
+    pub ignore: Vec<[f64; 4]>,
     /// No frame for this long is a stall: the connection is closed and made anew.
     #[serde(default = "stall_after")]
     #[schemars(regex(pattern = TIME_PATTERN))]

@@ -95,6 +95,10 @@ fn copy(database: &Database, dir: &Path, target: &Path) -> Result<u64, StoreErro
         std::fs::metadata(target).map(|m| m.len())
     };
     let bytes = sync().map_err(StoreError::file(target, "finish the backup"))?;
-    log::info!("{}: {bytes} bytes copied from {}", target.display(), dir.join(files::EVENTS).display());
+    log::info!(
+        "{}: {bytes} bytes copied from {}",
+        target.display(),
+        dir.join(files::EVENTS).display()
+    );
     Ok(bytes)
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
 use crate::migrate::{self, Database};
-use crate::{StoreError, files, spill};
+use crate::{StoreError, spill};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +69,9 @@ impl Finding {
     pub fn severity(&self) -> Severity {
         match self {
             Finding::OpenEvents(_) | Finding::OutboxWaiting(_) | Finding::SpillWaiting(_) => Severity::Note,
-            Finding::NewerSchema(_) | Finding::OutboxOrder(_) | Finding::BadDetections(_) => Severity::Warning,
+            Finding::NewerSchema(_) | Finding::OutboxOrder(_) | Finding::BadDetections(_) => {
+                Severity::Warning
+            }
             _ => Severity::Error,
         }
     }
@@ -79,19 +81,33 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Finding::Unreadable(why) => {
-                write!(f, "cannot be read: {why}. If it is damaged, the daemon sets it aside at its next start")
+                write!(
+                    f,
+                    "cannot be read: {why}. If it is damaged, the daemon sets it aside at its next start"
+                )
             }
             Finding::Integrity(what) => {
-                write!(f, "damaged: {what}. Restart the daemon to set the file aside, or restore a backup")
+                write!(
+                    f,
+                    "damaged: {what}. Restart the daemon to set the file aside, or restore a backup"
+                )
             }
             Finding::NewerSchema(schema) => {
-                write!(f, "has schema {schema}, newer than this program; it is readable all the same")
+                write!(
+                    f,
+                    "has schema {schema}, newer than this program; it is readable all the same"
+                )
             }
             Finding::ForeignKey { table, parent, rows } => {
-                write!(f, "{rows} rows of {table} refer to rows of {parent} that are not there")
+                write!(
+                    f,
+                    "{rows} rows of {table} refer to rows of {parent} that are not there"
+                )
             }
             Finding::OrphanPictures(n) => write!(f, "{n} pictures belong to no event"),
-            Finding::WrongPicture(id) => write!(f, "the picture of event {id} is not the one that was stored"),
+            Finding::WrongPicture(id) => {
+                write!(f, "the picture of event {id} is not the one that was stored")
+            }
             Finding::OutboxOrder(seq) => {
                 write!(f, "message {seq} stands behind a newer one of the same event")
             }
@@ -104,7 +120,10 @@ impl fmt::Display for Finding {
             ),
             Finding::OutboxWaiting(n) => write!(f, "{n} messages wait for the broker"),
             Finding::SpillWaiting(bytes) => {
-                write!(f, "{bytes} bytes of changes wait in the spill; the daemon takes them over")
+                write!(
+                    f,
+                    "{bytes} bytes of changes wait in the spill; the daemon takes them over"
+                )
             }
         }
     }
@@ -170,7 +189,11 @@ fn check_file(
         database.admit(&db, &path)?;
         whole(&db, &mut findings).map_err(sql("check the file"))?;
         let schema: i64 = db
-            .query_row("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'schema'", [], |r| r.get(0))
+            .query_row(
+                "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'schema'",
+                [],
+                |r| r.get(0),
+            )
             .map_err(sql("read the schema version"))?;
         if schema > database.schema {
             findings.push(Finding::NewerSchema(schema));
@@ -213,7 +236,8 @@ fn whole(db: &Connection, findings: &mut Findings) -> rusqlite::Result<()> {
 }
 
 fn count(db: &Connection, sql: &str) -> rusqlite::Result<u64> {
-    db.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    db.query_row(sql, [], |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
 }
 
 fn events(db: &Connection, findings: &mut Findings) -> rusqlite::Result<()> {
@@ -281,7 +305,10 @@ fn events(db: &Connection, findings: &mut Findings) -> rusqlite::Result<()> {
             "have an end of an unknown kind",
             "ended_by IS NOT NULL AND ended_by NOT IN ('lost', 'camera_lost', 'shutdown', 'restart')",
         ),
-        ("have an unknown time source", &unknown_sources(&["begin_source", "last_source", "best_source"])),
+        (
+            "have an unknown time source",
+            &unknown_sources(&["begin_source", "last_source", "best_source"]),
+        ),
     ] {
         let rows = count(db, &format!("SELECT count(*) FROM events WHERE {condition}"))?;
         if rows > 0 {
@@ -305,9 +332,18 @@ fn unknown_sources(columns: &[&str]) -> String {
     use synoptic_base::TimeSource::{
         Arrival, FrameCounter, Hardware, Host, InBand, PacketNtp, Ptp, SenderReport,
     };
-    let known = [Ptp, PacketNtp, Hardware, SenderReport, InBand, Arrival, FrameCounter, Host]
-        .map(|s| format!("'{}'", s.name()))
-        .join(", ");
+    let known = [
+        Ptp,
+        PacketNtp,
+        Hardware,
+        SenderReport,
+        InBand,
+        Arrival,
+        FrameCounter,
+        Host,
+    ]
+    .map(|s| format!("'{}'", s.name()))
+    .join(", ");
     let each: Vec<String> = columns.iter().map(|c| format!("{c} NOT IN ({known})")).collect();
     each.join(" OR ")
 }
@@ -322,6 +358,3 @@ fn detections(db: &Connection, findings: &mut Findings) -> rusqlite::Result<()> 
     }
     Ok(())
 }
-
-/// The names that `synoptic db check` prints for a file.
-pub const FILES: [&str; 2] = [files::EVENTS, files::DETECTIONS];

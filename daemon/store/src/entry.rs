@@ -56,7 +56,11 @@ impl Entry {
             EventChange::Best { picture, .. } => picture.jpeg.len(),
             _ => 0,
         };
-        let messages: usize = self.messages.iter().map(|m| m.payload.len() + m.topic.len()).sum();
+        let messages: usize = self
+            .messages
+            .iter()
+            .map(|m| m.payload.len() + m.topic.len())
+            .sum();
         OVERHEAD_BYTES + picture + messages
     }
 

@@ -52,7 +52,10 @@ impl Epochs {
             Ok(text) => match serde_json::from_slice(&text) {
                 Ok(state) => Some(state),
                 Err(e) => {
-                    log::error!("{}: {e}; epochs go on from a number made of the time", path.display());
+                    log::error!(
+                        "{}: {e}; epochs go on from a number made of the time",
+                        path.display()
+                    );
                     None
                 }
             },

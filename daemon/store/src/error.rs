@@ -16,7 +16,9 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// Another process writes this folder.
-    #[error("{dir} is in use by another process; stop the other daemon, or give this one a folder of its own")]
+    #[error(
+        "{dir} is in use by another process; stop the other daemon, or give this one a folder of its own"
+    )]
     InUse {
         /// The folder.
         dir: PathBuf,

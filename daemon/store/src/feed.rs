@@ -71,9 +71,7 @@ struct State {
 
 impl State {
     fn changes_wait(&self) -> bool {
-        !self.memory.is_empty()
-            || self.on_disk > 0
-            || (self.spilling == 0 && !self.overflow.is_empty())
+        !self.memory.is_empty() || self.on_disk > 0 || (self.spilling == 0 && !self.overflow.is_empty())
     }
 }
 
@@ -200,12 +198,22 @@ impl Feed {
                 }
             };
             let hurry = state.memory.len() >= MEMORY_ENTRIES / 2 || state.on_disk > 0;
-            consider(state.changes_wait(), if hurry { now } else { pace.events + COMMIT_EVERY });
-            consider(!state.done.is_empty() || !state.maps.is_empty(), pace.events + LAZY_COMMIT_EVERY);
+            consider(
+                state.changes_wait(),
+                if hurry { now } else { pace.events + COMMIT_EVERY },
+            );
+            consider(
+                !state.done.is_empty() || !state.maps.is_empty(),
+                pace.events + LAZY_COMMIT_EVERY,
+            );
             let hurry = state.detections.len() >= DETECTIONS_BATCH;
             consider(
                 !state.detections.is_empty(),
-                if hurry { now } else { pace.detections + DETECTIONS_EVERY },
+                if hurry {
+                    now
+                } else {
+                    pace.detections + DETECTIONS_EVERY
+                },
             );
             if due || deadline <= now {
                 return take_all(&mut state);
@@ -266,7 +274,10 @@ impl Feed {
                 state.spilling = batch.len();
                 return Some(batch);
             }
-            state = self.for_spiller.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .for_spiller
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -302,7 +313,10 @@ impl Feed {
     pub(crate) fn take_rest(&self) -> (Vec<Entry>, Vec<Entry>) {
         let mut state = self.lock();
         state.overflow_bytes = 0;
-        (state.memory.drain(..).collect(), state.overflow.drain(..).collect())
+        (
+            state.memory.drain(..).collect(),
+            state.overflow.drain(..).collect(),
+        )
     }
 }
 

@@ -62,7 +62,16 @@ pub(crate) fn set_aside(path: &Path, now: Utc, why: String) -> Result<Quarantine
     let suffix = corrupt_suffix(now);
     // Two in one second, as after a clock that starts at the same time with each boot, must not meet.
     let moved_to = (0..)
-        .map(|n| with_suffix(path, &if n == 0 { format!(".{suffix}") } else { format!(".{suffix}.{n}") }))
+        .map(|n| {
+            with_suffix(
+                path,
+                &if n == 0 {
+                    format!(".{suffix}")
+                } else {
+                    format!(".{suffix}.{n}")
+                },
+            )
+        })
         .find(|p| !p.exists())
         .unwrap_or_else(|| with_suffix(path, ".corrupt"));
     for companion in COMPANIONS {
@@ -106,7 +115,8 @@ fn forget_old_quarantine(path: &Path) -> Result<(), StoreError> {
         for companion in COMPANIONS {
             let path = with_suffix(path, companion);
             if path.exists() {
-                std::fs::remove_file(&path).map_err(StoreError::file(&path, "remove the old damaged file"))?;
+                std::fs::remove_file(&path)
+                    .map_err(StoreError::file(&path, "remove the old damaged file"))?;
             }
         }
         std::fs::remove_file(path).map_err(StoreError::file(path, "remove the old damaged file"))?;

@@ -171,7 +171,9 @@ impl Database {
                 path: path.to_owned(),
                 source,
             })?;
-        db.close().await.map_err(StoreError::query("close the database after its migrations"))
+        db.close()
+            .await
+            .map_err(StoreError::query("close the database after its migrations"))
     }
 
     /// The writer's connection.

@@ -3,8 +3,8 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 use synoptic_base::{
-    BBox, BootId, Captured, EndReason, Epoch, Event, EventId, FrameKey, MediaTime, Mono, Sighting, Span, Stamp,
-    StreamId, TimeSource, TrackId, Utc,
+    BBox, BootId, Captured, EndReason, Epoch, Event, EventId, FrameKey, MediaTime, Mono, Sighting, Span,
+    Stamp, StreamId, TimeSource, TrackId, Utc,
 };
 use uuid::Uuid;
 
@@ -49,7 +49,8 @@ pub(crate) async fn events(db: &SqlitePool, q: &EventQuery) -> Result<EventPage,
     }
     if let Some(cursor) = &q.cursor {
         let before = Uuid::try_parse(cursor).map_err(|_| StoreError::Cursor(cursor.clone()))?;
-        sql.push(" AND events.id < ").push_bind(before.as_bytes().to_vec());
+        sql.push(" AND events.id < ")
+            .push_bind(before.as_bytes().to_vec());
     }
     let limit = limit(q.limit, PAGE, PAGE_MAX);
     // One more than wanted tells whether there is a next page.
@@ -62,7 +63,10 @@ pub(crate) async fn events(db: &SqlitePool, q: &EventQuery) -> Result<EventPage,
     let mut events: Vec<EventRow> = rows.iter().map(event_row).collect::<Result<_, _>>()?;
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
-    let next = events.last().filter(|_| more).map(|e| e.event.id.0.simple().to_string());
+    let next = events
+        .last()
+        .filter(|_| more)
+        .map(|e| e.event.id.0.simple().to_string());
     Ok(EventPage { events, next })
 }
 
@@ -97,7 +101,11 @@ pub(crate) async fn picture(db: &SqlitePool, id: EventId) -> Result<Option<Vec<u
         .map_err(StoreError::query("read a picture"))
 }
 
-pub(crate) async fn outbox(db: &SqlitePool, after_seq: i64, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+pub(crate) async fn outbox(
+    db: &SqlitePool,
+    after_seq: i64,
+    limit: u32,
+) -> Result<Vec<OutboxRow>, StoreError> {
     let rows = sqlx::query(
         "SELECT seq, id, event_id, topic, properties, payload FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )
@@ -108,7 +116,11 @@ pub(crate) async fn outbox(db: &SqlitePool, after_seq: i64, limit: u32) -> Resul
     .map_err(StoreError::query("read the outbox"))?;
     rows.iter()
         .map(|row| {
-            let get = Columns { row, table: "outbox", key: format!("{}", row.try_get::<i64, _>("seq").unwrap_or(0)) };
+            let get = Columns {
+                row,
+                table: "outbox",
+                key: format!("{}", row.try_get::<i64, _>("seq").unwrap_or(0)),
+            };
             let properties: String = get.value("properties")?;
             Ok(OutboxRow {
                 seq: get.value("seq")?,

@@ -57,7 +57,7 @@ const REFILL: (u64, u64) = (95, 100);
 /// not bring their space back.
 const FLOOR: (u64, u64) = (10, 100);
 /// Most messages in the outbox: at 1 kB each, 200 MB; a busy site makes them in months without a broker.
-pub const MAX_OUTBOX_ROWS: u64 = 200_000;
+const MAX_OUTBOX_ROWS: u64 = 200_000;
 
 fn part(of: u64, (numerator, denominator): (u64, u64)) -> u64 {
     of / denominator * numerator
@@ -148,7 +148,10 @@ mod tests {
         let plan = RetentionPlan::new(&LIMITS, &usage(600_000, 500_000, 500_000));
         assert_eq!((plan.detections_bytes, plan.events_bytes), (Some(350_000), None));
         let plan = RetentionPlan::new(&LIMITS, &usage(1_200_000, 50_000, 500_000));
-        assert_eq!((plan.detections_bytes, plan.events_bytes), (Some(0), Some(950_000)));
+        assert_eq!(
+            (plan.detections_bytes, plan.events_bytes),
+            (Some(0), Some(950_000))
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<i64>, StoreError> {
     for item in std::fs::read_dir(dir).map_err(StoreError::file(dir, "list the folder"))? {
         let item = item.map_err(StoreError::file(dir, "list the folder"))?;
         let name = item.file_name();
-        let number = name.to_str().and_then(|n| n.strip_prefix("spill-")?.strip_suffix(".log"));
+        let number = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("spill-")?.strip_suffix(".log"));
         if let Some(number) = number.and_then(|n| n.parse().ok()) {
             found.push(number);
         }
@@ -190,7 +192,10 @@ impl SpillTail {
     }
 
     /// Writes entries in front of all segments: what was older than they and could not be stored.
-    pub(crate) fn put_in_front<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> Result<(), StoreError> {
+    pub(crate) fn put_in_front<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> Result<(), StoreError> {
         let segment = segments(&self.dir)?.first().map_or(self.next_segment, |n| n - 1);
         self.next_segment = self.next_segment.max(segment + 1);
         let mut bytes = Vec::new();
@@ -301,7 +306,10 @@ impl SpillHead {
                     }
                     Frame::End => break,
                     Frame::Damaged(why) => {
-                        log::error!("{}: {why}; what follows in this file is passed over", path.display());
+                        log::error!(
+                            "{}: {why}; what follows in this file is passed over",
+                            path.display()
+                        );
                         break;
                     }
                 }

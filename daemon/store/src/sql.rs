@@ -127,7 +127,9 @@ pub(crate) fn apply(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<App
             }
             1
         }
-        EventChange::Best { sighting, picture, .. } => {
+        EventChange::Best {
+            sighting, picture, ..
+        } => {
             let mut s = tx.prepare_cached(&BEST)?;
             s.raw_bind_parameter(1, id.0.as_bytes())?;
             bind_sighting(&mut s, 2, sighting)?;

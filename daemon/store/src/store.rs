@@ -107,7 +107,12 @@ impl Store {
 
         let read = |e| StoreError::sqlite(&dir.join(files::EVENTS), "read the state")(e);
         let positions = sql::positions(&events_db).map_err(read)?;
-        let done = |segment| positions.iter().find(|p| p.segment == segment).map_or(0, |p| p.done);
+        let done = |segment| {
+            positions
+                .iter()
+                .find(|p| p.segment == segment)
+                .map_or(0, |p| p.done)
+        };
         let (waiting, damaged) = spill::recover(dir, &done, &files::corrupt_suffix(now))?;
         quarantined.extend(damaged);
         let known = positions.iter().map(|p| p.segment).max();
@@ -117,7 +122,9 @@ impl Store {
         let outbox_rows: i64 = events_db
             .query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))
             .map_err(read)?;
-        counters.outbox_rows.store(outbox_rows.unsigned_abs(), Ordering::Relaxed);
+        counters
+            .outbox_rows
+            .store(outbox_rows.unsigned_abs(), Ordering::Relaxed);
         let last_seq = sql::last_outbox_seq(&events_db).map_err(read)?.unsigned_abs();
         let limits = RetentionLimits {
             keep_events: options.keep_events,
@@ -131,6 +138,8 @@ impl Store {
             tail: Mutex::new(tail),
             outbox: watch::Sender::new(last_seq),
             clock: Arc::clone(&clock),
+            #[cfg(test)]
+            max_pages: Default::default(),
         });
         let mut writer = Writer::new(Parts {
             shared: Arc::clone(&shared),
@@ -157,7 +166,9 @@ impl Store {
             ended,
         };
         Ok(Opened {
-            store: Store { inner: Arc::new(inner) },
+            store: Store {
+                inner: Arc::new(inner),
+            },
             open_events,
             quarantined,
         })
@@ -288,12 +299,23 @@ impl Store {
             Ok(result) => result.clone().unwrap_or(Ok(())),
             Err(_) => {
                 let fill = self.inner.shared.feed.fill();
-                Err(((fill.memory + fill.overflow) as u64, "the writer is gone".to_owned()))
+                Err((
+                    (fill.memory + fill.overflow) as u64,
+                    "the writer is gone".to_owned(),
+                ))
             }
         };
         self.inner.events.close().await;
         self.inner.detections.close().await;
         result.map_err(|(count, why)| StoreError::Unwritten { count, why })
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// From the next commit on, events.sqlite can hold this many pages: a full disk.
+    pub(crate) fn limit_pages_for_test(&self, pages: i64) {
+        self.inner.shared.max_pages.store(pages, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Carries a [`RetentionPlan`] out, a small step at a time, so that events never wait behind it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -9,7 +10,6 @@ use synoptic_base::{Clock, Mono, Span};
 use crate::retention::{RetentionLimits, RetentionPlan, Usage};
 use crate::stats::{Counters, add};
 use crate::{StoreError, files};
-use std::sync::atomic::Ordering;
 
 /// How often the store looks at what it holds.
 const LOOK_EVERY: Span = Span::from_secs(30);
@@ -70,8 +70,8 @@ enum Stage {
 impl Stage {
     fn next(self) -> Option<Stage> {
         use Stage::{
-            ClockMaps, DetectionsByAge, DetectionsBySize, EventsByAge, EventsBySize, Messages, PicturesBySize,
-            VacuumDetections, VacuumEvents,
+            ClockMaps, DetectionsByAge, DetectionsBySize, EventsByAge, EventsBySize, Messages,
+            PicturesBySize, VacuumDetections, VacuumEvents,
         };
         match self {
             DetectionsByAge => Some(EventsByAge),
@@ -254,7 +254,10 @@ fn run(
             if !over(detections, plan.detections_bytes)? {
                 return Ok(false);
             }
-            Ok(detections.prepare_cached(OLDEST_DETECTIONS)?.execute([DETECTIONS_STEP])? > 0)
+            Ok(detections
+                .prepare_cached(OLDEST_DETECTIONS)?
+                .execute([DETECTIONS_STEP])?
+                > 0)
         }
         Stage::EventsBySize => {
             if !over(events, plan.events_bytes)? {
@@ -278,7 +281,9 @@ fn run(
             let dropped = events.prepare_cached(OLDEST_MESSAGES)?.execute([count])? as u64;
             add(&counters.outbox_dropped, dropped);
             counters.outbox_rows.fetch_sub(dropped, Ordering::Relaxed);
-            log::error!("the outbox is full: dropped its {dropped} oldest messages; is the broker reachable?");
+            log::error!(
+                "the outbox is full: dropped its {dropped} oldest messages; is the broker reachable?"
+            );
             Ok(false)
         }
         Stage::ClockMaps => {

@@ -37,6 +37,9 @@ pub(crate) struct Shared {
     /// Last sequence number committed to the outbox.
     pub(crate) outbox: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Stands in for a full disk: SQLite's limit on the file, which belongs to the writer's connection. 0: none.
+    #[cfg(test)]
+    pub(crate) max_pages: std::sync::atomic::AtomicI64,
 }
 
 pub(crate) struct Writer {
@@ -145,10 +148,17 @@ impl Writer {
         };
         self.commit(&mut batch)?;
         // Fewer than were written means that a segment was damaged meanwhile.
-        let lost = if spill.exhausted { wanted.saturating_sub(found) } else { 0 };
+        let lost = if spill.exhausted {
+            wanted.saturating_sub(found)
+        } else {
+            0
+        };
         if lost > 0 {
             add(&self.shared.counters.lost, lost);
-            log::error!("{}: {lost} changes in the spill were unreadable", self.dir.display());
+            log::error!(
+                "{}: {lost} changes in the spill were unreadable",
+                self.dir.display()
+            );
         }
         self.shared.feed.spill_taken(found + lost);
         let tidied = self.head.taken(&spill).and_then(|()| {
@@ -167,7 +177,10 @@ impl Writer {
     }
 
     /// Starts the thread.
-    pub(crate) fn start(mut self, ended: watch::Sender<Option<Result<(), (u64, String)>>>) -> Result<(), StoreError> {
+    pub(crate) fn start(
+        mut self,
+        ended: watch::Sender<Option<Result<(), (u64, String)>>>,
+    ) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let thread = |name| move |source| StoreError::Thread { name, source };
         let spiller = std::thread::Builder::new()
@@ -203,7 +216,10 @@ impl Writer {
             self.trim_step();
         }
         self.join_spiller();
-        for (db, name) in [(&self.events, files::EVENTS), (&self.detections, files::DETECTIONS)] {
+        for (db, name) in [
+            (&self.events, files::EVENTS),
+            (&self.detections, files::DETECTIONS),
+        ] {
             if let Err(e) = trim::cut_log(db) {
                 log::warn!("{name}: the log stays for the next start: {e}");
             }
@@ -263,7 +279,10 @@ impl Writer {
                 }
                 let spill = self.read_spill(work.from_spill)?;
                 self.commit_spill(work.from_spill, spill)
-                    .map_err(StoreError::sqlite(&self.dir.join(files::EVENTS), "take over the spill"))
+                    .map_err(StoreError::sqlite(
+                        &self.dir.join(files::EVENTS),
+                        "take over the spill",
+                    ))
             });
             let Err(e) = result else {
                 shared.counters.succeeded();
@@ -295,8 +314,12 @@ impl Writer {
                     add(&counters.commits, 1);
                     add(&counters.changes, committed.stored);
                     add(&counters.ignored, committed.ignored);
-                    counters.outbox_rows.fetch_add(committed.messages, Ordering::Relaxed);
-                    counters.outbox_rows.fetch_sub(committed.removed, Ordering::Relaxed);
+                    counters
+                        .outbox_rows
+                        .fetch_add(committed.messages, Ordering::Relaxed);
+                    counters
+                        .outbox_rows
+                        .fetch_sub(committed.removed, Ordering::Relaxed);
                     let bytes: usize = batch.entries.iter().map(Entry::bytes).sum();
                     self.trim.written(bytes as u64);
                     if committed.messages > 0 {
@@ -316,6 +339,15 @@ impl Writer {
 
     fn try_commit(&mut self, batch: &Batch) -> Result<(Committed, u64), Failure> {
         let later = Failure::Later;
+        #[cfg(test)]
+        {
+            let pages = self.shared.max_pages.load(Ordering::Relaxed);
+            if pages > 0 {
+                self.events
+                    .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+                    .map_err(later)?;
+            }
+        }
         let tx = self
             .events
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -370,7 +402,7 @@ impl Writer {
         let count = (oldest.len() + overflow.len()) as u64;
         let mut tail = self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner);
         tail.close_segment();
-        let saved = || -> Result<(), StoreError> {
+        let mut save = || -> Result<(), StoreError> {
             if !overflow.is_empty() {
                 tail.append(overflow.iter())?;
             }
@@ -379,8 +411,7 @@ impl Writer {
             }
             Ok(())
         };
-        let mut saved = saved;
-        match saved() {
+        match save() {
             Ok(()) => {
                 log::warn!("store: {count} changes wait in the spill for the next start: {why}");
                 Ok(())

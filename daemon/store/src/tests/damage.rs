@@ -28,8 +28,15 @@ async fn a_corrupt_database_is_set_aside_and_service_goes_on() {
     let store = open(dir.path()).await.store;
     let epoch = store.next_epoch(cam("a")).unwrap();
     store.close().await.unwrap();
-    for (name, offset) in [("events.sqlite", 0), ("events.sqlite", 5 * 8192), ("detections.sqlite", 100)] {
-        let file = std::fs::File::options().write(true).open(dir.path().join(name)).unwrap();
+    for (name, offset) in [
+        ("events.sqlite", 0),
+        ("events.sqlite", 5 * 8192),
+        ("detections.sqlite", 100),
+    ] {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(dir.path().join(name))
+            .unwrap();
         file.write_all_at(&[0x5a; 3000], offset).unwrap();
         drop(file);
         let opened = open(dir.path()).await;
@@ -50,7 +57,13 @@ async fn a_corrupt_database_is_set_aside_and_service_goes_on() {
     // Of many damaged copies only the newest stay.
     let kept = std::fs::read_dir(dir.path())
         .unwrap()
-        .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().starts_with("events.sqlite.corrupt"))
+        .filter(|f| {
+            f.as_ref()
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with("events.sqlite.corrupt")
+        })
         .count();
     assert_eq!(kept, 2);
 }
@@ -75,7 +88,11 @@ async fn a_newer_file_is_refused_only_if_it_says_so() {
     some_events(dir.path(), 1).await;
     let set = |key: &str, value: i64| {
         let db = rusqlite::Connection::open(dir.path().join("events.sqlite")).unwrap();
-        db.execute("UPDATE meta SET value = ?2 WHERE key = ?1", (key, value.to_string())).unwrap();
+        db.execute(
+            "UPDATE meta SET value = ?2 WHERE key = ?1",
+            (key, value.to_string()),
+        )
+        .unwrap();
         db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     };
     // One version ahead, additive: read and written all the same, also with a migration this program lacks.
@@ -91,7 +108,16 @@ async fn a_newer_file_is_refused_only_if_it_says_so() {
     }
     let opened = open(dir.path()).await;
     assert_eq!(opened.quarantined, []);
-    assert_eq!(opened.store.events(&crate::EventQuery::default()).await.unwrap().events.len(), 1);
+    assert_eq!(
+        opened
+            .store
+            .events(&crate::EventQuery::default())
+            .await
+            .unwrap()
+            .events
+            .len(),
+        1
+    );
     opened.store.close().await.unwrap();
     let report = check::run(dir.path()).unwrap();
     assert!(report.found.iter().any(|f| f.finding == Finding::NewerSchema(2)));
@@ -100,7 +126,18 @@ async fn a_newer_file_is_refused_only_if_it_says_so() {
     let Err(refused) = Store::open(options(dir.path()), TestClock::shared()).await else {
         panic!("opened");
     };
-    assert!(matches!(refused, StoreError::TooNew { schema: 2, min_reader: 2, known: 1, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            StoreError::TooNew {
+                schema: 2,
+                min_reader: 2,
+                known: 1,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("newer version"), "{refused}");
 }
 
@@ -131,9 +168,15 @@ async fn a_backup_taken_while_writing_opens_and_passes_the_check() {
         let to = dir.path().join(format!("backup{n}"));
         let from = live.clone();
         let target = to.clone();
-        let report = tokio::task::spawn_blocking(move || backup::run(&from, &target)).await.unwrap().unwrap();
+        let report = tokio::task::spawn_blocking(move || backup::run(&from, &target))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(report.files.len(), 3);
-        assert!(matches!(backup::run(&live, &to), Err(StoreError::TargetExists { .. })));
+        assert!(matches!(
+            backup::run(&live, &to),
+            Err(StoreError::TargetExists { .. })
+        ));
     }
     until(&store, "writing to have gone on", |s| s.commits > commits).await;
     stop.store(true, Ordering::Relaxed);
@@ -163,15 +206,29 @@ async fn the_check_finds_what_is_planted() {
     db.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
     let id = |n: usize| events[n].id.0.as_bytes().to_vec();
     db.execute("DELETE FROM events WHERE id = ?1", [id(0)]).unwrap();
-    db.execute("UPDATE event_pictures SET jpeg = x'00' WHERE event_id = ?1", [id(1)]).unwrap();
-    db.execute("UPDATE events SET ended_by = NULL WHERE id = ?1", [id(2)]).unwrap();
-    db.execute("UPDATE events SET last_mono_ns = 0 WHERE id = ?1", [id(3)]).unwrap();
-    db.execute("UPDATE events SET best_source = 'dream' WHERE id = ?1", [id(4)]).unwrap();
-    db.execute("UPDATE outbox SET properties = '{' WHERE seq = 2", []).unwrap();
+    db.execute(
+        "UPDATE event_pictures SET jpeg = x'00' WHERE event_id = ?1",
+        [id(1)],
+    )
+    .unwrap();
+    db.execute("UPDATE events SET ended_by = NULL WHERE id = ?1", [id(2)])
+        .unwrap();
+    db.execute("UPDATE events SET last_mono_ns = 0 WHERE id = ?1", [id(3)])
+        .unwrap();
+    db.execute("UPDATE events SET best_source = 'dream' WHERE id = ?1", [id(4)])
+        .unwrap();
+    db.execute("UPDATE outbox SET properties = '{' WHERE seq = 2", [])
+        .unwrap();
     let old = Uuid::from_u128(1).as_bytes().to_vec();
-    db.execute("UPDATE outbox SET id = ?1 WHERE seq = 4", [old]).unwrap();
+    db.execute("UPDATE outbox SET id = ?1 WHERE seq = 4", [old])
+        .unwrap();
     db.close().unwrap();
-    let found: Vec<_> = check::run(dir.path()).unwrap().found.into_iter().map(|f| f.finding).collect();
+    let found: Vec<_> = check::run(dir.path())
+        .unwrap()
+        .found
+        .into_iter()
+        .map(|f| f.finding)
+        .collect();
     for wanted in [
         Finding::ForeignKey {
             table: "event_pictures".into(),
@@ -193,7 +250,10 @@ async fn the_check_finds_what_is_planted() {
     ] {
         assert!(found.contains(&wanted), "{wanted:?} is not in {found:#?}");
     }
-    assert!(found.iter().any(|f| matches!(f, Finding::BadMessage(2, _))), "{found:#?}");
+    assert!(
+        found.iter().any(|f| matches!(f, Finding::BadMessage(2, _))),
+        "{found:#?}"
+    );
 
     let file = std::fs::File::options()
         .write(true)

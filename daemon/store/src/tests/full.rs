@@ -4,8 +4,7 @@ use synoptic_base::EventChange;
 
 use super::*;
 
-/// SQLite's own limit on a file stands in for a full disk: the error is the same. The limit belongs to a
-/// connection, so it is the writer's that is told: through the file that it runs at each retry.
+/// SQLite's own limit on a file stands in for a full disk: the error is the same.
 #[tokio::test]
 async fn a_full_disk_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -27,7 +26,10 @@ async fn a_full_disk_loses_nothing() {
     store.limit_pages_for_test(1 << 30);
     stored(&store, 300).await;
     let stats = store.stats();
-    assert_eq!((stats.changes, stats.lost, stats.ignored, stats.refused), (300, 0, 0, 0));
+    assert_eq!(
+        (stats.changes, stats.lost, stats.ignored, stats.refused),
+        (300, 0, 0, 0)
+    );
     assert_eq!(stats.last_error, None);
     assert_eq!(store.outbox(0, 1000).await.unwrap().len(), 200);
     store.close().await.unwrap();
@@ -41,7 +43,10 @@ async fn a_stop_while_the_disk_is_full_keeps_the_rest_for_the_next_start() {
     let count = 600;
     let events: Vec<_> = (0..count).map(|_| begin(cam("a"), "person")).collect();
     for (n, event) in events.iter().enumerate() {
-        store.record(EventChange::Begin(event.clone()), vec![message(&format!("{n} start"))]);
+        store.record(
+            EventChange::Begin(event.clone()),
+            vec![message(&format!("{n} start"))],
+        );
         store.record(best(event, 1, vec![4; 5_000]), vec![]);
         store.record(end(event, 1), vec![message(&format!("{n} end"))]);
     }
@@ -51,8 +56,13 @@ async fn a_stop_while_the_disk_is_full_keeps_the_rest_for_the_next_start() {
     let opened = open(dir.path()).await;
     assert!(opened.open_events.is_empty(), "all had their end in the spill");
     let rows = opened.store.outbox(0, 10_000).await.unwrap();
-    let texts: Vec<_> = rows.iter().map(|r| String::from_utf8_lossy(&r.message.payload)).collect();
-    let wanted: Vec<_> = (0..count).flat_map(|n| [format!("{n} start"), format!("{n} end")]).collect();
+    let texts: Vec<_> = rows
+        .iter()
+        .map(|r| String::from_utf8_lossy(&r.message.payload))
+        .collect();
+    let wanted: Vec<_> = (0..count)
+        .flat_map(|n| [format!("{n} start"), format!("{n} end")])
+        .collect();
     assert_eq!(texts, wanted);
     opened.store.close().await.unwrap();
 }

@@ -152,7 +152,11 @@ pub(super) fn message(text: &str) -> OutboxMessage {
 pub(super) async fn until(store: &Store, what: &str, wanted: impl Fn(&crate::StoreStats) -> bool) {
     let deadline = TestClock::default().now() + Span::from_secs(60);
     while !wanted(&store.stats()) {
-        assert!(TestClock::default().now() < deadline, "waited for {what}: {:?}", store.stats());
+        assert!(
+            TestClock::default().now() < deadline,
+            "waited for {what}: {:?}",
+            store.stats()
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

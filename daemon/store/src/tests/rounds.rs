@@ -3,7 +3,7 @@
 use synoptic_base::{Detection, EndReason, Epoch, EventChange, FrameKey, MediaTime, Span};
 
 use super::*;
-use crate::{DetectionQuery, DetectionRow, EventQuery};
+use crate::{DetectionQuery, DetectionRow, EventQuery, StoreError};
 
 #[tokio::test]
 async fn an_event_from_begin_to_end() {
@@ -23,29 +23,45 @@ async fn an_event_from_begin_to_end() {
     let row = store.event(event.id).await.unwrap().unwrap();
     assert_eq!(row.event, event);
     assert_eq!((row.boot_id, row.ended_by, row.changes), (BOOT, None, 1));
-    assert_eq!((&row.last, &row.best, row.end()), (&event.first, &event.first, None));
+    assert_eq!(
+        (&row.last, &row.best, row.end()),
+        (&event.first, &event.first, None)
+    );
     assert_eq!(row.picture, None);
 
     let jpeg = vec![0xff; 30_000];
     let better = best(&event, 200, jpeg.clone());
-    let EventChange::Best { sighting: seen, .. } = better.clone() else { unreachable!() };
+    let EventChange::Best { sighting: seen, .. } = better.clone() else {
+        unreachable!()
+    };
     store.record(better, vec![message("update")]);
     let ended = end(&event, 900);
-    let EventChange::End { last, .. } = ended.clone() else { unreachable!() };
+    let EventChange::End { last, .. } = ended.clone() else {
+        unreachable!()
+    };
     store.record(ended, vec![message("end")]);
     changed.wait_for(|seq| *seq == 3).await.unwrap();
 
     let row = store.event(event.id).await.unwrap().unwrap();
-    assert_eq!((row.ended_by, row.sightings, row.changes), (Some(EndReason::Lost), 12, 3));
+    assert_eq!(
+        (row.ended_by, row.sightings, row.changes),
+        (Some(EndReason::Lost), 12, 3)
+    );
     assert_eq!((row.end(), &row.best), (Some(&last), &seen));
     assert_eq!(row.picture.unwrap().bytes, 30_000);
     assert_eq!(store.picture(event.id).await.unwrap(), Some(jpeg));
 
     // The order of sending is the order of recording, and a row leaves when it is done.
     let waiting = store.outbox(0, 10).await.unwrap();
-    let texts: Vec<_> = waiting.iter().map(|r| String::from_utf8_lossy(&r.message.payload)).collect();
+    let texts: Vec<_> = waiting
+        .iter()
+        .map(|r| String::from_utf8_lossy(&r.message.payload))
+        .collect();
     assert_eq!(texts, ["start", "update", "end"]);
-    assert_eq!(waiting[1].message.properties, [("type".to_owned(), "update".to_owned())]);
+    assert_eq!(
+        waiting[1].message.properties,
+        [("type".to_owned(), "update".to_owned())]
+    );
     assert!(waiting.iter().all(|r| r.event == event.id));
     store.outbox_done(vec![1, 2]);
     until(&store, "messages to leave", |s| s.outbox_rows == 1).await;
@@ -94,7 +110,7 @@ async fn queries_filter_and_page() {
             cam(if n % 2 == 0 { "a" } else { "b" }),
             if n % 5 == 0 { "dog" } else { "person" },
         );
-        event.first.stamp.utc = synoptic_base::Utc::from_nanos(0) + Span::from_secs(n);
+        event.first.stamp.utc = Utc::from_nanos(0) + Span::from_secs(n);
         store.record(EventChange::Begin(event.clone()), vec![]);
         if n < 20 {
             store.record(end(&event, 5), vec![]);
@@ -122,13 +138,53 @@ async fn queries_filter_and_page() {
 
     let count = async |q: EventQuery| store.events(&q).await.unwrap().events.len();
     let all = EventQuery::default();
-    assert_eq!(count(EventQuery { stream: Some(cam("b")), ..all.clone() }).await, 12);
-    assert_eq!(count(EventQuery { label: Some("dog".into()), ..all.clone() }).await, 5);
-    assert_eq!(count(EventQuery { open_only: true, ..all.clone() }).await, 5);
-    let second = |n| Some(synoptic_base::Utc::from_nanos(n * 1_000_000_000));
-    assert_eq!(count(EventQuery { from: second(3), to: second(7), ..all.clone() }).await, 4);
-    assert_eq!(count(EventQuery { to: second(7), stream: Some(cam("a")), ..all.clone() }).await, 4);
-    let bad = EventQuery { cursor: Some("x' OR 1".into()), ..all };
+    assert_eq!(
+        count(EventQuery {
+            stream: Some(cam("b")),
+            ..all.clone()
+        })
+        .await,
+        12
+    );
+    assert_eq!(
+        count(EventQuery {
+            label: Some("dog".into()),
+            ..all.clone()
+        })
+        .await,
+        5
+    );
+    assert_eq!(
+        count(EventQuery {
+            open_only: true,
+            ..all.clone()
+        })
+        .await,
+        5
+    );
+    let second = |n: i64| Some(Utc::from_nanos(n * 1_000_000_000));
+    assert_eq!(
+        count(EventQuery {
+            from: second(3),
+            to: second(7),
+            ..all.clone()
+        })
+        .await,
+        4
+    );
+    assert_eq!(
+        count(EventQuery {
+            to: second(7),
+            stream: Some(cam("a")),
+            ..all.clone()
+        })
+        .await,
+        4
+    );
+    let bad = EventQuery {
+        cursor: Some("x' OR 1".into()),
+        ..all
+    };
     assert!(matches!(store.events(&bad).await, Err(StoreError::Cursor(_))));
     store.close().await.unwrap();
 }

@@ -12,11 +12,17 @@ fn objects(db: &Connection) -> Vec<(String, String, String)> {
              WHERE name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name",
         )
         .unwrap();
-    let rows = s.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get::<_, String>(2)?))).unwrap();
+    let rows = s
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get::<_, String>(2)?)))
+        .unwrap();
     rows.map(|row| {
         let (kind, name, sql) = row.unwrap();
         let plain: Vec<_> = sql.lines().map(|l| l.split("--").next().unwrap()).collect();
-        (kind, name, plain.join(" ").split_whitespace().collect::<Vec<_>>().join(" "))
+        (
+            kind,
+            name,
+            plain.join(" ").split_whitespace().collect::<Vec<_>>().join(" "),
+        )
     })
     .collect()
 }
@@ -32,8 +38,16 @@ async fn the_migrations_yield_exactly_the_documents() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).await.store.close().await.unwrap();
     for (name, document, known) in [
-        ("events.sqlite", include_str!("../../schema.sql"), crate::migrate::events().schema),
-        ("detections.sqlite", include_str!("../../schema-detections.sql"), crate::migrate::detections().schema),
+        (
+            "events.sqlite",
+            include_str!("../../schema.sql"),
+            crate::migrate::events().schema,
+        ),
+        (
+            "detections.sqlite",
+            include_str!("../../schema-detections.sql"),
+            crate::migrate::detections().schema,
+        ),
     ] {
         let migrated = Connection::open(dir.path().join(name)).unwrap();
         let documented = Connection::open_in_memory().unwrap();
@@ -44,10 +58,19 @@ async fn the_migrations_yield_exactly_the_documents() {
         let newest: i64 = migrated
             .query_row("SELECT max(version) FROM _sqlx_migrations", [], |r| r.get(0))
             .unwrap();
-        assert_eq!(newest, known, "{name}: the last migration is the schema this program knows");
-        let pragma = |p: &str| migrated.pragma_query_value(None, p, |r| r.get::<_, i64>(0)).unwrap();
+        assert_eq!(
+            newest, known,
+            "{name}: the last migration is the schema this program knows"
+        );
+        let pragma = |p: &str| {
+            migrated
+                .pragma_query_value(None, p, |r| r.get::<_, i64>(0))
+                .unwrap()
+        };
         assert_eq!((pragma("auto_vacuum"), pragma("page_size")), (2, 8192));
-        let mode: String = migrated.pragma_query_value(None, "journal_mode", |r| r.get(0)).unwrap();
+        let mode: String = migrated
+            .pragma_query_value(None, "journal_mode", |r| r.get(0))
+            .unwrap();
         assert_eq!(mode, "wal");
     }
 }

@@ -66,6 +66,14 @@ enum Failure {
     Later(rusqlite::Error),
 }
 
+/// What became of a piece of work.
+enum Handled {
+    /// It is in the databases.
+    Written,
+    /// The store is closing and the database takes nothing: all that is left waits in the spill.
+    LeftInSpill,
+}
+
 /// What a commit held.
 #[derive(Default)]
 struct Committed {
@@ -212,7 +220,9 @@ impl Writer {
             if work.finished {
                 break;
             }
-            self.handle(work)?;
+            if let Handled::LeftInSpill = self.handle(work)? {
+                return Ok(());
+            }
             self.trim_step();
         }
         self.join_spiller();
@@ -249,7 +259,7 @@ impl Writer {
     }
 
     /// Writes what there is, however often that takes.
-    fn handle(&mut self, work: Work) -> Result<(), (u64, String)> {
+    fn handle(&mut self, work: Work) -> Result<Handled, (u64, String)> {
         let shared = Arc::clone(&self.shared);
         if !work.detections.is_empty() {
             self.pace.detections = shared.clock.now();
@@ -286,7 +296,7 @@ impl Writer {
             });
             let Err(e) = result else {
                 shared.counters.succeeded();
-                return Ok(());
+                return Ok(Handled::Written);
             };
             let text = e.to_string();
             shared.counters.failed(&text);
@@ -294,7 +304,8 @@ impl Writer {
                 shared.counters.damaged.store(true, Ordering::Relaxed);
             }
             if shared.feed.closing() {
-                return self.save_rest(batch.entries, &text);
+                self.save_rest(batch.entries, &text)?;
+                return Ok(Handled::LeftInSpill);
             }
             self.trim.hurry(shared.clock.now());
             for _ in 0..TRIM_STEPS_WHEN_FULL {

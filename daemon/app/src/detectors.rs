@@ -32,13 +32,26 @@ pub fn build(config: &DetectorConfig, model_dirs: &[PathBuf]) -> Result<Built> {
                 format!("the file of model {model} is not on this box: run `synoptic models fetch {model}`")
             })?;
             let threshold = config.threshold.unwrap_or(manifest.threshold);
-            let options =
-                OnnxOptions { threads: *threads, threshold: config.threshold, labels: config.labels.clone() };
-            (Box::new(OnnxDetector::load(&file, manifest, &options)?), threshold)
+            let options = OnnxOptions {
+                threads: *threads,
+                threshold: config.threshold,
+                labels: config.labels.clone(),
+            };
+            (
+                Box::new(OnnxDetector::load(&file, manifest, &options)?),
+                threshold,
+            )
         }
     };
     let labels = config.labels.clone();
-    Ok(Built { detector: Box::new(Named { name: config.name.clone(), labels, inner }), threshold })
+    Ok(Built {
+        detector: Box::new(Named {
+            name: config.name.clone(),
+            labels,
+            inner,
+        }),
+        threshold,
+    })
 }
 
 /// A detector under the name it has in the configuration.

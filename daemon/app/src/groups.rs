@@ -317,7 +317,10 @@ fn watches(spec: &GroupSpec) -> Result<Vec<Watch>> {
         let built = detectors::build(config, &spec.model_dirs)
             .with_context(|| format!("detector {}", config.name))?;
         let looks = |m: &Member| (m.detector.as_ref() == Some(&config.name)).then_some(m.options.id);
-        watches.push(Watch { detector: built.detector, threshold: built.threshold, cameras: spec.cameras.iter().filter_map(looks).collect(),
+        watches.push(Watch {
+            detector: built.detector,
+            threshold: built.threshold,
+            cameras: spec.cameras.iter().filter_map(looks).collect(),
         });
     }
     Ok(watches)
@@ -327,5 +330,10 @@ fn machine(watch: &Watch, camera: StreamId, shared: &Shared) -> EventMachine {
     let config = TrackConfig::for_threshold(watch.threshold);
     let tracker = Tracker::new(camera, shared.track_ids.clone(), config);
     let new_id = Box::new(|utc| event_id(utc, rand::random()));
-    EventMachine::new(watch.detector.name().to_owned(), tracker, EventConfig::default(), new_id)
+    EventMachine::new(
+        watch.detector.name().to_owned(),
+        tracker,
+        EventConfig::default(),
+        new_id,
+    )
 }

@@ -138,6 +138,8 @@ impl Store {
             tail: Mutex::new(tail),
             outbox: watch::Sender::new(last_seq),
             clock: Arc::clone(&clock),
+            #[cfg(test)]
+            max_pages: Default::default(),
         });
         let mut writer = Writer::new(Parts {
             shared: Arc::clone(&shared),
@@ -306,6 +308,14 @@ impl Store {
         self.inner.events.close().await;
         self.inner.detections.close().await;
         result.map_err(|(count, why)| StoreError::Unwritten { count, why })
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// From the next commit on, events.sqlite can hold this many pages: a full disk.
+    pub(crate) fn limit_pages_for_test(&self, pages: i64) {
+        self.inner.shared.max_pages.store(pages, Ordering::Relaxed);
     }
 }
 

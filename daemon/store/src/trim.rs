@@ -1,6 +1,7 @@
 //! Carries a [`RetentionPlan`] out, a small step at a time, so that events never wait behind it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -9,7 +10,6 @@ use synoptic_base::{Clock, Mono, Span};
 use crate::retention::{RetentionLimits, RetentionPlan, Usage};
 use crate::stats::{Counters, add};
 use crate::{StoreError, files};
-use std::sync::atomic::Ordering;
 
 /// How often the store looks at what it holds.
 const LOOK_EVERY: Span = Span::from_secs(30);

@@ -25,9 +25,13 @@ extra=$!
 demo=$!
 trap 'kill "$extra" 2>/dev/null || true; cleanup' EXIT
 
-# waits FILE PATTERN: prints the first match of PATTERN in FILE, waiting for it while the demo runs.
+# waits FILE PATTERN: prints the first match of PATTERN in FILE once it is there, for two minutes at most.
 waits() {
-    timeout 120 tail --pid="$demo" -n +1 -F "$1" 2>/dev/null | grep --max-count=1 --only-matching --extended-regexp "$2"
+    local give_up=$((SECONDS + 120))
+    until grep --only-matching --extended-regexp --max-count=1 "$2" "$1"; do
+        ((SECONDS < give_up)) && kill -0 "$demo" || return 1
+        sleep 0.2
+    done
 }
 url=$(waits "$log" 'https?://[0-9.]+:[0-9]+/') || { cat "$log"; die "the demo did not start"; }
 add=$(waits "$work/extra.log" 'rtsp://[^ ]+') || { cat "$work/extra.log"; die "the extra camera did not start"; }

@@ -277,9 +277,6 @@ impl Daemon {
         for key in &plan.needs_restart {
             log::warn!("{key} changed: takes effect when the daemon is started again");
         }
-        for camera in &plan.stop_cameras {
-            self.hub.forget(camera);
-        }
         self.config.store(Arc::new(new));
         let config = self.config.load_full();
         if plan.restart_mqtt {
@@ -293,8 +290,15 @@ impl Daemon {
             log::warn!("[store] changed: takes effect when the daemon is started again");
         }
         let now = self.utc_now();
-        if let Some(groups) = &mut self.groups {
+        if let Some(mut groups) = self.groups.take() {
+            // The page hears of it before it takes effect, so that it does not ask for a camera that is gone.
+            groups.announce(&config, now);
+            self.publish_status();
             tokio::task::block_in_place(|| groups.apply(&config, now));
+            self.groups = Some(groups);
+        }
+        for camera in &plan.stop_cameras {
+            self.hub.forget(camera);
         }
         self.publish_status();
     }

@@ -129,6 +129,14 @@ impl Groups {
         }
     }
 
+    /// Makes the board fit `config` before anything is started or stopped.
+    pub(crate) fn announce(&self, config: &Config, now: Utc) {
+        let members = |s: &GroupSpec| s.cameras.iter().map(|m| m.options.id).collect();
+        let named: Vec<(StreamId, Vec<StreamId>)> =
+            specs(config).iter().map(|s| (s.id, members(s))).collect();
+        self.shared.board.configure(config, &named, now);
+    }
+
     /// Starts, stops and restarts what differs from `config`; everything else goes on undisturbed. A group that
     /// cannot start is logged and left out, the others run. Returns what failed.
     pub(crate) fn apply(&mut self, config: &Config, now: Utc) -> Vec<String> {
@@ -144,11 +152,7 @@ impl Groups {
                 group.stop();
             }
         }
-        let named: Vec<(StreamId, Vec<StreamId>)> = wanted
-            .iter()
-            .map(|s| (s.id, s.cameras.iter().map(|m| m.options.id).collect()))
-            .collect();
-        self.shared.board.configure(config, &named, now);
+        self.announce(config, now);
         let mut failed = Vec::new();
         for spec in wanted {
             let id = spec.id;

@@ -94,7 +94,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         name: name.map_or_else(|| id.to_string(), |n| n.value.to_owned()),
         enabled: enabled.unwrap_or(true),
         detector,
-        ignore: ignore.unwrap_or_else(Vec::new),
+        ignore: ignore.unwrap_or_default(), // without the key nothing is ignored
     })
 }
 

@@ -180,13 +180,13 @@ impl Store {
     /// All sightings of an event are of its own stream.
     pub fn record(&self, change: EventChange, messages: Vec<OutboxMessage>) {
         let entry = Entry::new(self.inner.boot, change, messages);
-        if let Err(entry) = self.inner.shared.feed.push(entry) {
+        if let Err(id) = self.inner.shared.feed.push(entry) {
             let counters = &self.inner.shared.counters;
             add(&counters.lost, 1);
             counters.failed(&format!(
                 "changes are being lost: neither memory nor disk has room, or the store is closed; the first is of \
                  event {}",
-                entry.event().0
+                id.0
             ));
         }
     }

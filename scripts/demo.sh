@@ -15,15 +15,16 @@ cargo build --release --locked --package synoptic --package synoptic-sim
 # The demo finds the daemon beside itself or in PATH.
 PATH=$target/release:$PATH
 
-# A model is wanted for the real clip only: without it the demo is whole but for the fourth camera.
-if ! synoptic models fetch "$model"; then
-    say "The model $model could not be fetched, for the reason above. The demo goes on without neural detection."
-    say "Behind a closed network: SYNOPTIC_MIRROR=FOLDER make demo, with the model's file in FOLDER."
-fi
-
 arguments=()
-read -r -a cameras <<<"${CAMERAS:-}"
-for camera in "${cameras[@]}"; do arguments+=(--camera "$camera"); done
+if [[ -n ${CAMERAS:-} ]]; then
+    arguments+=(--cameras "$CAMERAS")
+elif synoptic models fetch "$model" && clip=$(scripts/demo-clip.sh models/clips); then
+    # A fourth camera: a real clip, looked at by a neural detector.
+    arguments+=(--clip "$clip" --detector "$model" --models models)
+else
+    say "The clip or its detector could not be fetched, for the reason above: the demo runs without the fourth camera."
+    say "Behind a closed network: SYNOPTIC_MIRROR=FOLDER make demo, with both files somewhere in FOLDER."
+fi
 [[ -z ${LISTEN:-} ]] || arguments+=(--listen "$LISTEN")
 [[ -z $limit ]] || arguments+=(--seconds "$limit")
 exec synoptic-sim demo "${arguments[@]}"

@@ -190,11 +190,12 @@ impl CameraAdmin for ConfiguredCameras {
             Ok(source) => source,
             Err(error) => return probe::refused(&camera.source, &error.to_string()),
         };
+        let capture_bias_error = probe::unmeasured_bias(&source);
         let session = SessionOptions {
             source,
             rotation: synoptic_base::Rotation::None,
             capture_bias: synoptic_base::Span::ZERO,
-            capture_bias_error: synoptic_base::Span::from_millis(40),
+            capture_bias_error,
         };
         probe::probe(&session, &self.clock, &self.map.load(), probe::DEFAULT_DURATION)
     }

@@ -215,7 +215,7 @@ impl Daemon {
         let mut tick = tokio::time::interval(STATUS_INTERVAL);
         loop {
             tokio::select! {
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick()?,
                 _ = hangup.recv() => self.reload(),
                 command = commands.recv() => match command {
                     Some(Command::Reload) => self.reload(),
@@ -245,7 +245,8 @@ impl Daemon {
         self.map.load().utc(self.clock.now())
     }
 
-    fn tick(&mut self) {
+    /// Once a second. Fails when only a restart helps.
+    fn tick(&mut self) -> Result<()> {
         let before = self.box_clock.map();
         if let Some(step) = self.box_clock.look() {
             log::warn!("the box's clock stepped by {step}; frames do not move, their UTC is mapped anew");
@@ -263,6 +264,12 @@ impl Daemon {
             service::feed_watchdog();
         }
         self.publish_status();
+        // What is recorded meanwhile waits in the spill; the next start sets the file aside and takes it over.
+        anyhow::ensure!(
+            !self.store.stats().damaged,
+            "the database was damaged while in use: starting anew sets it aside"
+        );
+        Ok(())
     }
 
     /// Reads the configuration again and applies what changed. A wrong one changes nothing.
@@ -283,9 +290,6 @@ impl Daemon {
         for key in &plan.needs_restart {
             log::warn!("{key} changed: takes effect when the daemon is started again");
         }
-        for camera in &plan.stop_cameras {
-            self.hub.forget(camera);
-        }
         self.config.store(Arc::new(new));
         let config = self.config.load_full();
         if plan.restart_mqtt {
@@ -299,8 +303,15 @@ impl Daemon {
             log::warn!("[store] changed: takes effect when the daemon is started again");
         }
         let now = self.utc_now();
-        if let Some(groups) = &mut self.groups {
+        if let Some(mut groups) = self.groups.take() {
+            // The page hears of it before it takes effect, so that it does not ask for a camera that is gone.
+            groups.announce(&config, now);
+            self.publish_status();
             tokio::task::block_in_place(|| groups.apply(&config, now));
+            self.groups = Some(groups);
+        }
+        for camera in &plan.stop_cameras {
+            self.hub.forget(camera);
         }
         self.publish_status();
     }
@@ -347,7 +358,9 @@ impl Daemon {
         let cameras = self.board.cameras(now, &map);
         let groups = self.board.groups(now, &map);
         let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
-        let degraded = cameras.iter().any(|c| !well(c.status.state))
+        let stored = self.store.stats();
+        let degraded = stored.last_error.is_some()
+            || cameras.iter().any(|c| !well(c.status.state))
             || groups.iter().any(|g| g.state == SyncState::Lost);
         let state = if degraded {
             DeviceState::Degraded
@@ -361,7 +374,7 @@ impl Daemon {
             };
         }
         let mqtt = MqttDoc {
-            outbox: self.store.stats().outbox_rows,
+            outbox: stored.outbox_rows,
             ..self.mqtt_state.borrow().clone()
         };
         let doc = StatusDoc {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture, Slot,
-    Span, StreamId, TrackId,
+    BBox, BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture,
+    Slot, Span, StreamId, TrackId,
 };
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
@@ -25,10 +25,14 @@ use crate::recorder::Recorder;
 const TICK: Span = Span::from_millis(250);
 /// Quality of event pictures: no visible loss at 640 pixels across, about 40 kB.
 const JPEG_QUALITY: u8 = 85;
+/// A detection is ignored when more than this part of its box lies in ignored regions.
+const IGNORED_PART: f32 = 0.5;
 
 /// A detector and the cameras it looks at.
 pub(crate) struct Watch {
     pub detector: Box<dyn Detector>,
+    /// The score from which its detections are believed, 0 to 1.
+    pub threshold: f32,
     pub cameras: Vec<StreamId>,
 }
 
@@ -38,6 +42,8 @@ pub(crate) struct DetectTask {
     pub watches: Vec<Watch>,
     /// One for each camera with a detector.
     pub machines: BTreeMap<StreamId, EventMachine>,
+    /// Parts of each camera's picture in which nothing is detected.
+    pub ignore: BTreeMap<StreamId, Vec<BBox>>,
     pub recorder: Arc<Recorder>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
@@ -108,7 +114,10 @@ impl DetectTask {
                 }
             };
             let name = watch.detector.name().to_owned();
-            for (frame, detections) in frames.into_iter().zip(found) {
+            for (frame, mut detections) in frames.into_iter().zip(found) {
+                if let Some(regions) = self.ignore.get(&frame.meta.key.stream) {
+                    detections.retain(|d| !is_ignored(&d.bbox, regions));
+                }
                 self.found(now, frame, detections, &name);
             }
         }
@@ -166,6 +175,12 @@ impl DetectTask {
     }
 }
 
+/// Whether most of a box lies in the regions. Regions that overlap count twice where they do.
+fn is_ignored(bbox: &BBox, regions: &[BBox]) -> bool {
+    let covered: f32 = regions.iter().map(|r| bbox.intersection(r)).sum();
+    covered > bbox.area() * IGNORED_PART
+}
+
 /// Carries out what an event machine says. `frame` is the frame just handled, whose picture it may want. Returns
 /// the track of each of its detections.
 fn drain(
@@ -218,4 +233,19 @@ fn drain(
         }
     }
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_is_ignored_when_most_of_it_lies_in_the_regions() {
+        let top = [BBox::new(0.0, 0.0, 1.0, 0.1)];
+        assert!(is_ignored(&BBox::new(0.2, 0.0, 0.1, 0.15), &top));
+        assert!(!is_ignored(&BBox::new(0.2, 0.05, 0.1, 0.15), &top));
+        assert!(!is_ignored(&BBox::new(0.2, 0.0, 0.1, 0.1), &[]));
+        let halves = [BBox::new(0.0, 0.0, 0.5, 1.0), BBox::new(0.5, 0.0, 0.5, 1.0)];
+        assert!(is_ignored(&BBox::new(0.4, 0.4, 0.2, 0.2), &halves));
+    }
 }

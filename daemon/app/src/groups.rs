@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use synoptic_base::{Clock, ClockMap, Span, StreamId, Utc};
+use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
 use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
@@ -46,11 +46,19 @@ pub(crate) struct Shared {
     pub track_ids: TrackIds,
 }
 
+/// A camera of a group.
+#[derive(Clone, Debug, PartialEq)]
+struct Member {
+    options: CameraOptions,
+    detector: Option<String>,
+    ignore: Vec<BBox>,
+}
+
 /// A group as it is to run: what the threads depend on, so that comparing two says whether to restart them.
 #[derive(Clone, Debug, PartialEq)]
 struct GroupSpec {
     id: StreamId,
-    cameras: Vec<(CameraOptions, Option<String>)>,
+    cameras: Vec<Member>,
     tolerance: Option<Span>,
     max_wait: Span,
     detectors: Vec<DetectorConfig>,
@@ -61,10 +69,14 @@ struct GroupSpec {
 fn specs(config: &Config) -> Vec<GroupSpec> {
     let camera = |id: &StreamId| {
         let camera = config.cameras.iter().find(|c| c.options.id == *id && c.enabled)?;
-        Some((camera.options.clone(), camera.detector.clone()))
+        Some(Member {
+            options: camera.options.clone(),
+            detector: camera.detector.clone(),
+            ignore: camera.ignore.clone(),
+        })
     };
-    let spec = |id, cameras: Vec<(CameraOptions, Option<String>)>, tolerance, max_wait| {
-        let used = |d: &&DetectorConfig| cameras.iter().any(|(_, name)| name.as_ref() == Some(&d.name));
+    let spec = |id, cameras: Vec<Member>, tolerance, max_wait| {
+        let used = |d: &&DetectorConfig| cameras.iter().any(|m| m.detector.as_ref() == Some(&d.name));
         let detectors = config.detectors.iter().filter(used).cloned().collect();
         let model_dirs = config.device.model_dirs.clone();
         GroupSpec {
@@ -117,6 +129,14 @@ impl Groups {
         }
     }
 
+    /// Makes the board fit `config` before anything is started or stopped.
+    pub(crate) fn announce(&self, config: &Config, now: Utc) {
+        let members = |s: &GroupSpec| s.cameras.iter().map(|m| m.options.id).collect();
+        let named: Vec<(StreamId, Vec<StreamId>)> =
+            specs(config).iter().map(|s| (s.id, members(s))).collect();
+        self.shared.board.configure(config, &named, now);
+    }
+
     /// Starts, stops and restarts what differs from `config`; everything else goes on undisturbed. A group that
     /// cannot start is logged and left out, the others run. Returns what failed.
     pub(crate) fn apply(&mut self, config: &Config, now: Utc) -> Vec<String> {
@@ -132,11 +152,7 @@ impl Groups {
                 group.stop();
             }
         }
-        let named: Vec<(StreamId, Vec<StreamId>)> = wanted
-            .iter()
-            .map(|s| (s.id, s.cameras.iter().map(|(o, _)| o.id).collect()))
-            .collect();
-        self.shared.board.configure(config, &named, now);
+        self.announce(config, now);
         let mut failed = Vec::new();
         for spec in wanted {
             let id = spec.id;
@@ -180,9 +196,9 @@ impl Running {
             Some(mut old) => {
                 old.stop_threads();
                 let stays = |id: &StreamId| {
-                    let now = spec.cameras.iter().find(|(o, _)| o.id == *id);
-                    let before = old.spec.cameras.iter().find(|(o, _)| o.id == *id);
-                    now.map(|(o, _)| o) == before.map(|(o, _)| o)
+                    let now = spec.cameras.iter().find(|m| m.options.id == *id);
+                    let before = old.spec.cameras.iter().find(|m| m.options.id == *id);
+                    now.map(|m| &m.options) == before.map(|m| &m.options)
                 };
                 let all = std::mem::take(&mut old.cameras);
                 let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -204,7 +220,7 @@ impl Running {
         running
             .start_threads(watches, shared)
             .context("starting its threads")?;
-        for (options, _) in &running.spec.cameras {
+        for Member { options, .. } in &running.spec.cameras {
             if running.cameras.contains_key(&options.id) {
                 continue;
             }
@@ -228,7 +244,7 @@ impl Running {
         let group = GroupTask {
             id,
             config: AlignConfig {
-                cameras: self.spec.cameras.iter().map(|(o, _)| o.id).collect(),
+                cameras: self.spec.cameras.iter().map(|m| m.options.id).collect(),
                 tolerance: self.spec.tolerance,
                 max_wait: self.spec.max_wait,
             },
@@ -256,10 +272,16 @@ impl Running {
                 .flat_map(|w| {
                     w.cameras
                         .iter()
-                        .map(|camera| (*camera, machine(w.detector.name(), *camera, shared)))
+                        .map(|camera| (*camera, machine(w, *camera, shared)))
                 })
                 .collect(),
             watches,
+            ignore: self
+                .spec
+                .cameras
+                .iter()
+                .map(|m| (m.options.id, m.ignore.clone()))
+                .collect(),
             recorder: shared.recorder.clone(),
             store: shared.store.clone(),
             clock: shared.clock.clone(),
@@ -296,21 +318,26 @@ impl Running {
 fn watches(spec: &GroupSpec) -> Result<Vec<Watch>> {
     let mut watches = Vec::new();
     for config in &spec.detectors {
-        let detector = detectors::build(config, &spec.model_dirs)
+        let built = detectors::build(config, &spec.model_dirs)
             .with_context(|| format!("detector {}", config.name))?;
-        let looks = |(options, name): &(CameraOptions, Option<String>)| {
-            (name.as_ref() == Some(&config.name)).then_some(options.id)
-        };
+        let looks = |m: &Member| (m.detector.as_ref() == Some(&config.name)).then_some(m.options.id);
         watches.push(Watch {
-            detector,
+            detector: built.detector,
+            threshold: built.threshold,
             cameras: spec.cameras.iter().filter_map(looks).collect(),
         });
     }
     Ok(watches)
 }
 
-fn machine(detector: &str, camera: StreamId, shared: &Shared) -> EventMachine {
-    let tracker = Tracker::new(camera, shared.track_ids.clone(), TrackConfig::default());
+fn machine(watch: &Watch, camera: StreamId, shared: &Shared) -> EventMachine {
+    let config = TrackConfig::for_threshold(watch.threshold);
+    let tracker = Tracker::new(camera, shared.track_ids.clone(), config);
     let new_id = Box::new(|utc| event_id(utc, rand::random()));
-    EventMachine::new(detector.to_owned(), tracker, EventConfig::default(), new_id)
+    EventMachine::new(
+        watch.detector.name().to_owned(),
+        tracker,
+        EventConfig::default(),
+        new_id,
+    )
 }

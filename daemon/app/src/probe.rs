@@ -5,10 +5,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use synoptic_base::{Clock, ClockMap, FrameKind, Mono, Size, Span, TimeSource};
-use synoptic_media::MediaError;
 use synoptic_media::session::{Session, SessionEvent, SessionFrame, SessionOptions, StreamInfo};
+use synoptic_media::{MediaError, Source};
 use synoptic_vision::jpeg;
 
+use crate::config;
 use crate::documents::{ProbeDoc, round_ms};
 
 /// How long a camera is looked at once frames come: two sender reports of most cameras (every 5 s), two GOPs.
@@ -67,7 +68,7 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
             f64::from(gop) / fps
         ));
     }
-    if seen.b_frames {
+    if seen.b_frames && matches!(options.source, Source::Rtsp { .. }) {
         findings.push(
             "It uses B pictures, which add delay: choose the Baseline or Main profile without them.".into(),
         );
@@ -131,6 +132,15 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         time_source: source.map(|s| s.name().to_owned()),
         picture_base64,
     }
+}
+
+/// How far the stamps of a camera that nobody measured may be off: what the configuration assumes too.
+pub fn unmeasured_bias(source: &Source) -> Span {
+    Span::from_millis(match source {
+        Source::Rtsp { .. } => config::RTSP_BIAS_ERROR_MS,
+        Source::File { .. } => 0,
+        Source::V4l2 { .. } => config::V4L2_BIAS_ERROR_MS,
+    })
 }
 
 /// The answer for a source that cannot even be tried.

@@ -101,11 +101,16 @@ impl<S> BBox<S> {
         BBox::from_edges(c(self.x), c(self.y), c(self.right()), c(self.bottom()))
     }
 
-    /// Intersection over union, 0 to 1; 0 for boxes without area.
-    pub fn iou(&self, other: &BBox<S>) -> f32 {
+    /// Area of the common part, as a fraction of the picture.
+    pub fn intersection(&self, other: &BBox<S>) -> f32 {
         let w = self.right().min(other.right()) - self.x.max(other.x);
         let h = self.bottom().min(other.bottom()) - self.y.max(other.y);
-        let inter = w.max(0.0) * h.max(0.0);
+        w.max(0.0) * h.max(0.0)
+    }
+
+    /// Intersection over union, 0 to 1; 0 for boxes without area.
+    pub fn iou(&self, other: &BBox<S>) -> f32 {
+        let inter = self.intersection(other);
         let union = self.area() + other.area() - inter;
         if union > 0.0 { inter / union } else { 0.0 }
     }

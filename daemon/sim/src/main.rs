@@ -1,7 +1,7 @@
 //! `synoptic-sim`: simulated cameras with known truth, and the demo that runs on them.
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -97,8 +97,8 @@ struct DemoArgs {
     #[arg(long)]
     synoptic: Option<PathBuf>,
     /// Address of the page, such as 0.0.0.0:8443 for other machines (HTTPS there) [default: 127.0.0.1:8080, or
-    /// a free port].
-    #[arg(long)]
+    /// a free port]. Without a port: 8080 on this machine, 8443 for others.
+    #[arg(long, value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Your own cameras instead of simulated ones, with blanks between: "rtsp://… /dev/video0 clip.mp4".
     #[arg(long)]
@@ -147,6 +147,14 @@ fn main() -> ExitCode {
         eprintln!("synoptic-sim: {e:#}");
         ExitCode::FAILURE
     })
+}
+
+/// An address with or without a port.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = |ip: IpAddr| SocketAddr::new(ip, if ip.is_loopback() { 8080 } else { 8443 });
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(bare))
+        .map_err(|_| format!("`{text}` is no address; write 0.0.0.0 or 0.0.0.0:8443"))
 }
 
 fn run_demo(args: DemoArgs, stop: &Receiver<()>) -> anyhow::Result<ExitCode> {

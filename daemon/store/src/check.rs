@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
 use crate::migrate::{self, Database};
-use crate::{StoreError, files, spill};
+use crate::{StoreError, spill};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -358,6 +358,3 @@ fn detections(db: &Connection, findings: &mut Findings) -> rusqlite::Result<()> 
     }
     Ok(())
 }
-
-/// The names that `synoptic db check` prints for a file.
-pub const FILES: [&str; 2] = [files::EVENTS, files::DETECTIONS];

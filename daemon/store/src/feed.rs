@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use synoptic_base::{Clock, ClockMap, Mono, Span};
+use synoptic_base::{Clock, ClockMap, EventId, Mono, Span};
 
 use crate::DetectionRow;
 use crate::entry::Entry;
@@ -107,11 +107,11 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a change. Gives it back when there is no room left anywhere, or the store is closed.
-    pub(crate) fn push(&self, entry: Entry) -> Result<(), Entry> {
+    /// Takes a change. Fails when there is no room left anywhere, or the store is closed: then it is lost.
+    pub(crate) fn push(&self, entry: Entry) -> Result<(), EventId> {
         let mut state = self.lock();
         if state.closing {
-            return Err(entry);
+            return Err(entry.event());
         }
         let direct = state.on_disk == 0 && state.spilling == 0 && state.overflow.is_empty();
         if direct && state.memory.len() < MEMORY_ENTRIES {
@@ -122,7 +122,7 @@ impl Feed {
         }
         let bytes = entry.bytes();
         if state.overflow_bytes + bytes > OVERFLOW_BYTES {
-            return Err(entry);
+            return Err(entry.event());
         }
         state.overflow_bytes += bytes;
         state.overflow.push_back(entry);

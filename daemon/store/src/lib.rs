@@ -20,7 +20,7 @@
 //! | spill on disk | a quarter of `max_bytes` | as above |
 //! | detection rows in memory | 1,024 | the oldest is dropped and counted |
 //! | outbox | 200,000 rows | the oldest are dropped and counted |
-//! | files | `max_bytes`, `min_free_bytes` | retention: detections go first, then the oldest ended events |
+//! | files | `max_bytes`, `min_free_bytes` | retention: detections go first, then the oldest ended events; looked at every 30 s and every 2 % of `max_bytes` written |
 #![forbid(unsafe_code)]
 
 pub mod backup;

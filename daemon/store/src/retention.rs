@@ -57,7 +57,7 @@ const REFILL: (u64, u64) = (95, 100);
 /// not bring their space back.
 const FLOOR: (u64, u64) = (10, 100);
 /// Most messages in the outbox: at 1 kB each, 200 MB; a busy site makes them in months without a broker.
-pub const MAX_OUTBOX_ROWS: u64 = 200_000;
+const MAX_OUTBOX_ROWS: u64 = 200_000;
 
 fn part(of: u64, (numerator, denominator): (u64, u64)) -> u64 {
     of / denominator * numerator

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use rusqlite::{CachedStatement, Connection, Transaction};
 use sha2::{Digest as _, Sha256};
-use synoptic_base::{BootId, ClockMap, Event, EventChange, EventId, Sighting};
+use synoptic_base::{BootId, ClockMap, Event, EventChange, EventId, Sighting, Span};
 
 use crate::entry::Entry;
 use crate::spill::Position;
@@ -97,7 +97,7 @@ fn bind_sighting(s: &mut CachedStatement<'_>, first: usize, seen: &Sighting) -> 
     s.raw_bind_parameter(first + 4, seen.captured.source.name())?;
     s.raw_bind_parameter(first + 5, seen.map_version)?;
     s.raw_bind_parameter(first + 6, seen.stamp.utc.as_nanos())?;
-    s.raw_bind_parameter(first + 7, seen.stamp.error.map(|e| e.as_nanos()))?;
+    s.raw_bind_parameter(first + 7, seen.stamp.error.map(Span::as_nanos))?;
     s.raw_bind_parameter(first + 8, seen.bbox.x)?;
     s.raw_bind_parameter(first + 9, seen.bbox.y)?;
     s.raw_bind_parameter(first + 10, seen.bbox.w)?;
@@ -216,7 +216,7 @@ pub(crate) fn put_map(tx: &Transaction<'_>, map: &ClockMap) -> rusqlite::Result<
         map.boot_id.0.as_bytes(),
         map.version,
         map.utc_minus_mono.as_nanos(),
-        map.error.map(|e| e.as_nanos()),
+        map.error.map(Span::as_nanos),
     ))
 }
 
@@ -275,7 +275,7 @@ pub(crate) fn insert_detections(
                 row.captured.source.name(),
                 row.map_version,
                 row.stamp.utc.as_nanos(),
-                row.stamp.error.map(|e| e.as_nanos()),
+                row.stamp.error.map(Span::as_nanos),
                 found,
             ))?;
         }

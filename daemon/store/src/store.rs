@@ -138,6 +138,8 @@ impl Store {
             tail: Mutex::new(tail),
             outbox: watch::Sender::new(last_seq),
             clock: Arc::clone(&clock),
+            #[cfg(test)]
+            max_pages: Default::default(),
         });
         let mut writer = Writer::new(Parts {
             shared: Arc::clone(&shared),
@@ -178,13 +180,13 @@ impl Store {
     /// All sightings of an event are of its own stream.
     pub fn record(&self, change: EventChange, messages: Vec<OutboxMessage>) {
         let entry = Entry::new(self.inner.boot, change, messages);
-        if let Err(entry) = self.inner.shared.feed.push(entry) {
+        if let Err(id) = self.inner.shared.feed.push(entry) {
             let counters = &self.inner.shared.counters;
             add(&counters.lost, 1);
             counters.failed(&format!(
                 "changes are being lost: neither memory nor disk has room, or the store is closed; the first is of \
                  event {}",
-                entry.event().0
+                id.0
             ));
         }
     }
@@ -304,6 +306,14 @@ impl Store {
         self.inner.events.close().await;
         self.inner.detections.close().await;
         result.map_err(|(count, why)| StoreError::Unwritten { count, why })
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// From the next commit on, events.sqlite can hold this many pages: a full disk.
+    pub(crate) fn limit_pages_for_test(&self, pages: i64) {
+        self.inner.shared.max_pages.store(pages, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Carries a [`RetentionPlan`] out, a small step at a time, so that events never wait behind it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -8,8 +9,7 @@ use synoptic_base::{Clock, Mono, Span};
 
 use crate::retention::{RetentionLimits, RetentionPlan, Usage};
 use crate::stats::{Counters, add};
-use crate::{StoreError, files};
-use std::sync::atomic::Ordering;
+use crate::{StoreError, files, migrate};
 
 /// How often the store looks at what it holds.
 const LOOK_EVERY: Span = Span::from_secs(30);
@@ -24,7 +24,9 @@ const DETECTIONS_STEP: u32 = 2_000;
 /// Pages given back to the disk in one transaction.
 const VACUUM_STEP: u32 = 512;
 /// Free pages that stay in a file for the next events.
-const VACUUM_SLACK: u64 = 256;
+const VACUUM_SLACK: u64 = 32;
+/// What these take in both files at most, which plans leave room for.
+const SLACK_BYTES: u64 = 2 * VACUUM_SLACK * migrate::PAGE_BYTES as u64;
 /// Newest clock maps kept of each boot.
 const MAPS_KEPT: u32 = 1_000;
 
@@ -122,7 +124,10 @@ impl Trim {
     pub(crate) fn new(dir: &Path, limits: RetentionLimits, now: Mono) -> Trim {
         Trim {
             dir: dir.to_owned(),
-            limits,
+            limits: RetentionLimits {
+                max_bytes: limits.max_bytes.saturating_sub(SLACK_BYTES),
+                ..limits
+            },
             look_at: now,
             written_since: 0,
             running: None,

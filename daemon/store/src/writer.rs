@@ -37,6 +37,9 @@ pub(crate) struct Shared {
     /// Last sequence number committed to the outbox.
     pub(crate) outbox: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Stands in for a full disk: SQLite's limit on the file, which belongs to the writer's connection. 0: none.
+    #[cfg(test)]
+    pub(crate) max_pages: std::sync::atomic::AtomicI64,
 }
 
 pub(crate) struct Writer {
@@ -61,6 +64,14 @@ enum Failure {
     Entry(usize, rusqlite::Error),
     /// Nothing wrong with the batch: try it again.
     Later(rusqlite::Error),
+}
+
+/// What became of a piece of work.
+enum Handled {
+    /// It is in the databases.
+    Written,
+    /// The store is closing and the database takes nothing: all that is left waits in the spill.
+    LeftInSpill,
 }
 
 /// What a commit held.
@@ -209,7 +220,9 @@ impl Writer {
             if work.finished {
                 break;
             }
-            self.handle(work)?;
+            if let Handled::LeftInSpill = self.handle(work)? {
+                return Ok(());
+            }
             self.trim_step();
         }
         self.join_spiller();
@@ -246,7 +259,7 @@ impl Writer {
     }
 
     /// Writes what there is, however often that takes.
-    fn handle(&mut self, work: Work) -> Result<(), (u64, String)> {
+    fn handle(&mut self, work: Work) -> Result<Handled, (u64, String)> {
         let shared = Arc::clone(&self.shared);
         if !work.detections.is_empty() {
             self.pace.detections = shared.clock.now();
@@ -283,7 +296,7 @@ impl Writer {
             });
             let Err(e) = result else {
                 shared.counters.succeeded();
-                return Ok(());
+                return Ok(Handled::Written);
             };
             let text = e.to_string();
             shared.counters.failed(&text);
@@ -291,7 +304,8 @@ impl Writer {
                 shared.counters.damaged.store(true, Ordering::Relaxed);
             }
             if shared.feed.closing() {
-                return self.save_rest(batch.entries, &text);
+                self.save_rest(batch.entries, &text)?;
+                return Ok(Handled::LeftInSpill);
             }
             self.trim.hurry(shared.clock.now());
             for _ in 0..TRIM_STEPS_WHEN_FULL {
@@ -336,6 +350,15 @@ impl Writer {
 
     fn try_commit(&mut self, batch: &Batch) -> Result<(Committed, u64), Failure> {
         let later = Failure::Later;
+        #[cfg(test)]
+        {
+            let pages = self.shared.max_pages.load(Ordering::Relaxed);
+            if pages > 0 {
+                self.events
+                    .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+                    .map_err(later)?;
+            }
+        }
         let tx = self
             .events
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -390,7 +413,7 @@ impl Writer {
         let count = (oldest.len() + overflow.len()) as u64;
         let mut tail = self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner);
         tail.close_segment();
-        let saved = || -> Result<(), StoreError> {
+        let mut save = || -> Result<(), StoreError> {
             if !overflow.is_empty() {
                 tail.append(overflow.iter())?;
             }
@@ -399,8 +422,7 @@ impl Writer {
             }
             Ok(())
         };
-        let mut saved = saved;
-        match saved() {
+        match save() {
             Ok(()) => {
                 log::warn!("store: {count} changes wait in the spill for the next start: {why}");
                 Ok(())

@@ -48,11 +48,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     synoptic_media::init().map_err(|e| anyhow!(e))?;
     let clock: Arc<dyn synoptic_base::Clock> = SystemClock::shared();
     let map = BoxClock::new(clock.clone(), clocks::boot_id().context("reading the boot id")?).map();
+    let source = source(args)?;
+    let capture_bias_error = probe::unmeasured_bias(&source);
     let options = SessionOptions {
-        source: source(args)?,
+        source,
         rotation: Rotation::None,
         capture_bias: Span::ZERO,
-        capture_bias_error: Span::from_millis(40),
+        capture_bias_error,
     };
     let doc = probe::probe(&options, &clock, &map, Span::from_secs(i64::from(args.seconds)));
     if let (Some(path), Some(picture)) = (&args.picture, &doc.picture_base64) {
@@ -106,6 +108,10 @@ fn source(args: &Args) -> Result<Source> {
 
 fn show(doc: &ProbeDoc) {
     println!("{}\n", doc.source);
+    if doc.codec.is_none() {
+        println!("{}", doc.verdict);
+        return;
+    }
     let row = |name: &str, value: Option<String>| {
         println!("  {name:<16}{}", value.unwrap_or_else(|| "-".to_owned()));
     };

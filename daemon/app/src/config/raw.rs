@@ -32,10 +32,10 @@ pub(super) const NO_DETECTOR: &str = "none";
 pub(super) const MAIN_GROUP: &str = "main";
 /// Half a frame at 12.5 fps. A sender report may mean capture or send time: 54 ms apart were measured between
 /// two settings of one server, and no recipe tells which; a calibrated camera gets a smaller value.
-pub(super) const RTSP_BIAS_ERROR_MS: i64 = 40;
+pub const RTSP_BIAS_ERROR_MS: i64 = 40;
 /// V4L2 stamps the start or the end of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_*`), exposure and readout add to it:
 /// one frame at 30 fps.
-pub(super) const V4L2_BIAS_ERROR_MS: i64 = 33;
+pub const V4L2_BIAS_ERROR_MS: i64 = 33;
 
 /// Configuration of Synoptic. Relative paths begin at the folder of this file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -212,6 +212,11 @@ pub struct RawCamera {
     /// Name of the detector that looks at it, or `none`.
     #[serde(default = "motion")]
     pub detector: String,
+    /// Parts of the picture in which nothing is detected, each `[x, y, width, height]` in fractions of it: a clock
+    /// that the camera writes into the picture, a road behind the fence.
+    #[serde(default)]
+    #[schemars(inner(length(equal = 4)))]
+    pub ignore: Vec<[f64; 4]>,
     /// No frame for this long is a stall: the connection is closed and made anew.
     #[serde(default = "stall_after")]
     #[schemars(regex(pattern = TIME_PATTERN))]

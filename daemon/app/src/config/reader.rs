@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 
-use synoptic_base::{Span, StreamId};
+use synoptic_base::{BBox, Span, StreamId};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -250,6 +250,34 @@ impl<'r, 't> Section<'r, 't> {
             return None;
         };
         Some(found.with(value))
+    }
+
+    /// Parts of a picture, each `[x, y, width, height]` in fractions of it.
+    pub(super) fn regions(&self, key: &'static str) -> Option<Vec<BBox>> {
+        const HINT: &str =
+            "write [[x, y, width, height], …] in fractions of the picture: [[0, 0, 1, 0.1]] is its top tenth";
+        let found = self.find(key)?;
+        let number = |value: &DeValue<'_>| match value {
+            DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok().map(|i| i as f32),
+            DeValue::Float(f) => f.as_str().parse().ok(),
+            _ => None,
+        };
+        let region = |value: &DeValue<'_>| {
+            let DeValue::Array(array) = value else { return None };
+            let all: Option<Vec<f32>> = array.iter().map(|v| number(v.get_ref())).collect();
+            let [x, y, w, h] = all?[..] else { return None };
+            let inside = |from: f32, size: f32| from >= 0.0 && size > 0.0 && from + size <= 1.0001;
+            (inside(x, w) && inside(y, h)).then(|| BBox::new(x, y, w, h))
+        };
+        let regions = match found.value {
+            DeValue::Array(array) => array.iter().map(|v| region(v.get_ref())).collect(),
+            _ => None,
+        };
+        if regions.is_none() {
+            self.reader
+                .error_at(&found, "is no list of regions inside the picture", HINT);
+        }
+        regions
     }
 
     /// A length of time within `range`.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use synoptic_base::{Span, StreamId};
+use synoptic_base::{BBox, Span, StreamId};
 use synoptic_media::{CameraOptions, Secret};
 
 /// Everything the configuration file says, checked, with every default filled in.
@@ -49,6 +49,8 @@ pub struct Camera {
     pub enabled: bool,
     /// Name of the detector that looks at it; `None`: no detection.
     pub detector: Option<String>,
+    /// Parts of the picture in which nothing is detected.
+    pub ignore: Vec<BBox>,
 }
 
 /// Cameras whose frames form packets. A camera is in one group at most.

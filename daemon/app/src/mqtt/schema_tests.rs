@@ -77,6 +77,8 @@ fn committed_schemas_are_current() {
         .unwrap()
         .map(|f| f.unwrap().file_name().into_string().unwrap())
         .collect();
+    // The configuration's schema lies beside those of the payloads.
+    files.retain(|name| name != "config.json");
     files.sort();
     let mut wanted: Vec<_> = schemas().iter().map(|(name, _)| format!("{name}.json")).collect();
     wanted.sort();

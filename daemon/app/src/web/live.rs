@@ -3,6 +3,7 @@
 //! Each reader has a task that picks from the hub and hands on one message at a time. A reader that is slow lets
 //! its task wait: status is then simply newer when it comes, packets are skipped, and when events were lost it is
 //! told to fetch them again (`resync`). Nobody else waits.
+#![allow(unused_qualifications, reason = "utoipa's macro writes them for `LiveQuery`")]
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,13 +12,15 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use synoptic_base::{Clock, Mono, Span};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::{IntoParams, ToSchema};
 
+use super::problem::Params;
 use super::{Problem, WebState};
 
 /// A status is sent at most this often.
@@ -27,18 +30,43 @@ const PACKET_EVERY: Span = Span::from_millis(100);
 /// A comment keeps proxies from closing a silent connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Status at most once a second, packets at most ten a second and group, every event. `resync` says that events
-/// were lost and should be fetched from `/api/v1/events`.
-#[utoipa::path(get, path = "/api/v1/live", tag = "status",
+/// What a reader wants.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LiveQuery {
+    /// Packets: ten a second and group at most, or all of them.
+    #[serde(default)]
+    #[param(inline)]
+    packets: Packets,
+}
+
+/// Which packets a reader gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Packets {
+    /// At most ten a second and group.
+    #[default]
+    Thinned,
+    /// All that the reader is fast enough for.
+    All,
+}
+
+/// Status at most once a second, packets, every event. `resync` says that events were lost and should be fetched
+/// from `/api/v1/events`.
+#[utoipa::path(get, path = "/api/v1/live", tag = "status", params(LiveQuery),
     responses((status = 200, content_type = "text/event-stream", body = String,
         description = "`status`: StatusDoc; `packet`: PacketLine; `event`: EventDoc; `resync`: {}"),
         (status = 503, description = "Too many readers", body = Problem)))]
-pub(super) async fn get(State(state): State<WebState>) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(state): State<WebState>,
+    Params(query): Params<LiveQuery>,
+) -> Result<Response, Problem> {
     let seat = Arc::clone(&state.shared.readers)
         .try_acquire_owned()
         .map_err(|_| Problem::unavailable("too many pages are open; close one"))?;
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(feed(state, sender, seat));
+    tokio::spawn(feed(state, sender, seat, query.packets));
     let stream = Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     // Tells nginx and its kin not to hold the stream back.
     Ok((
@@ -50,7 +78,7 @@ pub(super) async fn get(State(state): State<WebState>) -> Result<Response, Probl
 
 type Message = Result<Event, Infallible>;
 
-async fn feed(state: WebState, out: mpsc::Sender<Message>, _seat: OwnedSemaphorePermit) {
+async fn feed(state: WebState, out: mpsc::Sender<Message>, _seat: OwnedSemaphorePermit, wanted: Packets) {
     let mut status = state.hub.status.subscribe();
     status.mark_changed();
     let mut packets = state.hub.packets.subscribe();
@@ -70,7 +98,7 @@ async fn feed(state: WebState, out: mpsc::Sender<Message>, _seat: OwnedSemaphore
                 Err(RecvError::Closed) => return,
             },
             packet = packets.recv() => match packet {
-                Ok(packet) if pace.is_due(&packet.group) => message("packet", packet.as_ref()),
+                Ok(packet) if wanted == Packets::All || pace.is_due(&packet.group) => message("packet", packet.as_ref()),
                 Ok(_) | Err(RecvError::Lagged(_)) => None,
                 Err(RecvError::Closed) => return,
             },

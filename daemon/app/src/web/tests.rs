@@ -853,13 +853,13 @@ fn the_committed_description_is_current() {
     let doc: Value = serde_json::from_str(&now).unwrap();
     assert!(doc["openapi"].as_str().unwrap().starts_with("3.1"));
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
-    if std::env::var_os("SYNOPTIC_WRITE").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, &now).unwrap();
     }
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         committed == now,
-        "docs/reference/openapi.json is old: SYNOPTIC_WRITE=1 cargo test -p synoptic writes it anew"
+        "docs/reference/openapi.json is old: UPDATE=1 cargo test -p synoptic writes it anew"
     );
 }

@@ -93,6 +93,16 @@ impl MinDelayHull {
         (self.span() >= MIN_DRIFT_SPAN).then_some(-line.drift * 1e6)
     }
 
+    /// Observations behind the estimate, after thinning.
+    pub fn len(&self) -> usize {
+        self.minima.len()
+    }
+
+    /// Whether nothing was observed yet.
+    pub fn is_empty(&self) -> bool {
+        self.minima.is_empty()
+    }
+
     /// Length of the history behind the estimate.
     pub fn span(&self) -> Span {
         match (self.minima.front(), self.minima.back()) {

@@ -21,8 +21,12 @@ const YOUNG_ENVELOPE: Span = Span::from_millis(10);
 /// The same once the envelope is older than [`MATURE_AFTER`].
 const MATURE_ENVELOPE: Span = Span::from_millis(1);
 const MATURE_AFTER: Span = Span::from_secs(10);
-/// Sender reports scatter by 1 to 3 ms on real servers (docs/reference/benchmarks.md).
+/// Sender reports scatter by 1 to 3 ms on real servers: what is left of it in the least delayed of several.
 const REPORT_SCATTER: Span = Span::from_millis(3);
+/// The least delayed of few reports may still be this late, on a busy network or box.
+const FEW_REPORTS_SCATTER: Span = Span::from_millis(25);
+/// Reports that are no longer few.
+const ENOUGH_REPORTS: usize = 5;
 /// A report is believed while the frames it explains reached the box between these after their capture.
 const SANE_DELAY: std::ops::RangeInclusive<Span> = Span::from_millis(-50)..=Span::from_secs(3);
 /// A report older than this no longer stands for the present.
@@ -198,9 +202,11 @@ impl RtpTimebase {
         if !SANE_DELAY.contains(&(least_delayed - at)) {
             return None;
         }
+        let few = self.reports.len() < ENOUGH_REPORTS;
+        let scatter = if few { FEW_REPORTS_SCATTER } else { REPORT_SCATTER };
         Some(Captured {
             mono: at - self.config.capture_bias,
-            rel_error: self.config.capture_bias_error + REPORT_SCATTER,
+            rel_error: self.config.capture_bias_error + scatter,
             source: TimeSource::SenderReport,
         })
     }

@@ -346,6 +346,19 @@ impl Session {
                 _ if detail.contains("Unauthorized") || detail.contains("(401)") => {
                     MediaError::Auth { source_name }
                 }
+                gst::ResourceError::NotFound if self.live => MediaError::Unreachable {
+                    source_name,
+                    why: "the camera knows no stream of this path".to_owned(),
+                },
+                gst::ResourceError::OpenRead | gst::ResourceError::OpenReadWrite if self.live => {
+                    MediaError::Unreachable {
+                        source_name,
+                        why: format!(
+                            "nothing answers there ({}); check address and port",
+                            cause(&detail, &why)
+                        ),
+                    }
+                }
                 _ => MediaError::Unreachable { source_name, why },
             });
         }
@@ -368,6 +381,16 @@ impl Session {
             _ => MediaError::Broken { source_name, why },
         })
     }
+}
+
+/// The last line of GStreamer's debug text, which names the cause where the message does not.
+fn cause(detail: &str, message: &str) -> String {
+    let last = detail.lines().last().unwrap_or(message);
+    let last = last
+        .split_once(": ")
+        .filter(|(place, _)| place.contains("():"))
+        .map_or(last, |(_, text)| text);
+    last.trim_end_matches('.').to_owned()
 }
 
 impl Drop for Session {

@@ -53,6 +53,9 @@ pub(super) struct Camera {
     pub repeat: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detector: Option<String>,
+    /// Regions `[x, y, width, height]` in which nothing is detected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<[f32; 4]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture_bias_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -112,6 +112,8 @@ impl Api {
     pub(super) fn look(&self, camera: &str) -> anyhow::Result<Option<Look>> {
         let url = format!("{}/cameras/{camera}/picture", self.base);
         let mut answer = match self.agent.get(&url).call() {
+            // No content: the camera is there, but has given no picture yet.
+            Ok(answer) if answer.status() == 204 => return Ok(None),
             Ok(answer) => answer,
             Err(ureq::Error::StatusCode(404 | 503)) => return Ok(None),
             Err(e) => return Err(e).with_context(|| url.clone()),

@@ -301,12 +301,15 @@ impl WebPorts {
                     api_port,
                 }
             }
-            Some(address) => {
+            Some(mut address) => {
+                if address.port() == 0 {
+                    address.set_port(free()?);
+                }
                 anyhow::ensure!(
                     !taken(address),
                     "cannot listen on {address}: taken, or not an address of this machine"
                 );
-                let plain = address.ip().is_loopback() && address.is_ipv4() && address.port() != 0;
+                let plain = address.ip().is_loopback() && address.is_ipv4();
                 let api_port = if plain { address.port() } else { free()? };
                 let mut listen = vec![address];
                 if !plain {

@@ -8,7 +8,7 @@ use synoptic_base::{Clock, Size, Span};
 use super::DemoOptions;
 use super::config::{self, Camera as CameraConfig};
 use crate::camera::{Camera, CameraOptions, Content, ReportMode};
-use crate::scene::Scene;
+use crate::scene::{OVERLAY_REGION, Scene};
 
 const SIZE: Size = Size::new(640, 360);
 const SEED: u64 = 2026;
@@ -139,6 +139,13 @@ impl Stage {
             id: part.id.to_owned(),
             name: part.name.to_owned(),
             detector: Some("motion".to_owned()),
+            // The barcode and the clock change in every picture.
+            ignore: vec![[
+                OVERLAY_REGION.x,
+                OVERLAY_REGION.y,
+                OVERLAY_REGION.w,
+                OVERLAY_REGION.h,
+            ]],
             capture_bias_ms: Some(bias_ms),
             capture_bias_error_ms: Some(BIAS_ERROR_MS),
             ..CameraConfig::default()

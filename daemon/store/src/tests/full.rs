@@ -4,8 +4,7 @@ use synoptic_base::EventChange;
 
 use super::*;
 
-/// SQLite's own limit on a file stands in for a full disk: the error is the same. The limit belongs to a
-/// connection, so it is the writer's that is told: through the file that it runs at each retry.
+/// SQLite's own limit on a file stands in for a full disk: the error is the same.
 #[tokio::test]
 async fn a_full_disk_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use synoptic_base::{Detection, EndReason, Epoch, EventChange, FrameKey, MediaTime, Span};
 
 use super::*;
-use crate::{DetectionQuery, DetectionRow, EventQuery};
+use crate::{DetectionQuery, DetectionRow, EventQuery, StoreError};
 
 #[tokio::test]
 async fn an_event_from_begin_to_end() {
@@ -110,7 +110,7 @@ async fn queries_filter_and_page() {
             cam(if n % 2 == 0 { "a" } else { "b" }),
             if n % 5 == 0 { "dog" } else { "person" },
         );
-        event.first.stamp.utc = synoptic_base::Utc::from_nanos(0) + Span::from_secs(n);
+        event.first.stamp.utc = Utc::from_nanos(0) + Span::from_secs(n);
         store.record(EventChange::Begin(event.clone()), vec![]);
         if n < 20 {
             store.record(end(&event, 5), vec![]);
@@ -162,7 +162,7 @@ async fn queries_filter_and_page() {
         .await,
         5
     );
-    let second = |n| Some(synoptic_base::Utc::from_nanos(n * 1_000_000_000));
+    let second = |n: i64| Some(Utc::from_nanos(n * 1_000_000_000));
     assert_eq!(
         count(EventQuery {
             from: second(3),

@@ -8,8 +8,16 @@
 //! when its epoch or size changes. Nothing is reported in the first second of a stream, which teaches the
 //! background.
 //!
-//! Known limits: a thing that stands still for [`ABSORB_S`](background) (60 s) becomes background; a grey thing
-//! before a brighter grey wall may be taken for a shadow in part; a moving camera gives nothing useful.
+//! Measured by `clip_tests` (which says what counts as found and as false) on one-by-one-person-detection.mp4, 139 s:
+//! 99.9 % of the 1043 frames with a person found, no false box. After a light step of 30 % down or up, with and
+//! without a person in the picture, no false box in the next 20 s. Later in the runs with a step there are 0 to 4,
+//! from the hard shadow of a person who has left the picture; brightening by 30 % also clips the white wall.
+//! People in that clip stand still for up to 26 s and are found all the while.
+//!
+//! Known limits: a thing that stands still for 60 s becomes background, so a person who sleeps or sits as still as a
+//! stone is lost after a minute; a grey thing before a brighter grey wall may be taken for a shadow in part; a thing
+//! without an outline (smoke, a soft reflection) is taken for light; a thing that covers more than 60 % of the
+//! picture is taken for a change of scene; a moving camera gives nothing useful.
 
 mod background;
 mod blobs;

@@ -70,6 +70,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
     let source = source(section, context);
     let rotation = rotation(section);
     let detector = detector(section, detectors);
+    let ignore = section.regions("ignore");
     let stall_after = section.span("stall_after", STALL_AFTER);
     let bias = section.number("capture_bias_ms", -MAX_BIAS_MS..=MAX_BIAS_MS);
     let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
@@ -93,6 +94,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         name: name.map_or_else(|| id.to_string(), |n| n.value.to_owned()),
         enabled: enabled.unwrap_or(true),
         detector,
+        ignore: ignore.unwrap_or_default(), // without the key nothing is ignored
     })
 }
 

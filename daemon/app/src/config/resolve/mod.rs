@@ -97,6 +97,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "fps"
         | "rotate"
         | "stall_after"
+        | "ignore"
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",

@@ -86,6 +86,13 @@ struct Daemon {
 /// When it cannot start: a wrong configuration, an address in use, a data folder that cannot be written.
 pub async fn run(path: PathBuf) -> Result<()> {
     let config = load(&path)?;
+    log::info!(
+        "synoptic {} as {}: configuration {}, data in {}",
+        env!("CARGO_PKG_VERSION"),
+        config.device.id,
+        path.display(),
+        config.device.data_dir.display()
+    );
     synoptic_media::init().map_err(|e| anyhow!(e))?;
     let clock = SystemClock::shared();
     let boot = clocks::boot_id().context("reading the boot id")?;

@@ -3,10 +3,12 @@
 //! `run` retries with backoff, `run_once` is straight-line. A camera that fails is data, never a panic: it ends in
 //! [`CameraNote::State`], and the other cameras do not notice.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use log::Level;
 use rand::Rng;
 use synoptic_base::{Captured, Clock, Epoch, Frame, FrameKey, FrameMeta, Seq, Span, StreamId, Surface};
 use synoptic_engine::backoff::Backoff;
@@ -120,6 +122,8 @@ impl Camera {
             options,
             context,
             stopped,
+            told: RefCell::default(),
+            begun: Cell::new(false),
         };
         let thread = std::thread::Builder::new()
             .name(name)
@@ -159,6 +163,10 @@ struct Runner {
     options: CameraOptions,
     context: CameraContext,
     stopped: Receiver<()>,
+    /// The failure that the log told last; `None` once frames came.
+    told: RefCell<Option<String>>,
+    /// Whether an epoch has begun.
+    begun: Cell<bool>,
 }
 
 impl Runner {
@@ -193,8 +201,12 @@ impl Runner {
                 MediaError::Stalled { .. } => CameraState::Stalled,
                 _ => CameraState::Offline,
             };
-            log::warn!("camera {}: {error}; next try in {wait}", self.options.id);
-            self.state(state, Some(error.to_string()));
+            let reason = error.to_string();
+            // The same again is no news: a camera that is away for a week must not fill the log.
+            let news = self.told.replace(Some(reason.clone())).as_ref() != Some(&reason);
+            let level = if news { Level::Warn } else { Level::Debug };
+            log::log!(level, "camera {}: {reason}; next try in {wait}", self.options.id);
+            self.state(state, Some(reason));
             if self.is_stopped_within(wait) {
                 return;
             }
@@ -278,7 +290,11 @@ impl Runner {
                 why: format!("no epoch could be stored: {why}"),
             })?;
         let (codec, size) = (&info.codec, info.size);
-        log::info!(
+        self.told.replace(None);
+        let loops = matches!(self.options.source, Source::File { repeat: true, .. });
+        let news = !self.begun.replace(true) || !loops;
+        log::log!(
+            if news { Level::Info } else { Level::Debug },
             "camera {camera}: epoch {}: {codec} {}x{}",
             epoch.0,
             size.width,

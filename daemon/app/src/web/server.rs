@@ -128,7 +128,6 @@ pub(super) async fn serve_as(
             while stop.changed().await.is_ok() {}
             handle.graceful_shutdown(Some(GRACE));
         });
-        log::info!("web: listening on {}", at.url());
         listening.push(at);
     }
     let tally = state.shared.tally.clone();

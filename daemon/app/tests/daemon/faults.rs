@@ -1,6 +1,8 @@
 //! Cameras that do not work: each says why, and the others do not notice.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 
 use synoptic_app::documents::{CameraState, CameraStatus, DeviceState};
 use synoptic_base::Span;
@@ -21,6 +23,8 @@ fn cameras_that_do_not_work_say_why_and_the_others_go_on() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute_url = format!("rtsp://{}/x", mute.local_addr().unwrap());
     std::fs::write(stage.path("secret"), "wrong-and-secret\n").unwrap();
+    let owner_only = Permissions::from_mode(0o600);
+    std::fs::set_permissions(stage.path("secret"), owner_only).unwrap();
     std::fs::write(stage.path("notes.mp4"), "this is no video\n".repeat(1_000)).unwrap();
     let login = format!(
         "user = \"admin\"\npassword = {{ file = {:?} }}\n",
@@ -53,7 +57,7 @@ fn cameras_that_do_not_work_say_why_and_the_others_go_on() {
         ("good", CameraState::Online, ""),
         ("locked", CameraState::AuthFailed, "user or password"),
         ("sound", CameraState::Offline, "no video stream"),
-        ("mute", CameraState::Stalled, "no frame"),
+        ("mute", CameraState::Offline, "Timeout"),
         ("nobody", CameraState::Offline, "cannot reach"),
         ("notes", CameraState::Offline, "notes.mp4"),
         ("missing", CameraState::Offline, "none.mp4"),
@@ -80,16 +84,24 @@ fn cameras_that_do_not_work_say_why_and_the_others_go_on() {
     }
     assert_eq!(status.status.state, DeviceState::Degraded);
     let good = cam(&status, "good");
-    let (code, body) = daemon
-        .get("/api/v1/cameras/good/picture")
-        .map_or_else(|e| e, |b| (200, format!("{} bytes", b.len())));
-    assert_eq!(code, 200, "{body}");
+    assert!(daemon.get("/api/v1/cameras/good/picture").is_ok());
 
     // A camera that hangs does not hold up the end.
     let (ended, took) = daemon.stop();
     assert_eq!(ended.code(), Some(0));
     assert!(took < Span::from_secs(5), "it stopped only after {took}");
-    let log = daemon.log().join("\n");
+    let log = daemon.log();
+    let told = |id: &str| {
+        log.iter()
+            .filter(|l| l.contains(&format!("camera {id}: cannot")))
+            .count()
+    };
+    assert_eq!(
+        (told("nobody"), told("missing")),
+        (1, 1),
+        "the same again is no news"
+    );
+    let log = log.join("\n");
     assert!(
         !log.contains("secret\n") && !log.contains("wrong-and-secret"),
         "a password is in the log"

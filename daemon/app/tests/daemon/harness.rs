@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use synoptic_base::{Clock, Size, Span, Utc};
+use synoptic_base::{BBox, Clock, Size, Span, Utc};
 use synoptic_media::clocks::SystemClock;
 use synoptic_sim::camera::{Camera, CameraOptions, Content};
 use synoptic_sim::recording;
-use synoptic_sim::scene::Scene;
+use synoptic_sim::scene::{OVERLAY_REGION, Scene};
 use tempfile::TempDir;
 
 use crate::mqtt::Broker;
@@ -77,7 +77,12 @@ impl Stage {
 
 /// The table of an RTSP camera. `more`: further lines.
 pub(crate) fn rtsp_camera(id: &str, url: &str, more: &str) -> String {
-    format!("[[camera]]\nid = \"{id}\"\nsource = \"{url}\"\ncapture_bias_error_ms = 15\n{more}\n")
+    // The barcode and the clock change in every picture.
+    let BBox { x, y, w, h, .. } = OVERLAY_REGION;
+    format!(
+        "[[camera]]\nid = \"{id}\"\nsource = \"{url}\"\ncapture_bias_error_ms = 15\nignore = [[{x:?}, {y:?}, {w:?}, {h:?}]]\n\
+         {more}\n"
+    )
 }
 
 /// Options of simulated cameras that see one scene.

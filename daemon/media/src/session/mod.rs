@@ -359,6 +359,10 @@ impl Session {
                         ),
                     }
                 }
+                _ if self.live => MediaError::Unreachable {
+                    source_name,
+                    why: cause(&detail, &why),
+                },
                 _ => MediaError::Unreachable { source_name, why },
             });
         }

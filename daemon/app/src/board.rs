@@ -22,6 +22,8 @@ struct CameraLine {
     name: String,
     source: String,
     detector: Option<String>,
+    /// Why its detector does not run.
+    blind: Option<String>,
     state: CameraState,
     reason: Option<String>,
     since: Utc,
@@ -74,6 +76,7 @@ impl Board {
                 name: String::new(),
                 source,
                 detector: None,
+                blind: None,
                 state,
                 reason: None,
                 since: now,
@@ -114,6 +117,13 @@ impl Board {
         }
         line.reason = reason;
         news
+    }
+
+    /// Says why the detector of a camera does not run, or that it does.
+    pub fn camera_blind(&self, id: &StreamId, why: Option<String>) {
+        if let Some(line) = self.lines().cameras.get_mut(id) {
+            line.blind = why;
+        }
     }
 
     /// Whether a camera delivers frames.
@@ -240,7 +250,7 @@ impl CameraLine {
             detector: self.detector.clone(),
             status: CameraStatus {
                 state: self.state,
-                reason: self.reason.clone(),
+                reason: self.reason.clone().or_else(|| self.blind.clone()),
                 since: self.since.to_rfc3339(),
             },
             time: self.time(now, map),

@@ -367,7 +367,9 @@ impl Daemon {
         let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
         let stored = self.store.stats();
         let degraded = stored.last_error.is_some()
-            || cameras.iter().any(|c| !well(c.status.state))
+            || cameras
+                .iter()
+                .any(|c| !well(c.status.state) || c.status.reason.is_some())
             || groups.iter().any(|g| g.state == SyncState::Lost);
         let state = if degraded {
             DeviceState::Degraded

@@ -110,6 +110,8 @@ struct Running {
     cameras: BTreeMap<StreamId, Camera>,
     frames: FrameQueue<Pixels>,
     notes: (Sender<CameraNote>, Receiver<CameraNote>),
+    /// A detector could not be built: the next reload tries again, for its model may have come.
+    blind: bool,
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -158,7 +160,7 @@ impl Groups {
             let id = spec.id;
             let old = self.running.remove(&id);
             let started = match old {
-                Some(running) if running.spec == spec => Ok(running),
+                Some(running) if running.spec == spec && !running.blind => Ok(running),
                 old => Running::start(spec, old, &self.shared),
             };
             match started {
@@ -190,7 +192,11 @@ impl Running {
     /// Starts a group. Of the one it replaces, cameras that did not change go on without a gap.
     fn start(spec: GroupSpec, old: Option<Running>, shared: &Shared) -> Result<Running> {
         let capacity = spec.cameras.len() * QUEUE_PER_CAMERA;
-        let watches = watches(&spec)?;
+        let (watches, blind) = watches(&spec);
+        for member in &spec.cameras {
+            let why = blind.get(&member.options.id).cloned();
+            shared.board.camera_blind(&member.options.id, why);
+        }
         let mut kept = BTreeMap::new();
         let (frames, notes) = match old {
             Some(mut old) => {
@@ -214,6 +220,7 @@ impl Running {
             cameras: kept,
             frames,
             notes,
+            blind: !blind.is_empty(),
             stop: None,
             threads: Vec::new(),
         };
@@ -315,19 +322,29 @@ impl Running {
     }
 }
 
-fn watches(spec: &GroupSpec) -> Result<Vec<Watch>> {
+/// The detectors of a group. One that cannot be built leaves its cameras without detection, and says why by camera.
+fn watches(spec: &GroupSpec) -> (Vec<Watch>, BTreeMap<StreamId, String>) {
     let mut watches = Vec::new();
+    let mut blind = BTreeMap::new();
     for config in &spec.detectors {
-        let built = detectors::build(config, &spec.model_dirs)
-            .with_context(|| format!("detector {}", config.name))?;
         let looks = |m: &Member| (m.detector.as_ref() == Some(&config.name)).then_some(m.options.id);
-        watches.push(Watch {
-            detector: built.detector,
-            threshold: built.threshold,
-            cameras: spec.cameras.iter().filter_map(looks).collect(),
-        });
+        let cameras: Vec<StreamId> = spec.cameras.iter().filter_map(looks).collect();
+        match detectors::build(config, &spec.model_dirs) {
+            Ok(built) => watches.push(Watch {
+                detector: built.detector,
+                threshold: built.threshold,
+                cameras,
+            }),
+            Err(error) => {
+                let why = format!("no detection: detector {}: {error:#}", config.name);
+                for camera in cameras {
+                    log::error!("camera {camera}: {why}");
+                    blind.insert(camera, why.clone());
+                }
+            }
+        }
     }
-    Ok(watches)
+    (watches, blind)
 }
 
 fn machine(watch: &Watch, camera: StreamId, shared: &Shared) -> EventMachine {

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::signal::Signal;
 use synoptic_app::documents::{CameraState, CameraStatus, DeviceState};
 use synoptic_base::Span;
 use synoptic_sim::camera::{CameraOptions, Content};
@@ -112,4 +113,30 @@ fn cameras_that_do_not_work_say_why_and_the_others_go_on() {
         1,
         "the good camera was interrupted"
     );
+}
+
+#[test]
+fn a_camera_whose_model_is_missing_runs_without_detection_and_says_so() {
+    let Some(stage) = Stage::set() else { return };
+    let camera = stage.file_camera("clip");
+    let detector = "[[detector]]\nname = \"people\"\nkind = \"onnx\"\nmodel = \"yolox-nano\"\n";
+    let config = stage.configure(&camera);
+    let mut daemon = Daemon::start(&config);
+    let before = daemon.online();
+    let good = std::fs::read_to_string(&config).unwrap();
+    let watched = good.replace("repeat = true", "repeat = true\ndetector = \"people\"");
+    std::fs::write(&config, format!("{watched}{detector}")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let status = daemon.until("the reason", |s| s.cameras[0].status.reason.is_some());
+    let reason = status.cameras[0].status.reason.clone().unwrap();
+    assert!(reason.contains("synoptic models fetch yolox-nano"), "{reason}");
+    assert_eq!(status.status.state, DeviceState::Degraded);
+    let status = daemon.until("packets all the same", |s| s.groups[0].packets_per_s > 5.0);
+    assert_eq!(status.cameras[0].status.since, before.cameras[0].status.since);
+    std::fs::write(&config, good).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("all well again", |s| {
+        s.cameras[0].status.reason.is_none() && s.status.state == DeviceState::Online
+    });
+    daemon.stop();
 }

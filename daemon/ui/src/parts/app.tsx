@@ -70,7 +70,10 @@ function Header() {
       </div>
       <div class="chips">
         <span class={`chip ${tone}`}>{t.deviceState[doc.status.state]}</span>
-        <span class={`chip ${clock.synchronised ? "good" : "warn"}`} title={t.clockHint}>
+        <span
+          class={`chip ${clock.synchronised ? "good" : "warn"}`}
+          title={clock.synchronised ? t.clockHint : t.clockBadHint}
+        >
           {clock.synchronised ? t.clockGood(bound(clock.error_ms)) : t.clockBad}
         </span>
         <span class={`chip ${broker}`} title={mqtt.error ?? mqtt.broker ?? ""}>

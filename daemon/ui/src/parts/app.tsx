@@ -62,7 +62,7 @@ function Header() {
     <header class="top">
       <Mark />
       <div class="who">
-        <h1>{device.name}</h1>
+        <h1 title={device.name}>{device.name}</h1>
         <p>
           Synoptic {device.version} · {device.model ? `${device.model} · ` : ""}
           {t.uptime(duration(doc.uptime_s))}

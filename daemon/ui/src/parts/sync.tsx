@@ -91,7 +91,7 @@ function Group({ group }: { group: SyncStatus }) {
               <tr key={member.cam}>
                 <th scope="row">
                   <span class={`swatch series-${index % SERIES}`} />
-                  {names.get(member.cam) ?? member.cam}
+                  <span class="name">{names.get(member.cam) ?? member.cam}</span>
                   {member.status !== "okay" && <span class="chip bad">{t.slotStatus[member.status]}</span>}
                 </th>
                 <td class="roomy">{member.source ? (t.timeSources[member.source] ?? member.source) : "–"}</td>

@@ -237,6 +237,31 @@ fn a_lost_frame_is_one_dropped_slot_and_nothing_else() {
 }
 
 #[test]
+fn a_camera_that_loses_frames_does_not_make_the_others_change_their_grouping() {
+    // Phases 0, 12 and 34 ms of 67: without the first camera, the other two would be closer the other way round.
+    let far = Cam { phase: ms(34), ..CAM };
+    let run = run(
+        &[
+            Cam { loss: 20, ..CAM },
+            Cam {
+                phase: ms(-20),
+                ..CAM
+            },
+            far,
+        ],
+        60,
+        8,
+        500,
+    );
+    assert!(run.packets.len().abs_diff(900) <= 4, "{}", run.packets.len());
+    let pairs = run
+        .packets
+        .iter()
+        .filter(|(_, p)| p.slots[1].1.frame().is_some() && p.slots[2].1.frame().is_some());
+    assert!(pairs.count() * 100 >= run.packets.len() * 99);
+}
+
+#[test]
 fn a_dead_camera_delays_the_others_once_until_it_is_said_to_be_down() {
     let dead = Cam {
         dies: Some(Span::from_secs(5)),

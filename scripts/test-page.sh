@@ -4,39 +4,56 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-shots=${1:-$target/page}
+scripts/setup.sh build run broker test
+CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser)} ||
+    die "no Chromium was found: name one in CHROMIUM"
+export CHROMIUM
+
+mkdir -p "${1:-$target/page}"
+shots=$(cd "${1:-$target/page}" && pwd)
 work=$(mktemp -d)
-log=$work/demo.log
+started=()
 cleanup() {
-    if [[ -n ${demo:-} ]] && kill -0 "$demo" 2>/dev/null; then
-        kill "$demo"
-        wait "$demo" || true
-    fi
+    # The demo ends the daemon and the broker, which it started.
+    for process in "${started[@]}"; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" || true
+    done
     rm -rf "$work"
 }
 trap cleanup EXIT
+# So that EXIT is reached.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
+scripts/ui.sh build
 cargo build --quiet --locked --package synoptic --package synoptic-sim
+"$target/debug/synoptic-sim" demo --synoptic "$target/debug/synoptic" --work-dir "$work/demo" \
+    --listen 127.0.0.1:0 >"$work/demo.log" 2>&1 &
+started+=($!)
 # One camera more, which the test adds by the page's form.
 "$target/debug/synoptic-sim" cameras --count 1 >"$work/extra.log" 2>&1 &
-extra=$!
-"$target/debug/synoptic-sim" demo --synoptic "$target/debug/synoptic" --work-dir "$work/demo" \
-    --listen 127.0.0.1:0 >"$log" 2>&1 &
-demo=$!
-trap 'kill "$extra" 2>/dev/null || true; cleanup' EXIT
+started+=($!)
 
-# waits FILE PATTERN: prints the first match of PATTERN in FILE once it is there, for two minutes at most.
+# waits PROCESS LOG PATTERN: prints the first match of PATTERN once it is there, for two minutes at most.
 waits() {
     local give_up=$((SECONDS + 120))
-    until grep --only-matching --extended-regexp --max-count=1 "$2" "$1"; do
-        ((SECONDS < give_up)) && kill -0 "$demo" || return 1
+    until grep --only-matching --extended-regexp --max-count=1 "$3" "$2"; do
+        ((SECONDS < give_up)) && kill -0 "$1" 2>/dev/null || return 1
         sleep 0.2
     done
 }
-url=$(waits "$log" 'https?://[0-9.]+:[0-9]+/') || { cat "$log"; die "the demo did not start"; }
-add=$(waits "$work/extra.log" 'rtsp://[^ ]+') || { cat "$work/extra.log"; die "the extra camera did not start"; }
+logs() { tail -n 40 "$work"/*.log "$work"/demo/synoptic.log || true; }
+url=$(waits "${started[0]}" "$work/demo.log" 'https?://[0-9.]+:[0-9]+/') || {
+    logs
+    die "the demo did not start"
+}
+add=$(waits "${started[1]}" "$work/extra.log" 'rtsp://[^ ]+') || {
+    logs
+    die "the extra camera did not start"
+}
 
-mkdir -p "$shots"
-status=0
-(cd daemon/ui && SYNOPTIC_URL=$url SYNOPTIC_SHOTS=$shots SYNOPTIC_ADD=$add npm run --silent e2e) || status=$?
-((status == 0)) || { cat "$log"; tail -n 40 "$work"/demo/synoptic.log; die "the page's tests failed"; }
+SYNOPTIC_URL=$url SYNOPTIC_SHOTS=$shots SYNOPTIC_ADD=$add scripts/ui.sh e2e || {
+    logs
+    die "the page's tests failed; screenshots: $shots"
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The page: scripts/ui.sh build|check|test. Does nothing where the sources are as they were at the last build.
+# The page: scripts/ui.sh build|check|test|e2e. `build` does nothing where the sources are as they were at the last build.
 #
-# `build` writes daemon/ui/dist, which cargo embeds, and daemon/ui/dist.stamp, a hash of what it was built from.
+# It writes daemon/ui/dist, which cargo embeds, and daemon/ui/dist.stamp, a hash of what it was built from.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -49,9 +49,9 @@ build)
     [[ -e $ui/dist/index.html ]] || die "npm run build wrote no $ui/dist/index.html"
     echo "$now" >"$ui/dist.stamp"
     ;;
-check | test)
+check | test | e2e)
     install
     npm --prefix "$ui" run --silent "$1"
     ;;
-*) die "build, check or test, not \`$1\`" ;;
+*) die "build, check, test or e2e, not \`$1\`" ;;
 esac

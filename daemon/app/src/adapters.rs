@@ -16,13 +16,16 @@ use crate::documents::{EventDoc, ProbeDoc};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
 use crate::probe;
-use crate::recorder::event_doc;
+use crate::recorder::{Recorder, event_doc};
 use crate::web::{
     BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Problem,
 };
 
 /// The store's events, for the web server.
-pub(crate) struct StoredEvents(pub Store);
+pub(crate) struct StoredEvents {
+    pub(crate) store: Store,
+    pub(crate) recorder: Arc<Recorder>,
+}
 
 impl EventSource for StoredEvents {
     fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
@@ -35,7 +38,7 @@ impl EventSource for StoredEvents {
                 ..EventQuery::default()
             };
             let page = self
-                .0
+                .store
                 .events(&query)
                 .await
                 .map_err(|e| Problem::internal("reading events", e))?;
@@ -46,7 +49,7 @@ impl EventSource for StoredEvents {
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
         Box::pin(async move {
             let row = self
-                .0
+                .store
                 .event(EventId(id))
                 .await
                 .map_err(|e| Problem::internal("reading an event", e))?;
@@ -56,7 +59,10 @@ impl EventSource for StoredEvents {
 
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
         Box::pin(async move {
-            self.0
+            if let Some(jpeg) = self.recorder.newest_picture(EventId(id)) {
+                return Ok(Some(jpeg.to_vec()));
+            }
+            self.store
                 .picture(EventId(id))
                 .await
                 .map_err(|e| Problem::internal("reading a picture", e))

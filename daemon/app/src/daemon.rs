@@ -187,7 +187,10 @@ impl Daemon {
             hub: self.hub.clone(),
             clock: self.clock.clone(),
             clock_map: Arc::new(move || **map.load()),
-            events: Arc::new(StoredEvents(self.store.clone())),
+            events: Arc::new(StoredEvents {
+                store: self.store.clone(),
+                recorder: self.recorder.clone(),
+            }),
             cameras: Arc::new(ConfiguredCameras {
                 path: self.path.clone(),
                 config: self.config.clone(),

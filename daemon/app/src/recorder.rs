@@ -1,7 +1,7 @@
 //! Events on their way to disk, to the broker's outbox and to the page: the one place that turns a change of an
 //! event into a row, a message and a document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -11,6 +11,9 @@ use synoptic_store::{EventRow, OutboxMessage, Store};
 use crate::documents::{Capture, EventDoc, MediaRef};
 use crate::hub::Hub;
 use crate::mqtt::{EventContext, Topics, event_message};
+
+/// Pictures held for those who ask before the store has committed them: more than events change within a commit.
+const NEWEST_PICTURES: usize = 32;
 
 /// An event that lasts.
 struct Lasting {
@@ -26,6 +29,8 @@ pub struct Recorder {
     /// `None` while no broker is configured: then nothing is written for it either.
     topics: Mutex<Option<Topics>>,
     lasting: Mutex<BTreeMap<EventId, Lasting>>,
+    /// The newest pictures as JPEG, oldest first.
+    pictures: Mutex<VecDeque<(EventId, Arc<[u8]>)>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -41,6 +46,7 @@ impl Recorder {
             boot,
             topics: Mutex::new(topics),
             lasting: Mutex::default(),
+            pictures: Mutex::default(),
         }
     }
 
@@ -112,6 +118,9 @@ impl Recorder {
             return;
         };
         entry.apply(&change);
+        if let EventChange::Best { picture, .. } = &change {
+            self.hold_picture(id, &picture.jpeg);
+        }
         let messages = self.messages(&change, &entry.context);
         entry.context.seq += 1;
         // Without a page open there is nobody to tell.
@@ -121,6 +130,22 @@ impl Recorder {
         }
         // Still under the lock: the store sees changes in the order of their numbers.
         self.store.record(change, messages);
+    }
+
+    fn hold_picture(&self, id: EventId, jpeg: &[u8]) {
+        let mut pictures = locked(&self.pictures);
+        pictures.retain(|(of, _)| *of != id);
+        if pictures.len() == NEWEST_PICTURES {
+            pictures.pop_front();
+        }
+        pictures.push_back((id, jpeg.into()));
+    }
+
+    /// The newest JPEG of an event that changed lately. The page is told of a picture before the store has it.
+    pub fn newest_picture(&self, id: EventId) -> Option<Arc<[u8]>> {
+        let pictures = locked(&self.pictures);
+        let found = pictures.iter().find(|(of, _)| *of == id);
+        found.map(|(_, jpeg)| Arc::clone(jpeg))
     }
 
     fn messages(&self, change: &EventChange, context: &EventContext) -> Vec<OutboxMessage> {

@@ -37,7 +37,8 @@ export async function open(browser, options = {}, prepare = async () => {}) {
   page.on("console", (message) => {
     // The tests themselves read canvases back.
     if (message.text().includes("willReadFrequently")) return;
-    if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+    if (message.type() === "error" || message.type() === "warning")
+      complaints.push(`${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
   await prepare(page);

@@ -49,6 +49,48 @@ test("a wrong password is said to be wrong", async () => {
   await close();
 });
 
+for (const [locale, width] of [
+  ["en-GB", 390],
+  ["zh-CN", 320],
+  ["en-GB", 1100],
+]) {
+  test(`long names and numbers stay inside: ${locale}, ${width} px`, async () => {
+    const long = "A-name-without-a-blank-that-somebody-thought-would-be-helpful-some-day";
+    const device = { viewport: { width, height: 800 }, locale };
+    const { page, close } = await open(browser, device, async (page) => {
+      const status = await (await fetch(`${base}/api/v1/status`)).json();
+      status.device.name = long;
+      status.device.model = long;
+      status.mqtt = { ...status.mqtt, state: "connecting", outbox: 123_456 };
+      for (const camera of status.cameras) {
+        camera.name = long;
+        camera.status = { ...camera.status, state: "auth_failed", reason: `rtsp://192.0.2.1/${long}: 401` };
+        camera.time = { ...camera.time, source: "sender_report", offset_ms: -7_200_000, uncertainty_ms: 12_345 };
+        camera.drops = { late: 123_456_789 };
+      }
+      for (const group of status.groups) {
+        group.group = long;
+        for (const member of group.members) Object.assign(member, { status: "read_error", offset_ms: -7_200_000 });
+      }
+      await page.route("**/api/v1/live", (route) =>
+        route.fulfill({
+          contentType: "text/event-stream",
+          body: `event: status\ndata: ${JSON.stringify(status)}\n\n`,
+        }),
+      );
+      // What goes wrong is told with the words of the daemon, which may be long as well.
+      const problem = { type: "about:blank", title: "", status: 500, detail: `${long}${long}` };
+      await page.route("**/api/v1/events?*", (route) => route.fulfill({ status: 500, json: problem }));
+    });
+    await page.locator("[data-camera]").first().waitFor();
+    await page.locator(".toast").waitFor();
+    await shot(page, `long-${locale}-${width}`, true);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(wide <= 0, `the page is ${wide} px too wide`);
+    await close();
+  });
+}
+
 test("an empty box says what to do, and a lost connection is seen", async () => {
   const { page, close } = await open(browser, {}, async (page) => {
     await page.route("**/api/v1/events?*", (route) => route.fulfill({ json: { events: [], next: null } }));

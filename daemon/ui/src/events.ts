@@ -24,6 +24,11 @@ export function merged(list: readonly EventDoc[], event: EventDoc, filter: Filte
   return next;
 }
 
+/** The list with the picture of one event gone. */
+export function withoutPicture(list: readonly EventDoc[], id: string): EventDoc[] {
+  return list.map((event) => (event.id === id ? { ...event, picture: null } : event));
+}
+
 /** How long an event lasted, seconds; null while it lasts. */
 export function lasted(event: EventDoc): number | null {
   if (!event.end) return null;

@@ -28,6 +28,11 @@ export function duration(seconds: number): string {
   return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
 }
 
+/** How long something lasted: as a duration, with tenths where they matter. */
+export function lastedText(seconds: number): string {
+  return seconds < 9.95 ? `${Math.max(0, seconds).toFixed(1)} s` : duration(seconds);
+}
+
 /** Local time of day with milliseconds, of an RFC 3339 time. */
 export function clockTime(utc: string, locale: string): string {
   const time = new Date(utc);

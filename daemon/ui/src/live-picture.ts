@@ -12,6 +12,14 @@ export interface Shown {
   frame: FrameDoc | null;
 }
 
+/** What is being followed, by camera. */
+const following = new Map<string, Set<() => void>>();
+
+/** Ends whatever follows this camera at once, requests under way included: it is about to go. */
+export function unfollow(camera: string): void {
+  for (const end of [...(following.get(camera) ?? [])]) end();
+}
+
 /** Runs until the returned function is called. */
 export function follow(
   camera: string,
@@ -85,12 +93,18 @@ export function follow(
       }
     }
   }
-  void run();
-  return () => {
+  const ends = following.get(camera) ?? new Set();
+  following.set(camera, ends);
+  const end = () => {
     stop.abort();
     watcher.disconnect();
     document.removeEventListener("visibilitychange", stir);
+    ends.delete(end);
+    if (ends.size === 0 && following.get(camera) === ends) following.delete(camera);
   };
+  ends.add(end);
+  void run();
+  return end;
 }
 
 function draw(

@@ -1,7 +1,7 @@
 import { render } from "preact";
 import { App } from "./parts/app";
 import { findSession } from "./state";
-import "./style.css";
+import "./styles/index.css";
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);

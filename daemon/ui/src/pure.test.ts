@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { EventDoc, PacketLine } from "./documents";
-import { lasted, merged, pictureUrl } from "./events";
-import { bound, duration, freeId, signed, slug, span } from "./format";
+import { lasted, merged, pictureUrl, withoutPicture } from "./events";
+import { bound, duration, freeId, lastedText, signed, slug, span } from "./format";
 import { History, niceLimit, phaseReach } from "./history";
 import { preferred } from "./i18n";
 import { en } from "./texts/en";
@@ -24,6 +24,7 @@ describe("format", () => {
   });
   it("gives durations their two largest units", () => {
     expect([0, 59.4, 200, 7500, 349_200].map(duration)).toEqual(["0 s", "59 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"]);
+    expect([0.42, 9.94, 9.96, 200].map(lastedText)).toEqual(["0.4 s", "9.9 s", "10 s", "3 min 20 s"]);
   });
   it("makes ids from names", () => {
     expect(["Front gate", " Tür 2 ", "前门", "--x--", "a".repeat(40)].map(slug)).toEqual([
@@ -108,6 +109,8 @@ describe("events", () => {
     expect(lasted(event("1", { end: { ...begin, utc: "2026-11-21T10:00:02.500000Z" } }))).toBe(2.5);
     expect(pictureUrl(event("1"))).toBeNull();
     expect(pictureUrl(event("1", { picture: "/p" }))).toBe("/p?frame=a%2F1%2F2");
+    const pictures = ["1", "2"].map((id) => event(id, { picture: "/p" }));
+    expect(withoutPicture(pictures, "2").map((e) => e.picture)).toEqual(["/p", null]);
   });
 });
 

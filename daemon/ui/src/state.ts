@@ -3,7 +3,7 @@
 import { batch, signal } from "@preact/signals";
 import { ApiError, get } from "./api";
 import type { EventDoc, EventPage, PacketLine, SessionDoc, StatusDoc } from "./documents";
-import { type Filter, merged } from "./events";
+import { type Filter, merged, withoutPicture } from "./events";
 import { History } from "./history";
 
 export const session = signal<SessionDoc | null>(null);
@@ -56,6 +56,11 @@ export async function fetchEvents(more = false): Promise<void> {
     eventsKnown.value = true;
     see(page.events);
   });
+}
+
+/** A picture did not come: removed with its event to make room, most likely. The next change of the event tries again. */
+export function pictureFailed(id: string): void {
+  events.value = withoutPicture(events.value, id);
 }
 
 export function setFilter(next: Filter): void {

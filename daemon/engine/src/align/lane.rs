@@ -55,7 +55,7 @@ impl<P> Lane<P> {
     }
 
     /// Takes a frame, unless its packet has left. `hold` is how much of the camera's time the queue must hold.
-    pub(super) fn push(&mut self, item: Item<P>, last_instant: Option<Mono>, hold: Span) {
+    pub(super) fn push(&mut self, item: Item<P>, last_end: Option<Mono>, hold: Span) {
         let at = item.at();
         let previous = self.last.replace(at);
         if let Some(previous) = previous {
@@ -71,7 +71,7 @@ impl<P> Lane<P> {
                 self.intervals.push_back(at - previous);
             }
         }
-        if last_instant.is_some_and(|last| at <= last) {
+        if last_end.is_some_and(|last| at <= last) {
             self.drops.late += 1;
             return;
         }

@@ -89,7 +89,8 @@ pub struct Aligner<P> {
     lanes: Vec<Lane<P>>,
     out: VecDeque<FramePacket<P>>,
     next_id: u64,
-    last_instant: Option<Mono>,
+    /// Newest capture time in the last packet: what comes later and is no newer has missed its packet.
+    last_end: Option<Mono>,
     deadline: Option<Mono>,
 }
 
@@ -102,7 +103,7 @@ impl<P> Aligner<P> {
             lanes,
             out: VecDeque::new(),
             next_id: 0,
-            last_instant: None,
+            last_end: None,
             deadline: None,
         }
     }
@@ -112,13 +113,13 @@ impl<P> Aligner<P> {
         let capacity_span = self.config.max_wait + self.pacemaker();
         match input {
             AlignInput::Frame(frame) => {
-                let last = self.last_instant;
+                let last = self.last_end;
                 if let Some(lane) = self.lane(frame.meta.key.stream) {
                     lane.push(Item::Frame(frame), last, capacity_span);
                 }
             }
             AlignInput::Unreadable(stream, captured) => {
-                let last = self.last_instant;
+                let last = self.last_end;
                 if let Some(lane) = self.lane(stream) {
                     lane.push(Item::Unreadable(captured), last, capacity_span);
                 }
@@ -206,7 +207,7 @@ impl<P> Aligner<P> {
                 while lane.queue.front().is_some_and(|item| item.at() < until) {
                     // Surplus of a faster camera, or the odd frames before the first packet: no packet of their own.
                     let surplus = lane.interval().is_some_and(|own| own * 4 < pacemaker * 3);
-                    if surplus || self.last_instant.is_none() {
+                    if surplus || self.last_end.is_none() {
                         lane.queue.pop_front();
                         *(if surplus {
                             &mut lane.drops.surplus
@@ -277,7 +278,7 @@ impl<P> Aligner<P> {
             spread,
         };
         self.next_id += 1;
-        self.last_instant = Some(instant);
+        self.last_end = Some(end);
         self.out.push_back(packet);
     }
 }

@@ -35,6 +35,7 @@ struct Head {
 /// without a frame are left out and nothing is waited for.
 pub(super) fn choose<P>(lanes: &[Lane<P>], tolerance: Span, expired: bool) -> Option<Choice> {
     let mut set: Vec<Head> = Vec::with_capacity(lanes.len());
+    let mut missing = false;
     for (i, lane) in lanes.iter().enumerate() {
         match lane.queue.front() {
             Some(item) => set.push(Head {
@@ -43,9 +44,15 @@ pub(super) fn choose<P>(lanes: &[Lane<P>], tolerance: Span, expired: bool) -> Op
                 at: item.at(),
                 here: true,
             }),
-            None if lane.broken.is_some() || expired => {}
+            None if lane.broken.is_some() => {}
+            None if expired => missing = true,
             None => return None,
         }
+    }
+    if missing {
+        // The grouping stays as it was until the late camera is back: the best one without it may be another, and
+        // each change of grouping leaves frames over.
+        return (!set.is_empty()).then(|| within(lanes, &set, tolerance));
     }
     // Nothing before the newest head can be in one set with it that another set would not serve as well.
     let pivot = set.iter().max_by_key(|h| h.at)?.lane;

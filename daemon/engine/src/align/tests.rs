@@ -44,6 +44,8 @@ struct Cam {
     loss: u32,
     /// Frames from this time on never come.
     dies: Option<Span>,
+    /// In half of every second its frames gather and come at the end, all at once.
+    stalls: bool,
 }
 
 const CAM: Cam = Cam {
@@ -52,6 +54,7 @@ const CAM: Cam = Cam {
     delay: ms_const(60),
     loss: 0,
     dies: None,
+    stalls: false,
 };
 const fn ms_const(v: i64) -> Span {
     Span::from_millis(v)
@@ -77,7 +80,11 @@ fn run(cams: &[Cam], secs: i64, seed: u64, jitter_us: i64) -> Run {
             let noise = Span::from_micros(rng.random_range(-jitter_us..=jitter_us));
             let captured = Mono::from_nanos((at + noise).as_nanos());
             let late = Span::from_micros(rng.random_range(0..=2_000));
-            feed.push((captured + cam.delay + late, frame(c, i as u64, captured)));
+            let stalled = cam.stalls && (at.as_nanos() / 500_000_000) % 2 == 1;
+            let arrival = captured + cam.delay + late;
+            let burst = Mono::from_nanos((at.as_nanos() / 500_000_000 + 1) * 500_000_000) + cam.delay;
+            let arrival = if stalled { arrival.max(burst) } else { arrival };
+            feed.push((arrival, frame(c, i as u64, captured)));
         }
     }
     feed.sort_by_key(|(arrival, _)| *arrival);
@@ -234,6 +241,29 @@ fn a_lost_frame_is_one_dropped_slot_and_nothing_else() {
     assert!(run.packets.len().abs_diff(900) <= 2, "{}", run.packets.len());
     assert!(status(SlotStatus::Dropped).abs_diff(lost) <= 2);
     assert!((20..=70).contains(&lost), "{lost}");
+}
+
+#[test]
+fn a_camera_that_comes_late_does_not_make_the_others_change_their_grouping() {
+    // Phases 0, 20 and 40 ms of 67: without the one in the middle, the other two are closer the other way round.
+    let middle = Cam {
+        phase: ms(20),
+        stalls: true,
+        ..CAM
+    };
+    let run = run(&[CAM, middle, Cam { phase: ms(40), ..CAM }], 60, 8, 500);
+    let both = |p: &FramePacket<()>| p.slots[0].1.frame().is_some() && p.slots[2].1.frame().is_some();
+    let paired = run.packets.iter().filter(|(_, p)| both(p)).count();
+    assert!(
+        run.packets.len().abs_diff(900) <= 4,
+        "{} packets",
+        run.packets.len()
+    );
+    assert!(
+        paired >= run.packets.len() - 4,
+        "{paired} of {} packets pair the two",
+        run.packets.len()
+    );
 }
 
 #[test]

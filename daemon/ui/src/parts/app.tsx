@@ -62,7 +62,7 @@ function Header() {
     <header class="top">
       <Mark />
       <div class="who">
-        <h1>{device.name}</h1>
+        <h1 title={device.name}>{device.name}</h1>
         <p>
           Synoptic {device.version} · {device.model ? `${device.model} · ` : ""}
           {t.uptime(duration(doc.uptime_s))}
@@ -70,7 +70,10 @@ function Header() {
       </div>
       <div class="chips">
         <span class={`chip ${tone}`}>{t.deviceState[doc.status.state]}</span>
-        <span class={`chip ${clock.synchronised ? "good" : "warn"}`} title={t.clockHint}>
+        <span
+          class={`chip ${clock.synchronised ? "good" : "warn"}`}
+          title={clock.synchronised ? t.clockHint : t.clockBadHint}
+        >
           {clock.synchronised ? t.clockGood(bound(clock.error_ms)) : t.clockBad}
         </span>
         <span class={`chip ${broker}`} title={mqtt.error ?? mqtt.broker ?? ""}>

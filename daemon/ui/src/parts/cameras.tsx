@@ -3,9 +3,10 @@ import { command } from "../api";
 import type { CameraDoc, FrameDoc } from "../documents";
 import { bound, clockTime, signed } from "../format";
 import { labelName, locale, texts } from "../i18n";
-import { follow } from "../live-picture";
+import { follow, unfollow } from "../live-picture";
 import { complain, leaving, notice, status } from "../state";
 import { AddCamera } from "./add-camera";
+import { CaptureBound } from "./capture-bound";
 import { Dialog } from "./dialog";
 import { Bin, Camera, Plus } from "./icons";
 
@@ -72,7 +73,7 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
         {!frame && <p class="nothing">{t.noPicture}</p>}
         {frame && (
           <p class="stamp">
-            {clockTime(frame.capture.utc, locale())} <span>{bound(frame.capture.error_ms)}</span>
+            {clockTime(frame.capture.utc, locale())} <CaptureBound of={frame.capture} />
           </p>
         )}
       </div>
@@ -108,7 +109,7 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
             {stream ? (
               <>
                 {stream.fps_delivered.toFixed(1)} fps{" "}
-                <span class="muted">
+                <span class="muted whole">
                   {stream.codec} {stream.width}×{stream.height}
                 </span>
               </>
@@ -132,6 +133,7 @@ function Remove({ camera, onClose }: { camera: CameraDoc; onClose: () => void })
   async function remove(): Promise<void> {
     setBusy(true);
     leaving.value = new Set([...leaving.value, camera.id]);
+    unfollow(camera.id);
     try {
       await command("DELETE", `/cameras/${camera.id}`);
       notice.value = { text: t.removed(camera.name), bad: false };

@@ -1,9 +1,21 @@
 import { useState } from "preact/hooks";
 import type { EventDoc } from "../documents";
 import { lasted, pictureUrl } from "../events";
-import { bound, clockTime, dayTime, duration } from "../format";
+import { clockTime, dayTime, lastedText } from "../format";
 import { labelName, locale, texts } from "../i18n";
-import { complain, events, eventsKnown, fetchEvents, filter, labels, nextEvents, setFilter, status } from "../state";
+import {
+  complain,
+  events,
+  eventsKnown,
+  fetchEvents,
+  filter,
+  labels,
+  nextEvents,
+  pictureFailed,
+  setFilter,
+  status,
+} from "../state";
+import { CaptureBound } from "./capture-bound";
 import { Dialog } from "./dialog";
 import { Bell } from "./icons";
 
@@ -73,7 +85,7 @@ export function Events() {
 
 function ending(event: EventDoc): string {
   const seconds = lasted(event);
-  return seconds === null ? texts.value.ongoing : duration(seconds);
+  return seconds === null ? texts.value.ongoing : lastedText(seconds);
 }
 
 function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
@@ -82,7 +94,11 @@ function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
   const centre = { objectPosition: `${(100 * (x + w / 2)).toFixed(0)}% ${(100 * (y + h / 2)).toFixed(0)}%` };
   return (
     <button type="button" class="row" data-event={event.id} onClick={onOpen}>
-      {url ? <img src={url} alt="" loading="lazy" style={centre} /> : <span class="blank" />}
+      {url ? (
+        <img src={url} alt="" loading="lazy" style={centre} onError={() => pictureFailed(event.id)} />
+      ) : (
+        <span class="blank" />
+      )}
       <span class="what">
         <strong>{labelName(event.label)}</strong>
         <span class="muted">{cameraName(event.cam)}</span>
@@ -103,7 +119,11 @@ function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
     <Dialog title={title} wide onClose={onClose}>
       {url ? (
         <div class="large">
-          <img src={url} alt={t.eventPicture(labelName(event.label), cameraName(event.cam))} />
+          <img
+            src={url}
+            alt={t.eventPicture(labelName(event.label), cameraName(event.cam))}
+            onError={() => pictureFailed(event.id)}
+          />
           <span class="box" style={box} />
         </div>
       ) : (
@@ -112,7 +132,7 @@ function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
       <dl class="facts">
         <dt>{t.began}</dt>
         <dd>
-          {dayTime(event.begin.utc, locale(), new Date(0))} <span class="muted">{bound(event.begin.error_ms)}</span>
+          {dayTime(event.begin.utc, locale(), new Date(0))} <CaptureBound of={event.begin} />
         </dd>
         <dt>{t.ended}</dt>
         <dd>

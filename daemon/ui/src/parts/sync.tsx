@@ -78,7 +78,9 @@ function Group({ group }: { group: SyncStatus }) {
           <thead>
             <tr>
               <th scope="col">{t.member}</th>
-              <th scope="col">{t.timeSource}</th>
+              <th scope="col" class="roomy">
+                {t.timeSource}
+              </th>
               <th scope="col">{t.offset}</th>
               <th scope="col">{t.errorBound}</th>
               <th scope="col">{t.phase}</th>
@@ -89,10 +91,10 @@ function Group({ group }: { group: SyncStatus }) {
               <tr key={member.cam}>
                 <th scope="row">
                   <span class={`swatch series-${index % SERIES}`} />
-                  {names.get(member.cam) ?? member.cam}
+                  <span class="name">{names.get(member.cam) ?? member.cam}</span>
                   {member.status !== "okay" && <span class="chip bad">{t.slotStatus[member.status]}</span>}
                 </th>
-                <td>{member.source ? (t.timeSources[member.source] ?? member.source) : "–"}</td>
+                <td class="roomy">{member.source ? (t.timeSources[member.source] ?? member.source) : "–"}</td>
                 <td>{member.offset_ms === null ? "–" : signed(member.offset_ms)}</td>
                 <td>{member.error_ms === null ? "–" : bound(member.error_ms)}</td>
                 <td>{member.phase_ms === null ? "–" : signed(member.phase_ms)}</td>

@@ -4,11 +4,13 @@ mod editing;
 mod reading;
 mod refusing;
 mod shipped;
+mod whole_file;
 
 use std::path::Path;
 
+use super::problem::Severity;
 use super::surroundings::fake::FakeMachine;
-use super::{Config, ConfigErrors, Loaded, parse};
+use super::{Config, ConfigErrors, Loaded, Problem, parse};
 
 /// A machine with a name, and nothing else.
 fn machine() -> FakeMachine {
@@ -29,3 +31,25 @@ pub(crate) fn good(text: &str) -> Config {
         Err(errors) => panic!("{errors}"),
     }
 }
+
+/// The errors and warnings of a text that must be wrong.
+fn problems(text: &str) -> Vec<Problem> {
+    match parse_on(text, &machine()) {
+        Ok(_) => panic!("taken for right: {text}"),
+        Err(errors) => errors.problems,
+    }
+}
+
+/// The only error of `text`, which must be at the key `path`.
+fn only(text: &str, path: &str) -> Problem {
+    let mut problems = problems(text);
+    assert_eq!(problems.len(), 1, "{text}\n{problems:#?}");
+    let problem = problems.remove(0);
+    assert_eq!(problem.severity, Severity::Error);
+    assert_eq!(problem.path, path, "{problem:?}");
+    problem
+}
+
+const CAMERA: &str = "schema_version = 1\n[[camera]]\nid = \"a\"\nsource = \"rtsp://cam/1\"\n";
+const FILE: &str = "schema_version = 1\n[[camera]]\nid = \"a\"\nsource = \"a.mp4\"\n";
+const MQTT: &str = "schema_version = 1\n[mqtt]\nurl = \"mqtt://broker\"\n";

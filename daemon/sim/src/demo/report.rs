@@ -51,6 +51,9 @@ impl Report {
     pub(super) fn line(&mut self, status: &Status, seen: &[Seen]) -> String {
         let mut line = String::new();
         for group in &status.groups {
+            if !line.is_empty() {
+                line += ", ";
+            }
             line += &group.state;
             if let Some(spread) = &group.spread_ms {
                 let _ = write!(line, " spread {:.0} ms", spread.p50);

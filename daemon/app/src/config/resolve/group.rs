@@ -93,7 +93,7 @@ pub(super) fn groups(root: &Section<'_, '_>, cameras: &[Listed<'_>]) -> Vec<Grou
         if let (Some(id), true) = (listed.id, listed.camera.as_ref().is_some_and(|c| c.enabled))
             && !taken.contains_key(id)
         {
-            let message = format!("camera `{id}` is in no group: its frames go into no packet");
+            let message = format!("camera `{id}` is in no group: it is not aligned with the others");
             root.reader
                 .warn_at(&listed.place, message, "add it to the `cameras` of a [[group]]");
         }

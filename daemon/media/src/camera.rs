@@ -234,7 +234,11 @@ impl Runner {
             let event = session.next(TICK)?;
             let now = clock.now();
             match event {
-                Some(SessionEvent::Format(info)) => run = Some(self.begin(info)?),
+                Some(SessionEvent::Format(info)) => {
+                    // The first frame is here: how long it took is not measured by `stall_after`.
+                    last_frame = now;
+                    run = Some(self.begin(info)?);
+                }
                 Some(SessionEvent::Restarted) => {
                     if let Some(info) = run.map(|r| r.info) {
                         run = Some(self.begin(info)?);

@@ -362,6 +362,27 @@ fn a_frozen_camera_is_a_stall() {
 }
 
 #[test]
+fn a_wait_for_the_first_frame_longer_than_a_stall_is_none() {
+    let sims = cameras(three().into_iter().take(1));
+    // With one client there, the next can connect although no picture comes.
+    let mut there = Rig::new(vec![(rtsp(&sims[0].url()), Span::ZERO)]);
+    there.until("a packet", |_, packet| packet.is_some());
+    sims[0].freeze(true);
+    let mut rig = Rig::new(vec![(rtsp(&sims[0].url()), Span::ZERO)]);
+    rig.until("the second connection", |_, _| sims[0].stats().clients == 2);
+    let began = rig.clock.now();
+    // Longer than `stall_after`, shorter than a connection may wait for its first frame.
+    rig.until("five seconds", |rig, _| {
+        rig.clock.now() - began > Span::from_secs(5)
+    });
+    assert_eq!(rig.state(0), Some(CameraState::Connecting));
+    sims[0].freeze(false);
+    rig.until("a packet", |_, packet| packet.is_some());
+    let epochs: Vec<u32> = rig.sizes[&id(0)].iter().map(|(e, _)| e.0).collect();
+    assert_eq!(epochs, [1], "it was cut off at its first frame");
+}
+
+#[test]
 fn a_change_of_resolution_is_a_new_epoch() {
     let sims = cameras(three().into_iter().take(1));
     let mut rig = Rig::new(vec![(rtsp(&sims[0].url()), Span::ZERO)]);

@@ -32,14 +32,14 @@ pub(super) fn kind(codec: Codec, unit: &[u8]) -> FrameKind {
     FrameKind::Unknown
 }
 
-/// The NAL units of an Annex B byte stream, without start codes.
+/// The NAL units of an Annex B byte stream, without start codes. Each slice begins with its unit and goes on to the end
+/// of the stream: only headers are read, and looking for the end of a slice of 100 kB would cost more than that.
 fn nals(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = unit;
     std::iter::from_fn(move || {
         let start = find_start_code(rest)? + 3;
         rest = &rest[start..];
-        let end = find_start_code(rest).unwrap_or(rest.len());
-        Some(&rest[..end])
+        Some(rest)
     })
 }
 

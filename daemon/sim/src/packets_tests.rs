@@ -287,15 +287,7 @@ fn packets_hold_frames_of_one_instant_by_the_barcodes() {
         println!("INVALID: the simulator itself was late; completeness is not judged");
         return;
     }
-    // On a busy machine a frame may come after its packet has left; each is counted, and explains one packet.
-    let late: u64 = (0..3)
-        .filter_map(|i| rig.aligner.drops(id(i)))
-        .map(|d| d.late)
-        .sum();
-    assert!(
-        u64::from(complete) + late >= 140,
-        "{complete} of {packets} packets are complete, {late} frames came late"
-    );
+    assert!(complete >= 140, "{complete} of {packets} packets are complete");
 }
 
 #[test]

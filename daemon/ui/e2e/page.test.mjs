@@ -147,7 +147,7 @@ for (const [name, options] of Object.entries({
     await until(page, "a picture", async () => (await colours(canvas)) > 8);
     const plot = page.locator("canvas.plot").first();
     await plot.scrollIntoViewIfNeeded();
-    await page.waitForTimeout(3000);
+    await until(page, "lines in the plot", async () => (await colours(plot)) > 4);
     await page.evaluate(() => window.scrollTo(0, 0));
     await shot(page, name, true);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

@@ -26,6 +26,7 @@ pub(crate) async fn pump(mut eventloop: EventLoop, tx: mpsc::UnboundedSender<Inp
                     // The receiver lives as long as this future.
                     let _ = tx.send(Input::Event(Box::new(event)));
                 }
+                // As above.
                 let _ = tx.send(Input::Lost(error));
                 return std::future::pending().await;
             }

@@ -20,6 +20,7 @@ const MAX_WAIT: std::ops::RangeInclusive<Span> = Span::from_millis(1)..=Span::fr
 /// The groups whose cameras run; a group is left out when none of its cameras is enabled.
 pub(super) fn groups(root: &Section<'_, '_>, cameras: &[Listed<'_>]) -> Vec<Group> {
     if !root.has("group") {
+        // Asked for all the same, so that the key counts as known; there is nothing in it.
         let _ = root.sections("group");
         return main_group(cameras).into_iter().collect();
     }

@@ -5,12 +5,23 @@
 //! monotonic clock by the media clock alone, the wall clock is only measured and reported. So a camera whose NTP
 //! steps, or is hours off, never moves a frame.
 
+mod doctor;
+mod fit;
 mod hull;
+mod jump;
+mod ladder;
+mod rate;
+mod raw;
+mod reports;
 mod rtp;
+mod stamps;
 mod unwrap;
 mod wall;
 
+pub use doctor::{Diagnosis, Finding, Grade, diagnose};
 pub use hull::MinDelayHull;
-pub use rtp::{RtpTimebase, RtpTimebaseConfig, SenderReport, TimeHealth, Timed};
+pub use ladder::{Ladder, RungChange, RungReason};
+pub use rtp::{LearnedDelay, RtpTimebase, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
+pub use stamps::StampKind;
 pub use unwrap::RtpUnwrapper;
-pub use wall::WallClock;
+pub use wall::{WallClock, WallVerdict};

@@ -206,12 +206,7 @@ impl Session {
             _ => TimeHealth {
                 source: self.last_captured.map(|c| c.source),
                 rel_error: self.last_captured.map(|c| c.rel_error),
-                wall_minus_mono: None,
-                drift_ppm: None,
-                last_report: None,
-                reports: 0,
-                bad_reports: 0,
-                wall_steps: 0,
+                ..TimeHealth::default()
             },
         }
     }

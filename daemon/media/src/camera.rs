@@ -274,6 +274,9 @@ impl Runner {
                     camera: o.id,
                     health: session.health(),
                 });
+                for event in session.time_events() {
+                    log::info!("camera {}: time: {event}", o.id);
+                }
                 for step in session.wall_steps() {
                     log::warn!("camera {}: its own clock stepped by {step}", o.id);
                     self.note(CameraNote::WallStep { camera: o.id, step });

@@ -100,7 +100,7 @@ fn jitter_about_the_bias_and_its_bound() {
     };
     let mut all = Vec::new();
     let mut ppm = Vec::new();
-    for seed in 0..16 {
+    for seed in 0..8 {
         let (shifts, errors, ppm_error) = if seed % 2 == 0 {
             run(seed, 200, 120, noise)
         } else {
@@ -134,7 +134,7 @@ fn jitter_about_the_bias_and_its_bound() {
 fn the_bound_holds_from_the_first_frame_and_shrinks() {
     let mut inside = 0;
     let mut total = 0;
-    for seed in 0..30 {
+    for seed in 0..12 {
         let (_, errors, _) = run(100 + seed, 70, 0, |_, u| 0.2 - 1.5 * u.ln());
         // The least delay is 0.2 ms.
         total += errors.len();

@@ -5,6 +5,7 @@
 //! monotonic clock by the media clock alone, the wall clock is only measured and reported. So a camera whose NTP
 //! steps, or is hours off, never moves a frame.
 
+mod claims;
 mod doctor;
 mod fit;
 mod hull;
@@ -15,13 +16,16 @@ mod raw;
 mod reports;
 mod rtp;
 mod stamps;
+mod types;
 mod unwrap;
 mod wall;
+pub mod wire;
 
 pub use doctor::{Diagnosis, Finding, Grade, diagnose};
 pub use hull::MinDelayHull;
 pub use ladder::{Ladder, RungChange, RungReason};
-pub use rtp::{LearnedDelay, RtpTimebase, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
+pub use rtp::RtpTimebase;
 pub use stamps::StampKind;
+pub use types::{LearnedDelay, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
 pub use unwrap::RtpUnwrapper;
 pub use wall::{WallClock, WallVerdict};

@@ -48,8 +48,15 @@ impl ReportLevel {
         self.points.iter().any(|p| p.rtp == rtp && p.ntp == ntp)
     }
 
-    pub(super) fn take(&mut self, media: Span, rtp: u32, ntp: Option<i64>, arrival: Mono, path_extra: Span) {
-        let level = Span::from_nanos(arrival.as_nanos()) - media - path_extra;
+    pub(super) fn take(&mut self, media: Span, rtp: u32, ntp: Option<i64>, arrival: Mono, path: (Span, f64)) {
+        // A slower path delays reports too, unless only the encoder became slower: taking it out never makes a report
+        // earlier than what the ones before it say.
+        let (path_extra, drift) = path;
+        let raw = Span::from_nanos(arrival.as_nanos()) - media;
+        let level = match self.level(media, drift) {
+            Some((usual, _)) if raw > usual => (raw - path_extra).max(usual),
+            _ => raw,
+        };
         if self.points.len() == KEPT {
             self.points.pop_front();
         }
@@ -110,7 +117,7 @@ mod tests {
         for (i, delay) in delays_ms.iter().enumerate() {
             let media = Span::from_secs(i as i64 * 5);
             let arrival = Mono::from_nanos(1_000_000_000) + media + Span::from_secs_f64(delay / 1e3);
-            reports.take(media, i as u32, Some(i as i64), arrival, Span::ZERO);
+            reports.take(media, i as u32, Some(i as i64), arrival, (Span::ZERO, 0.0));
         }
         reports
     }

@@ -15,200 +15,79 @@ use synoptic_base::{Captured, ClockMap, ClockSample, MediaTime, Mono, Span, Time
 
 use super::doctor::FrameRate;
 use super::jump::{JumpGuard, Place};
-use super::ladder::{Ladder, RungChange, RungReason};
+use super::ladder::Ladder;
 use super::rate::RateWatch;
 use super::raw::RawClock;
 use super::reports::ReportLevel;
-use super::stamps::{self, StampKind, Stamps, WallTie};
+use super::stamps::{self, StampKind, Stamps};
+use super::types::{LearnedDelay, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
 use super::{MinDelayHull, RtpUnwrapper, WallClock, WallVerdict};
 
-/// Least delay from light to wire of a network camera with encoder: between nothing and this. Published
-/// glass-to-wire figures of IP cameras lie at 30 to 120 ms.
-const MAX_LIGHT_TO_WIRE: Span = Span::from_millis(150);
-/// What is left of arrival jitter after the envelope, before it has a long history.
-const YOUNG_ENVELOPE: Span = Span::from_millis(10);
-const MATURE_AFTER: Span = Span::from_secs(10);
-/// A learned delay is kept this much wider than it was learned: cameras change exposure and bit rate.
-const LEARNED_MARGIN: Span = Span::from_millis(2);
-/// A report is believed while the frames it explains reached the box between these after their capture.
-const SANE_DELAY: std::ops::RangeInclusive<Span> = Span::from_millis(-50)..=Span::from_secs(3);
+pub(super) const MATURE_AFTER: Span = Span::from_secs(10);
+const SANE_DELAY: Span = Span::from_secs(3);
 /// A report later than this against its own media time is of another clock.
 const REPORT_LATE: Span = Span::from_secs(10);
-/// A report older than this no longer stands for the present.
-const REPORT_LIFE: Span = Span::from_secs(60);
 /// The envelope sinks faster than this while a camera sends what it had stored: pre-roll, or a stalled connection.
 const SETTLING: Span = Span::from_millis(100);
 const SETTLED_AFTER: Span = Span::from_millis(500);
 /// Stored frames are not older than this.
-const PRE_ROLL: Span = Span::from_secs(10);
+pub(super) const PRE_ROLL: Span = Span::from_secs(10);
 /// A frame this much ahead of the envelope of a known clock has a wrong stamp, or the path became faster: the envelope
 /// finds out, the frame is timed by its arrival.
 const AHEAD: Span = Span::from_millis(100);
 /// A camera's wall clock and stamps that differ by more than this are not the same clock.
-const SAME_CLOCK: Span = Span::from_millis(100);
+pub(super) const SAME_CLOCK: Span = Span::from_millis(100);
 /// A path does not become slower for good by more: the media clock was halted.
 const MAX_PATH_CHANGE: Span = Span::from_secs(3);
 /// Events kept until they are asked for; the oldest goes.
 const EVENTS: usize = 32;
 /// Kinds of stamps followed at once.
-const STAMP_KINDS: usize = 3;
-
-/// How an RTP stream's times are to be read.
-#[derive(Clone, Copy, Debug)]
-pub struct RtpTimebaseConfig {
-    /// Ticks of the RTP clock a second, from the SDP.
-    pub clock_rate_hz: u32,
-    /// How late the camera's reports are known to make its frames (positive: the scene was that much earlier).
-    pub capture_bias: Span,
-    /// How far the bias may be off, to either side.
-    pub capture_bias_error: Span,
-}
-
-/// An RTCP sender report (RFC 3550 section 6.4.1) as it reached the box.
-#[derive(Clone, Copy, Debug)]
-pub struct SenderReport {
-    /// Its NTP time; `None` when the sender has none (all zero).
-    pub wall: Option<Utc>,
-    /// Its RTP time.
-    pub rtp: u32,
-    /// When it arrived.
-    pub arrival: Mono,
-}
-
-/// What the timebase makes of a frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Timed {
-    /// Media time since the epoch began.
-    pub media: MediaTime,
-    /// Capture time.
-    pub captured: Captured,
-    /// The media clock jumped: this frame begins a new epoch, and media time restarts.
-    pub new_epoch: bool,
-    /// The part of `captured.rel_error` that is not the constant bias of the camera: what is left after calibration.
-    pub scatter: Span,
-    /// The frame's own stamp made no sense; it is timed by its arrival.
-    pub outlier: bool,
-}
-
-/// What happened to a camera's time, besides frames.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum TimeEvent {
-    /// Frames are timed by another rung now.
-    Rung(RungChange),
-    /// The camera's wall clock seems to have stepped; the next report decides. No frame moves.
-    WallSuspect(Span),
-    /// The camera's wall clock stepped. No frame moves.
-    WallStep(Span),
-    /// Single frames carried wrong stamps; said once a second at most.
-    WrongStamp,
-    /// The media clock jumped for good: a new epoch.
-    NewLine,
-    /// The media clock runs at another rate than declared: the true one, ticks a second.
-    Rate(f64),
-    /// The path from the camera became slower (positive) or faster for good. No frame moves.
-    Path(Span),
-    /// Frames since `since` would be timed better today: `moved` later, within ± `error`. A `Restamp` for those who
-    /// stored them; [`RtpTimebase::recaptured`] gives each anew.
-    Better {
-        /// Media time of the first frame concerned.
-        since: MediaTime,
-        /// New minus old capture time, at that frame.
-        moved: Span,
-        /// The bound it has now.
-        error: Span,
-    },
-}
-
-/// The delay from capture to least delayed arrival, learned while reports came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LearnedDelay {
-    /// Arrival − capture, of the least delayed frames.
-    pub delay: Span,
-    /// Its bound.
-    pub error: Span,
-}
-
-/// The state of a camera's time, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct TimeHealth {
-    /// How the last frame was timed.
-    pub source: Option<TimeSource>,
-    /// Bound of the last frame's capture time.
-    pub rel_error: Option<Span>,
-    /// Camera's wall clock − box's monotonic clock.
-    pub wall_minus_mono: Option<Span>,
-    /// How much faster the camera's media clock runs than the box's.
-    pub drift_ppm: Option<f64>,
-    /// When the last usable report arrived.
-    pub last_report: Option<Mono>,
-    /// Reports seen.
-    pub reports: u32,
-    /// Reports that made no sense.
-    pub bad_reports: u32,
-    /// Steps of the camera's wall clock.
-    pub wall_steps: u32,
-    /// Why a better rung is not used.
-    pub refused: Option<(TimeSource, RungReason)>,
-    /// Nine of ten reports pair NTP and RTP time within this.
-    pub report_spread: Option<Span>,
-    /// Reports that were anchored late.
-    pub late_reports: u32,
-    /// Frames with wrong stamps.
-    pub wrong_stamps: u32,
-    /// Ticks a second of the media clock, where it is not what was declared.
-    pub true_rate_hz: Option<f64>,
-    /// Frames a second, as delivered.
-    pub fps: Option<f64>,
-    /// The last step of the camera's wall clock.
-    pub last_step: Option<(Mono, Span)>,
-    /// The learned delay from capture to arrival.
-    pub learned: Option<LearnedDelay>,
-}
+pub(super) const STAMP_KINDS: usize = 3;
 
 /// Times the frames of one RTP stream.
 #[derive(Clone, Debug)]
 pub struct RtpTimebase {
-    config: RtpTimebaseConfig,
-    raw: RawClock,
-    map: Option<ClockMap>,
-    learned: Option<LearnedDelay>,
-    ladder: Ladder,
-    counts: Counts,
-    fps: FrameRate,
+    pub(super) config: RtpTimebaseConfig,
+    pub(super) raw: RawClock,
+    pub(super) map: Option<ClockMap>,
+    pub(super) learned: Option<LearnedDelay>,
+    pub(super) ladder: Ladder,
+    pub(super) counts: Counts,
+    pub(super) fps: FrameRate,
     /// How fast the media clock runs against its declared rate, with the media time from which on this is so.
-    scale: (f64, Span, Span),
-    line: MediaLine,
-    wall: WallClock,
-    events: VecDeque<TimeEvent>,
-    last: Option<(Span, Captured)>,
+    pub(super) scale: (f64, Span, Span),
+    pub(super) line: MediaLine,
+    pub(super) wall: WallClock,
+    pub(super) events: VecDeque<TimeEvent>,
+    pub(super) last: Option<(Span, Captured)>,
     /// The first frame of those that were timed no better than now: media, x, what was said.
-    said: Option<(MediaTime, Span, Captured)>,
+    pub(super) said: Option<(MediaTime, Span, Captured)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    last_report: Option<Mono>,
-    reports: u32,
-    bad_reports: u32,
-    wrong_stamps: u32,
-    last_wrong: Option<Mono>,
+pub(super) struct Counts {
+    pub(super) last_report: Option<Mono>,
+    pub(super) reports: u32,
+    pub(super) bad_reports: u32,
+    pub(super) wrong_stamps: u32,
+    pub(super) last_wrong: Option<Mono>,
 }
 
 /// All that belongs to one uninterrupted run of the media clock.
 #[derive(Clone, Debug, Default)]
-struct MediaLine {
-    unwrapper: RtpUnwrapper,
-    first_ticks: Option<i64>,
-    last_media: MediaTime,
-    guard: JumpGuard,
-    rate: RateWatch,
-    frames: MinDelayHull,
-    reports: ReportLevel,
-    stamps: Vec<Stamps>,
+pub(super) struct MediaLine {
+    pub(super) unwrapper: RtpUnwrapper,
+    pub(super) first_ticks: Option<i64>,
+    pub(super) last_media: MediaTime,
+    pub(super) guard: JumpGuard,
+    pub(super) rate: RateWatch,
+    pub(super) frames: MinDelayHull,
+    pub(super) reports: ReportLevel,
+    pub(super) stamps: Vec<Stamps>,
     /// What the path became slower by since the beginning.
-    path_extra: Span,
+    pub(super) path_extra: Span,
     /// When the envelope last sank, and by how much in that run.
-    sank: Option<(Mono, Span)>,
+    pub(super) sank: Option<(Mono, Span)>,
 }
 
 impl RtpTimebase {
@@ -271,13 +150,13 @@ impl RtpTimebase {
         };
         let x = self.x(ticks);
         if let Some(late) = self.line.frames.delay_of(x, arrival)
-            && !(-*SANE_DELAY.end()..=REPORT_LATE).contains(&late)
+            && !(-self.sane_delay()..=REPORT_LATE).contains(&late)
         {
             self.counts.bad_reports += 1;
             return None;
         }
-        let path_extra = self.line.path_extra;
-        self.line.reports.take(x, report.rtp, ntp, arrival, path_extra);
+        let path = (self.line.path_extra, self.line.frames.drift());
+        self.line.reports.take(x, report.rtp, ntp, arrival, path);
         self.counts.last_report = Some(report.arrival);
         let verdict = self.wall.take(x, report.wall?, arrival);
         match verdict {
@@ -417,7 +296,7 @@ impl RtpTimebase {
         }
     }
 
-    fn tell(&mut self, event: TimeEvent) {
+    pub(super) fn tell(&mut self, event: TimeEvent) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
         }
@@ -559,138 +438,21 @@ impl RtpTimebase {
         self.line.sank = Some((arrival, before.map_or(Span::ZERO, |(_, by)| by) - excess));
     }
 
-    fn settling(&self, arrival: Mono) -> bool {
+    /// A camera that sends what it had stored is far behind at first.
+    pub(super) fn sane_delay(&self) -> Span {
+        if self.line.frames.span() < PRE_ROLL * 3 {
+            PRE_ROLL
+        } else {
+            SANE_DELAY
+        }
+    }
+
+    pub(super) fn settling(&self, arrival: Mono) -> bool {
         self.line.frames.span() < PRE_ROLL * 3
             && self
                 .line
                 .sank
                 .is_some_and(|(at, by)| by > SETTLING && arrival - at <= SETTLED_AFTER)
-    }
-
-    fn tie_stamps(&mut self, x: Span) {
-        let (Some(offset), Some(wall)) = (self.wall.wall_minus_mono(), self.wall.utc_of(x)) else {
-            return;
-        };
-        let wall_minus_x = Span::from_nanos(wall.as_nanos()) - x;
-        for stamps in &mut self.line.stamps {
-            if stamps
-                .usual()
-                .is_some_and(|u| (u - wall_minus_x).abs() <= SAME_CLOCK)
-            {
-                stamps.tie(WallTie {
-                    offset,
-                    error: Span::from_millis(1),
-                });
-            }
-        }
-    }
-
-    /// Lets every rung claim the frame, and takes the best. Returns it on the monotonic clock, with its scatter.
-    fn claim(&mut self, x: Span, arrival: Mono, mono: Mono) -> (Captured, Span) {
-        let drift = self.line.frames.drift();
-        let line = self.line.frames.arrival_of(x).unwrap_or(arrival) - self.line.path_extra;
-        let shape = self.line.frames.error(x);
-        let (by_arrivals, arrival_scatter) = self.by_arrivals(x, line, arrival, shape);
-        let mut claims = [by_arrivals; 2 + STAMP_KINDS];
-        let mut scatters = [arrival_scatter; 2 + STAMP_KINDS];
-        let mut n = 1;
-        let fresh = self.counts.last_report.is_some_and(|at| mono - at <= REPORT_LIFE);
-        if fresh && let Some((level, error)) = self.line.reports.level(x, drift) {
-            let at = Mono::from_nanos((x + level).as_nanos());
-            let scatter = error + shape.min(error);
-            if SANE_DELAY.contains(&(line - at)) && !self.settling(arrival) {
-                claims[n] = self.biased(at, scatter, TimeSource::SenderReport, Span::MAX);
-                scatters[n] = scatter;
-                n += 1;
-                if error <= Span::from_millis(3) {
-                    self.learned = Some(LearnedDelay {
-                        delay: line - claims[n - 1].mono,
-                        error: claims[n - 1].rel_error,
-                    });
-                }
-            } else if line - at < *SANE_DELAY.start() || line - at > *SANE_DELAY.end() {
-                // Let the ladder see it, so that the refusal is told.
-                claims[n] = Captured {
-                    mono: at,
-                    rel_error: Span::ZERO,
-                    source: TimeSource::SenderReport,
-                };
-                n += 1;
-            }
-        }
-        for stamps in &self.line.stamps {
-            let Some((level, error)) = stamps.level(x, drift, arrival) else {
-                continue;
-            };
-            let at = Mono::from_nanos((x + level).as_nanos());
-            let claim = self.biased(at, error, stamps.kind.source(), stamps.kind.prior());
-            if claims[1..n].iter().any(|c| c.source == claim.source) {
-                continue;
-            }
-            claims[n] = narrowed(claim, by_arrivals);
-            scatters[n] = error;
-            n += 1;
-        }
-        let (mut chosen, change) = self
-            .ladder
-            .choose(&claims[..n], line, arrival)
-            .unwrap_or((by_arrivals, None));
-        let scatter = claims[..n]
-            .iter()
-            .position(|c| c.source == chosen.source)
-            .map_or(arrival_scatter, |i| scatters[i]);
-        if let Some(change) = change {
-            self.tell(TimeEvent::Rung(change));
-        }
-        chosen.mono = self.raw.to_mono(chosen.mono);
-        (chosen, scatter)
-    }
-
-    fn biased(&self, at: Mono, scatter: Span, source: TimeSource, prior: Span) -> Captured {
-        Captured {
-            mono: at - self.config.capture_bias,
-            rel_error: self.config.capture_bias_error.min(prior) + scatter,
-            source,
-        }
-    }
-
-    fn light_to_wire(&self) -> (Span, Span) {
-        match self.learned {
-            Some(LearnedDelay { delay, error }) => {
-                (delay - error - LEARNED_MARGIN, delay + error + LEARNED_MARGIN)
-            }
-            None => (Span::ZERO, MAX_LIGHT_TO_WIRE),
-        }
-    }
-
-    fn by_arrivals(&self, x: Span, line: Mono, arrival: Mono, shape: Span) -> (Captured, Span) {
-        let young = self.line.frames.span() < MATURE_AFTER;
-        let scatter = if young { shape.max(YOUNG_ENVELOPE) } else { shape };
-        if self.settling(arrival) {
-            let captured = Captured {
-                mono: line,
-                rel_error: PRE_ROLL,
-                source: TimeSource::Arrival,
-            };
-            return (captured, PRE_ROLL);
-        }
-        // While the rate of a media clock is not yet known, a slow one looks like growing delay: then the truth lies
-        // anywhere up to this frame's own arrival.
-        let late = self.line.frames.delay_of(x, arrival).unwrap_or(Span::ZERO);
-        let slow = if young && late > Span::from_millis(50) {
-            late
-        } else {
-            Span::ZERO
-        };
-        let (least, most) = self.light_to_wire();
-        let (from, to) = (line - most - scatter, line - least + slow);
-        let half = (to - from) / 2;
-        let captured = Captured {
-            mono: from + half,
-            rel_error: half,
-            source: TimeSource::Arrival,
-        };
-        (captured, scatter + slow)
     }
 
     /// Keeps what the worst timed frames were told, and says when they would be timed better.
@@ -722,20 +484,6 @@ impl RtpTimebase {
             mono: self.raw.to_mono(raw),
             ..last
         })
-    }
-}
-
-/// Both claims are true: so is what they share.
-fn narrowed(claim: Captured, other: Captured) -> Captured {
-    let from = (claim.mono - claim.rel_error).max(other.mono - other.rel_error);
-    let to = (claim.mono + claim.rel_error).min(other.mono + other.rel_error);
-    if to <= from || claim.rel_error <= other.rel_error {
-        return claim;
-    }
-    Captured {
-        mono: from + (to - from) / 2,
-        rel_error: (to - from) / 2,
-        source: claim.source,
     }
 }
 

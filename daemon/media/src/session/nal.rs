@@ -1,6 +1,7 @@
 //! The kind of a coded picture, from its first slice.
 
-use synoptic_base::FrameKind;
+use synoptic_base::{FrameKind, Utc};
+use synoptic_engine::timebase::wire;
 
 /// Codec of an elementary stream in Annex B or length-prefixed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,27 @@ pub(super) fn kind(codec: Codec, unit: &[u8]) -> FrameKind {
         }
     }
     FrameKind::Unknown
+}
+
+/// UTC that the sender wrote into the SEI of an access unit in Annex B form; `None` without.
+pub(super) fn sei_utc(codec: Codec, unit: &[u8]) -> Option<Utc> {
+    for nal in nals(unit) {
+        let &header = nal.first()?;
+        let (sei, slice, header_bytes) = match codec {
+            Codec::H264 => (header & 0x1f == 6, (1..=5).contains(&(header & 0x1f)), 1),
+            Codec::H265 => (header >> 1 == 39, header >> 1 < 32, 2),
+        };
+        if slice {
+            return None; // SEI that tells of this picture stands before its slices
+        }
+        if sei {
+            let end = find_start_code(nal).unwrap_or(nal.len());
+            if let Some(time) = wire::sei_times(&nal[..end], header_bytes).first() {
+                return Some(time.utc);
+            }
+        }
+    }
+    None
 }
 
 /// The NAL units of an Annex B byte stream, without start codes. Each slice begins with its unit and goes on to the end
@@ -110,6 +132,23 @@ mod tests {
         );
         assert_eq!(kind(Codec::H265, &[0, 0, 1, 0x26, 1, 0xaf]), FrameKind::I); // IDR_W_RADL
         assert_eq!(kind(Codec::H265, &[0, 0, 1, 0x02, 1, 0xd0]), FrameKind::Unknown);
+    }
+
+    #[test]
+    fn utc_in_sei_stands_before_the_slice() {
+        let utc = Utc::from_nanos(0x18d7_4fa1_5a3b_c4d5);
+        let mut unit = vec![0, 0, 0, 1, 0x09, 0xf0, 0, 0, 1, 0x06];
+        unit.extend(wire::synoptic_sei(utc));
+        unit.extend([0x80, 0, 0, 0, 1, 0x65, 0x88, 0, 0, 1, 0x06, 5]);
+        assert_eq!(sei_utc(Codec::H264, &unit), Some(utc));
+        assert_eq!(sei_utc(Codec::H264, &[0, 0, 1, 0x65, 0x88, 0, 0, 1, 6]), None);
+        let mut unit = vec![0, 0, 1, 39 << 1, 1];
+        unit.extend(wire::synoptic_sei(utc));
+        unit.push(0x80);
+        assert_eq!(sei_utc(Codec::H265, &unit), Some(utc));
+        for n in 0..unit.len() {
+            sei_utc(Codec::H265, &unit[..n]);
+        }
     }
 
     #[test]

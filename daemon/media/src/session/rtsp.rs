@@ -7,6 +7,7 @@ use synoptic_base::Utc;
 use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport};
 
 use super::decode::{self, Tail, internal};
+use super::hdrext::Signalled;
 use super::{SessionOptions, Shared, Timing, locked, rtcp};
 use crate::{MediaError, RtspTransport, Source};
 
@@ -100,6 +101,7 @@ pub(super) fn build(
         *locked(&on_pad.timing) = Some(Timing::Rtp {
             timebase,
             ssrc: None,
+            signalled: Signalled::from_caps(stream, clock_rate_hz),
             wall_steps: Vec::new(),
         });
         let encoding = stream
@@ -229,8 +231,15 @@ fn packet(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
     let Some((ssrc, stamp)) = rtcp::rtp_header(bytes) else {
         return;
     };
-    if let Some(Timing::Rtp { ssrc: known, .. }) = &mut *locked(&shared.timing) {
+    if let Some(Timing::Rtp {
+        ssrc: known,
+        timebase,
+        signalled,
+        ..
+    }) = &mut *locked(&shared.timing)
+    {
         *known = Some(ssrc);
+        signalled.packet(timebase, bytes, arrival, || shared.clock.sample().realtime);
     }
     locked(&shared.ledger).arrived(i64::from(stamp), arrival);
 }
@@ -244,6 +253,7 @@ fn report(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
         timebase,
         ssrc,
         wall_steps,
+        ..
     }) = &mut *timing
     else {
         return;

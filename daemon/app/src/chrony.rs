@@ -13,7 +13,7 @@ const LIFE: Span = Span::from_secs(60);
 
 /// Asks `chronyc` in the background, where it is installed.
 #[derive(Default)]
-pub struct Chrony {
+pub(crate) struct Chrony {
     asked: Option<Mono>,
     state: Arc<Mutex<State>>,
 }
@@ -27,21 +27,27 @@ struct State {
 
 impl Chrony {
     /// The latest bound, if it is fresh. Asks anew when it is time to; never waits.
-    pub fn error(&mut self, now: Mono) -> Option<Span> {
+    pub(crate) fn error(&mut self, now: Mono) -> Option<Span> {
         let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let due = self.asked.is_none_or(|at| now - at >= ASK_EVERY);
         if due && !state.busy && !state.missing {
             self.asked = Some(now);
             self.ask(now);
         }
-        state.answer.filter(|(at, _)| now - *at <= LIFE).map(|(_, error)| error)
+        state
+            .answer
+            .filter(|(at, _)| now - *at <= LIFE)
+            .map(|(_, error)| error)
     }
 
     fn ask(&self, now: Mono) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).busy = true;
         let shared = self.state.clone();
         let asking = move || {
-            let output = Command::new("chronyc").args(["-c", "tracking"]).stdin(Stdio::null()).output();
+            let output = Command::new("chronyc")
+                .args(["-c", "tracking"])
+                .stdin(Stdio::null())
+                .output();
             let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
             state.busy = false;
             match output {
@@ -55,7 +61,10 @@ impl Chrony {
                 }
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("chrony".to_owned()).spawn(asking) {
+        if let Err(error) = std::thread::Builder::new()
+            .name("chrony".to_owned())
+            .spawn(asking)
+        {
             log::warn!("no thread to ask chrony: {error}");
             self.state.lock().unwrap_or_else(PoisonError::into_inner).busy = false;
         }
@@ -66,7 +75,23 @@ impl Chrony {
 /// `None` when chrony is not synchronised, or this is not its line.
 fn bound(line: &str) -> Option<Span> {
     let fields: Vec<&str> = line.trim().split(',').collect();
-    let &[_, _, stratum, _, offset, _, _, _, _, _, root_delay, root_dispersion, _, leap] = fields.as_slice() else {
+    let &[
+        _,
+        _,
+        stratum,
+        _,
+        offset,
+        _,
+        _,
+        _,
+        _,
+        _,
+        root_delay,
+        root_dispersion,
+        _,
+        leap,
+    ] = fields.as_slice()
+    else {
         return None;
     };
     if stratum == "0" || leap == "Not synchronised" {
@@ -85,9 +110,18 @@ mod tests {
     fn reads_the_bound_of_a_tracking_line() {
         let line = "A29FC87B,162.159.200.123,4,1795255200.1,-0.000012,0.000031,0.00004,-12.1,0.002,0.05,0.0123,0.0008,64.9,Normal\n";
         let error = bound(line).unwrap();
-        assert!((error - Span::from_micros(6_962)).abs() <= Span::from_micros(1), "{error}");
+        assert!(
+            (error - Span::from_micros(6_962)).abs() <= Span::from_micros(1),
+            "{error}"
+        );
         assert_eq!(bound(&line.replace("Normal", "Not synchronised")), None);
-        for bad in ["", "506 Cannot talk to daemon", "a,b,c", &line.replace("0.0123", "x"), &line.replace("0.0123", "nan")] {
+        for bad in [
+            "",
+            "506 Cannot talk to daemon",
+            "a,b,c",
+            &line.replace("0.0123", "x"),
+            &line.replace("0.0123", "nan"),
+        ] {
             assert_eq!(bound(bad), None, "{bad}");
         }
     }

@@ -11,6 +11,7 @@ mod queue;
 pub mod session;
 mod source;
 mod surface;
+mod v4l2;
 
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;

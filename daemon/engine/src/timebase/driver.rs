@@ -4,7 +4,9 @@
 //! (`V4L2_BUF_FLAG_TSTAMP_SRC_*`, Linux Documentation/userspace-api/media/v4l/buffer.rst). The instant that a frame
 //! stands for is, as for every other source, the middle of its exposure. Exposure and readout together take at most
 //! a frame interval T, so that middle lies in `[stamp, stamp + T]` in the first case and in `[stamp − T, stamp]` in
-//! the second. It is claimed to be in the middle of that interval.
+//! the second. Nothing is captured after it arrived, so that interval ends no later than the least delayed arrivals
+//! do; the frame is claimed to lie in the middle of what is left. This also holds drivers that stamp ahead: vivid
+//! gives the end of a frame that it simulates, nine tenths of an interval after it handed the frame out.
 //!
 //! Only stamps of CLOCK_MONOTONIC are taken for times. Those of another clock still say how far frames are apart:
 //! the least delayed arrivals place that clock on the box's, with the wider bound of [`TimeSource::Arrival`].
@@ -13,7 +15,8 @@ use synoptic_base::{Captured, MediaTime, Mono, Span, TimeSource};
 
 use super::{MinDelayHull, TimeHealth, Timed};
 
-/// A stamp may be this far ahead of its arrival: two reads of one clock, and the stamp's microseconds.
+/// The earliest moment that a stamp allows may be this far ahead of the arrival: two reads of one clock, and the
+/// stamp's microseconds.
 const MAX_AHEAD: Span = Span::from_millis(1);
 /// A stamp older than this at its arrival is on another clock, whatever its flags say: stamps of the Jetson's TSC
 /// were seen 29 s off (NVIDIA forum 265011). A queue of buffers that nobody emptied never grows this old: the
@@ -122,8 +125,9 @@ impl DriverTimebase {
         self.last = Some((stamp, arrival));
         let monotonic = stamp.clock == StampClock::Monotonic;
         if monotonic && !self.disbelieved {
+            let (earliest, _) = self.exposed(stamp);
             let age = arrival - Mono::from_nanos(stamp.at.as_nanos());
-            if age < Span::ZERO - MAX_AHEAD || age > MAX_AGE {
+            if earliest - arrival > MAX_AHEAD || age > MAX_AGE {
                 self.bad_stamps += 1;
                 self.disbelieved = true;
             }
@@ -170,16 +174,23 @@ impl DriverTimebase {
         }
     }
 
+    /// Between what the middle of the exposure lies, by the stamp alone.
+    fn exposed(&self, stamp: DriverStamp) -> (Mono, Mono) {
+        let interval = self.config.interval.unwrap_or(Span::ZERO);
+        let at = Mono::from_nanos(stamp.at.as_nanos());
+        match stamp.point {
+            StampPoint::StartOfExposure => (at, at + interval),
+            StampPoint::EndOfFrame => (at - interval, at),
+        }
+    }
+
     fn by_stamp(&self, stamp: DriverStamp) -> Captured {
-        // Without a known interval there is no prior to centre on.
-        let half = self.config.interval.unwrap_or(Span::ZERO) / 2;
-        let middle = match stamp.point {
-            StampPoint::StartOfExposure => stamp.at + half,
-            StampPoint::EndOfFrame => stamp.at - half,
-        };
+        let (from, to) = self.exposed(stamp);
+        let arrived = self.arrivals.arrival_of(stamp.at).unwrap_or(to);
+        let half = (to.min(arrived) - from).max(Span::ZERO) / 2;
         let uncovered = Span::ZERO.max(half - COVERED);
         Captured {
-            mono: Mono::from_nanos(middle.as_nanos()) - self.config.capture_bias,
+            mono: from + half - self.config.capture_bias,
             rel_error: self.config.capture_bias_error + uncovered + READ_ERROR,
             source: TimeSource::Hardware,
         }
@@ -286,6 +297,28 @@ mod tests {
         let end = Mono::from_nanos(7_000_000_000);
         let timed = t.frame(stamp(end, StampClock::Monotonic, StampPoint::EndOfFrame, 0), end);
         assert!(holds(timed.captured, end) && holds(timed.captured, end - Span::from_millis(200)));
+    }
+
+    #[test]
+    fn a_stamp_ahead_of_its_frame_is_cut_at_the_arrival() {
+        // As vivid does: handed out when it is made, stamped nine tenths of an interval later.
+        let mut t = timebase();
+        for i in 0..100 {
+            let made = scene(i).started;
+            let arrival = made + Span::from_micros(100 + i % 5 * 700);
+            let at = made + INTERVAL * 9 / 10;
+            let timed = t.frame(
+                stamp(at, StampClock::Monotonic, StampPoint::EndOfFrame, i as u32),
+                arrival,
+            );
+            assert_eq!(timed.captured.source, TimeSource::Hardware);
+            let claimed = timed.captured.mono + Span::from_millis(5);
+            assert!(
+                claimed <= arrival && made - claimed < Span::from_millis(3),
+                "frame {i}: {}",
+                made - claimed
+            );
+        }
     }
 
     #[test]

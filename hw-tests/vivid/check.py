@@ -84,7 +84,8 @@ def main(out):
     after = buffers(out / "trace.txt")
     packets = [json.loads(line) for line in read("packets.jsonl").splitlines() if line.endswith("}")]
     check(len(packets) >= FEWEST_PACKETS, f"{len(packets)} packets")
-    before, mono, behind = (int(n) for n in read("clocks").split())
+    samples = [[int(n) for n in line.split()] for line in read("clocks").splitlines()]
+    before, mono, behind, _ = min(samples, key=lambda sample: sample[2] - sample[0])
     utc_minus_mono = (before + behind) // 2 - mono
     clock_error = (behind - before) // 2
 

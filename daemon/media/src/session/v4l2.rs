@@ -358,3 +358,7 @@ impl Layout {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "v4l2_tests.rs"]
+mod tests;

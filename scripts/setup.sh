@@ -38,7 +38,7 @@ listed() { # the packages of a group on this distribution
 # A thing may also be there without its package (a Python or a browser of one's own).
 there_without_package() {
     case $1 in
-    make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio) have "$1" ;;
+    make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
     qemu-system-x86) have qemu-system-x86_64 ;;
     kmod) have depmod && have modprobe ;;
     xz-utils) have xz ;;

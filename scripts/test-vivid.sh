@@ -36,26 +36,28 @@ kernel_packages() {
 }
 
 fetch_kernel() {
-    local work packages version module
-    have apt-get && have dpkg-deb || skip "kernels come as Debian packages, and apt is not here"
+    local unpacked packages version module
+    if ! have apt-get || ! have dpkg-deb; then
+        skip "kernels come as Debian packages, and apt is not here"
+    fi
     read -ra packages <<<"$(kernel_packages)"
     ((${#packages[@]})) || skip "apt knows no stock kernel (linux-image-amd64 or linux-image-generic); try apt-get update"
     say "unpacking ${packages[*]} into $kernel"
-    work=$(mktemp -d)
+    unpacked=$(mktemp -d)
     # shellcheck disable=SC2064 # this very folder
-    trap "rm -rf '$work'" EXIT
-    (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "${packages[@]}") ||
+    trap "rm -rf '$unpacked'" EXIT
+    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "${packages[@]}") ||
         skip "${packages[*]} could not be downloaded"
-    for package in "$work"/*.deb; do
-        dpkg-deb -x "$package" "$work/root"
+    for package in "$unpacked"/*.deb; do
+        dpkg-deb -x "$package" "$unpacked/tree"
     done
-    [[ -e $work/root/lib/modules ]] || ln -s usr/lib "$work/root/lib"
-    version=$(basename "$work"/root/lib/modules/*)
-    depmod -b "$work/root" "$version"
+    [[ -e $unpacked/tree/lib/modules ]] || ln -s usr/lib "$unpacked/tree/lib"
+    version=$(basename "$unpacked"/tree/lib/modules/*)
+    depmod -b "$unpacked/tree" "$version"
     rm -rf "$kernel"
     mkdir -p "$kernel/modules"
     for module in virtio_pci 9pnet_virtio 9p vivid; do
-        modprobe -d "$work/root" -S "$version" --show-depends "$module"
+        modprobe -d "$unpacked/tree" -S "$version" --show-depends "$module"
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r module; do
         plain=$(basename "$module")
         case $module in
@@ -67,8 +69,8 @@ fetch_kernel() {
         echo "${plain%.zst}" >>"$kernel/modules/list"
     done
     [[ -e $kernel/modules/vivid.ko ]] || skip "the kernel $version has no vivid"
-    cp "$work/root/boot/vmlinuz-$version" "$kernel/vmlinuz"
-    rm -rf "$work"
+    cp "$unpacked/tree/boot/vmlinuz-$version" "$kernel/vmlinuz"
+    rm -rf "$unpacked"
     trap - EXIT
 }
 [[ -e $kernel/vmlinuz ]] || fetch_kernel
@@ -79,7 +81,7 @@ cargo build --quiet --locked --package synoptic
 home=$target/vivid
 out=$home/out
 rm -rf "$home"
-mkdir -p "$home"/root/{bin,proc,sys,dev,usr,out,tmp,etc} "$out/plugins"
+mkdir -p "$home"/tree/{bin,proc,sys,dev,usr,out,tmp,etc} "$out/plugins"
 out=$(cd "$out" && pwd)
 cp hw-tests/vivid/{guest.sh,synoptic.toml} "$out/"
 # Without debug information a fifth as much crosses into the machine.
@@ -95,13 +97,13 @@ if outside=$(grep -v '^/usr/' <<<"$libraries"); then
 fi
 xargs -n 1 dirname <<<"$libraries" | sort -u | paste -sd : >"$out/libraries"
 
-cp -r "$kernel/modules" "$home/root/modules"
-cp "$(command -v busybox)" "$home/root/bin/busybox"
-install -m 755 hw-tests/vivid/init "$home/root/init"
+cp -r "$kernel/modules" "$home/tree/modules"
+cp "$(command -v busybox)" "$home/tree/bin/busybox"
+install -m 755 hw-tests/vivid/init "$home/tree/init"
 for link in lib lib64; do
-    ln -s "usr/$link" "$home/root/$link"
+    ln -s "usr/$link" "$home/tree/$link"
 done
-(cd "$home/root" && find . | cpio --quiet -o -H newc) | gzip -1 >"$home/initrd.gz"
+(cd "$home/tree" && find . | cpio --quiet -o -H newc) | gzip -1 >"$home/initrd.gz"
 
 machine=
 cleanup() {

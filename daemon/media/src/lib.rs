@@ -3,6 +3,8 @@
 //! Each camera runs on its own supervised thread; what it makes leaves through a bounded queue. No decision
 //! about time or packets is made here: it is `synoptic_engine` that decides, this crate asks and obeys.
 
+#![forbid(unsafe_code)]
+
 mod camera;
 pub mod clocks;
 pub mod devices;

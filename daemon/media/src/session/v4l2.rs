@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use gst::prelude::*;
 use gst_app::AppSrc;
-use synoptic_base::{Captured, FrameKind, Mono, Span};
+use synoptic_base::{Captured, FrameKind, Mono, Span, TimeSource};
 use synoptic_engine::timebase::{DriverStamp, DriverTimebase, DriverTimebaseConfig, Timed};
 
 use super::decode::{Tail, internal};
@@ -54,12 +54,13 @@ impl DriverTiming {
         }
     }
 
-    fn arrived(&mut self, pts: i64, stamp: DriverStamp) {
+    fn arrived(&mut self, pts: i64, stamp: DriverStamp) -> Captured {
         let timed = self.timebase.frame(stamp, Mono::from_nanos(pts));
         if self.due.len() == CAPACITY {
             self.due.pop_front();
         }
         self.due.push_back(Due { pts, timed });
+        timed.captured
     }
 
     /// The time of a decoded picture, and whether an epoch began since the one before.
@@ -188,6 +189,10 @@ pub(super) struct Feed {
     /// A picture was dropped: what follows cannot be decoded up to the next I picture.
     await_key: bool,
     last_pts: i64,
+    /// Device, for the log.
+    name: String,
+    /// Whether the log has heard that the stamps are no times.
+    told: bool,
 }
 
 impl Feed {
@@ -254,6 +259,8 @@ impl Feed {
             codec,
             await_key: false,
             last_pts: i64::MIN,
+            name: options.source.shown(),
+            told: false,
         })
     }
 
@@ -265,7 +272,14 @@ impl Feed {
         let kind = self.codec.map(|codec| nal::kind(codec, bytes));
         let useless = self.await_key && kind != Some(FrameKind::I);
         if let Some(Timing::Driver(timing)) = &mut *locked(&self.shared.timing) {
-            timing.arrived(pts, stamp);
+            let captured = timing.arrived(pts, stamp);
+            if captured.source != TimeSource::Hardware && !std::mem::replace(&mut self.told, true) {
+                log::warn!(
+                    "{}: its driver does not stamp with CLOCK_MONOTONIC; frames are timed by their arrival, ± {}",
+                    self.name,
+                    captured.rel_error
+                );
+            }
             if full || useless {
                 timing.refused += 1;
             }

@@ -1,7 +1,7 @@
 //! The way from a driver's bytes to frames, with bytes that GStreamer makes in the place of a driver's. Real drivers:
 //! scripts/test-vivid.sh.
 
-use synoptic_base::{FrameKind, MediaTime, Rotation, Size, Span, TimeSource};
+use synoptic_base::{FrameKind, MediaTime, Rotation, Size, Span};
 use synoptic_engine::timebase::{StampClock, StampPoint};
 
 use super::super::{Session, SessionEvent, SessionFrame, StreamInfo, decode};

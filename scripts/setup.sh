@@ -41,6 +41,7 @@ there_without_package() {
     make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
     qemu-system-x86) have qemu-system-x86_64 ;;
     kmod) have depmod && have modprobe ;;
+    v4l-utils) have v4l2-ctl ;;
     xz-utils) have xz ;;
     pkg-config) have pkg-config ;;
     chromium-browser) have chromium || have chromium-browser ;;

@@ -40,6 +40,8 @@ fetch_kernel() {
     if ! have apt-get || ! have dpkg-deb; then
         skip "kernels come as Debian packages, and apt is not here"
     fi
+    # A machine without package lists, or with old ones.
+    ((EUID != 0)) || apt-get -qq update || say "apt-get update failed; going on with the lists there are"
     read -ra packages <<<"$(kernel_packages)"
     ((${#packages[@]})) || skip "apt knows no stock kernel (linux-image-amd64 or linux-image-generic); try apt-get update"
     say "unpacking ${packages[*]} into $kernel"

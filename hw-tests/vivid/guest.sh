@@ -38,6 +38,9 @@ step devices
 step probe
 ./synoptic probe --seconds 3 --json /dev/video0 >probe.json 2>probe.err || exit 1
 
+# One camera stamps the end of a frame, as vivid does by itself, the other the start of its exposure.
+/usr/bin/v4l2-ctl -d /dev/video1 --set-ctrl timestamp_source=1 || exit 1
+
 step run
 echo 1 >$tracing/events/v4l2/v4l2_dqbuf/enable
 ./synoptic run >daemon.log 2>&1 &

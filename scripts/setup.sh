@@ -15,7 +15,7 @@ rust_wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 node_wanted=20.19 # what Vite asks for
 
 groups=("$@")
-((${#groups[@]})) || groups=(build run broker test check ui dist)
+((${#groups[@]})) || groups=(build run broker test vivid check ui dist)
 wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
 
 distribution() { (
@@ -38,7 +38,10 @@ listed() { # the packages of a group on this distribution
 # A thing may also be there without its package (a Python or a browser of one's own).
 there_without_package() {
     case $1 in
-    make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium) have "$1" ;;
+    make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
+    qemu-system-x86) have qemu-system-x86_64 ;;
+    kmod) have depmod && have modprobe ;;
+    v4l-utils) have v4l2-ctl ;;
     xz-utils) have xz ;;
     pkg-config) have pkg-config ;;
     chromium-browser) have chromium || have chromium-browser ;;
@@ -179,10 +182,10 @@ cargo_deny() {
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | dist) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | dist) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
     ui) ;;
-    *) die "no group is called $group: build, run, broker, test, check, ui, dist" ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, check, ui, dist" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"

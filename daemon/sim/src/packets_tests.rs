@@ -162,7 +162,7 @@ impl Rig {
                 self.sizes.entry(camera).or_default().push((epoch, info.size));
             }
             CameraNote::WallStep { camera, step } => self.steps.push((camera, step)),
-            CameraNote::Unreadable { .. } => {}
+            CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
         }
     }
 

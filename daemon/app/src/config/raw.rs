@@ -33,8 +33,8 @@ pub(super) const MAIN_GROUP: &str = "main";
 /// Half a frame at 12.5 fps. A sender report may mean capture or send time: 54 ms apart were measured between
 /// two settings of one server, and no recipe tells which; a calibrated camera gets a smaller value.
 pub const RTSP_BIAS_ERROR_MS: i64 = 40;
-/// V4L2 stamps the start or the end of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_*`), exposure and readout add to it:
-/// one frame at 30 fps.
+/// A V4L2 stamp marks the start of the exposure or the end of the frame; where in the interval before or behind it the
+/// light fell, and what the camera did before its driver knew, nobody says: one frame at 30 fps.
 pub const V4L2_BIAS_ERROR_MS: i64 = 33;
 
 /// Configuration of Synoptic. Relative paths begin at the folder of this file.
@@ -197,11 +197,12 @@ pub struct RawCamera {
     /// Devices: pixel format. Default: the best the device has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<RawFormat>,
-    /// Devices: size in pixels, such as `1280x720`. Default: the device's largest.
+    /// Devices: size in pixels, such as `1280x720`. Default: the device's largest up to 1080p that
+    /// runs at 25 frames a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]+x[0-9]+$"))]
     pub size: Option<String>,
-    /// Devices: frames a second. Default: the device's fastest.
+    /// Devices: frames a second, the nearest that the device has. Default: about 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 240))]
     pub fps: Option<u32>,
@@ -309,10 +310,20 @@ pub enum RawTransport {
 pub enum RawFormat {
     /// Motion JPEG.
     Mjpeg,
-    /// Packed 4:2:2.
+    /// Packed 4:2:2, luma first.
     Yuyv,
+    /// Packed 4:2:2, chroma first.
+    Uyvy,
+    /// Planar 4:2:0 with interleaved chroma.
+    Nv12,
+    /// Planar 4:2:0.
+    I420,
+    /// 8 bits of grey.
+    Grey,
     /// H.264 made by the camera.
     H264,
+    /// H.265 made by the camera.
+    H265,
 }
 
 /// Kind of detector.

@@ -5,11 +5,13 @@
 //! monotonic clock by the media clock alone, the wall clock is only measured and reported. So a camera whose NTP
 //! steps, or is hours off, never moves a frame.
 
+mod driver;
 mod hull;
 mod rtp;
 mod unwrap;
 mod wall;
 
+pub use driver::{DriverStamp, DriverTimebase, DriverTimebaseConfig, StampClock, StampPoint};
 pub use hull::MinDelayHull;
 pub use rtp::{RtpTimebase, RtpTimebaseConfig, SenderReport, TimeHealth, Timed};
 pub use unwrap::RtpUnwrapper;

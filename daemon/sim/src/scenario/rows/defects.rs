@@ -50,7 +50,7 @@ const DEFECTS: [Defect; 11] = [
         case: 25,
         says: "one frame in 15 s",
         seed: 1,
-        outcome: "epochs 60",
+        outcome: "epochs 61",
     },
     // A drift beyond 500 ppm is taken for jitter: the envelope then holds on to the oldest frame.
     Defect {

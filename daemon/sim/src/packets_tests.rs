@@ -70,9 +70,8 @@ impl Rig {
         let frames = FrameQueue::new(64);
         let (sender, notes) = unbounded();
         let config = AlignConfig {
-            cameras: (0..sources.len()).map(id).collect(),
-            tolerance: None,
             max_wait: Span::from_millis(400),
+            ..AlignConfig::new((0..sources.len()).map(id).collect())
         };
         let context = CameraContext {
             clock: clock.clone(),

@@ -24,6 +24,9 @@ pub(super) const MAX_SIZE: &str = "20GB";
 pub(super) const MIN_FREE: &str = "1GB";
 pub(super) const STALL_AFTER: &str = "4s";
 pub(super) const MAX_WAIT: &str = "250ms";
+pub(super) const MAX_INITIAL_STREAM_OFFSET: &str = "30s";
+pub(super) const MAX_READ_ERRORS: u32 = 3;
+pub(super) const FRAME_PACKET_BUFFER_MAXSIZE: i64 = 16;
 /// Name of the detector that always exists.
 pub(super) const MOTION: &str = "motion";
 /// Name that says: no detector.
@@ -253,6 +256,19 @@ pub struct RawGroup {
     #[serde(default = "max_wait")]
     #[schemars(regex(pattern = TIME_PATTERN))]
     pub max_wait: String,
+    /// A camera that comes up is left out of packets while its frames are captured further than this from the
+    /// others'.
+    #[serde(default = "max_initial_stream_offset")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub max_initial_stream_offset: String,
+    /// After so many unreadable frames in a row a camera counts as broken, until the next good one; 0: never.
+    #[serde(default = "max_read_errors")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_read_errors: u32,
+    /// Packets that may wait to be taken; at the limit the oldest goes. -1: no limit, for groups of files only.
+    #[serde(default = "frame_packet_buffer_maxsize")]
+    #[schemars(range(min = -1, max = 1_000))]
+    pub frame_packet_buffer_maxsize: i64,
 }
 
 /// A detector.
@@ -369,6 +385,15 @@ fn stall_after() -> String {
 }
 fn max_wait() -> String {
     MAX_WAIT.to_owned()
+}
+fn max_initial_stream_offset() -> String {
+    MAX_INITIAL_STREAM_OFFSET.to_owned()
+}
+const fn max_read_errors() -> u32 {
+    MAX_READ_ERRORS
+}
+const fn frame_packet_buffer_maxsize() -> i64 {
+    FRAME_PACKET_BUFFER_MAXSIZE
 }
 fn motion() -> String {
     MOTION.to_owned()

@@ -182,6 +182,9 @@ fn groups_have_slots_for_enabled_cameras_only() {
         cameras = ["b", "off", "a"]
         tolerance = "20ms"
         max_wait = "1s"
+        max_initial_stream_offset = "5s"
+        max_read_errors = 0
+        frame_packet_buffer_maxsize = -1
         [[group]]
         id = "dark"
         cameras = []
@@ -194,6 +197,12 @@ fn groups_have_slots_for_enabled_cameras_only() {
     assert_eq!(
         (group.tolerance, group.max_wait),
         (Some(Span::from_millis(20)), Span::from_secs(1))
+    );
+    let align = group.align();
+    assert_eq!(align.max_initial_stream_offset, Span::from_secs(5));
+    assert_eq!(
+        (align.max_read_errors, align.frame_packet_buffer_maxsize),
+        (None, None)
     );
 }
 

@@ -25,11 +25,15 @@ for name in "${names[@]}"; do
     [[ -n ${package[$name]:-} ]] || die "no benchmark is called $name: ${all[*]}"
 done
 
-scripts/setup.sh build run test
+scripts/setup.sh build run test onnxruntime
+onnxruntime
 mkdir -p "$out"
 run() {
     rm -f "$out/$1.json"
-    BENCH_OUT=$out/$1.json cargo bench --locked --quiet --package "${package[$1]}" --bench "$1"
+    local features=()
+    # Beside rten, by the library that setup brought.
+    [[ $1 != detect ]] || features=(--features ort)
+    BENCH_OUT=$out/$1.json cargo bench --locked --quiet --package "${package[$1]}" "${features[@]}" --bench "$1"
     [[ -s $out/$1.json ]] || die "benchmark $1 wrote no $out/$1.json"
 }
 for name in "${names[@]}"; do

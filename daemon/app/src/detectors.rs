@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use synoptic_base::{Detection, Detector, DetectorError, Picture};
+use synoptic_base::{Detected, Detector, Picture};
 use synoptic_vision::fetch;
 use synoptic_vision::motion::{self, MotionDetector};
 use synoptic_vision::onnx::{OnnxDetector, OnnxOptions};
@@ -67,13 +67,13 @@ impl Detector for Named {
         &self.name
     }
 
-    fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError> {
-        let mut found = self.inner.detect(batch)?;
+    fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected> {
+        let mut found = self.inner.detect(batch);
         if !self.labels.is_empty() {
-            for detections in &mut found {
+            for detections in found.iter_mut().flatten() {
                 detections.retain(|d| self.labels.contains(&d.label));
             }
         }
-        Ok(found)
+        found
     }
 }

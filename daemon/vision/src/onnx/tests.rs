@@ -6,10 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 use synoptic_base::{BBox, Detection, Detector, Picture, Size, Surface};
 
-use super::{OnnxDetector, OnnxError, OnnxOptions};
+use super::{EngineChoice, OnnxDetector, OnnxError, OnnxOptions};
 use crate::fetch::{FetchError, locate_in_mirror};
 use crate::manifest::{DecoderKind, shipped};
-use crate::testing::{Clip, meta, mirror};
+use crate::testing::{Clip, Gone, meta, mirror};
 use crate::{PictureBuf, jpeg};
 
 #[derive(Deserialize)]
@@ -27,6 +27,10 @@ struct GoldenPicture {
     models: BTreeMap<String, Vec<GoldenBox>>,
 }
 
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("../../golden/detections.json")).unwrap()
+}
+
 /// Label, score, x, y, w, h in fractions.
 type GoldenBox = (String, f32, f32, f32, f32, f32);
 
@@ -38,6 +42,26 @@ fn picture(golden: &GoldenPicture) -> Option<PictureBuf> {
     match golden.frame {
         Some(n) => Clip::open(&path, Size::new(golden.width, golden.height))?.nth(n),
         None => Some(jpeg::decode(&std::fs::read(path).unwrap()).unwrap()),
+    }
+}
+
+/// Every engine there is here, rten first. That onnxruntime is not among them is said aloud.
+fn engines() -> Vec<EngineChoice> {
+    let mut engines = vec![EngineChoice::Rten];
+    #[cfg(feature = "ort")]
+    match super::onnxruntime::OnnxRuntime::get(None) {
+        Ok(_) => engines.push(EngineChoice::OnnxRuntime),
+        Err(why) => eprintln!("SKIPPED on onnxruntime: {why}"),
+    }
+    #[cfg(not(feature = "ort"))]
+    eprintln!("SKIPPED on onnxruntime: built without the feature `ort`");
+    engines
+}
+
+fn with(engine: EngineChoice) -> OnnxOptions {
+    OnnxOptions {
+        engine,
+        ..OnnxOptions::default()
     }
 }
 
@@ -57,48 +81,121 @@ fn look(detector: &mut OnnxDetector, picture: &PictureBuf) -> Vec<Detection> {
         meta: &meta,
         surface: picture,
     }];
-    detector.detect(&batch).unwrap().remove(0)
+    detector.detect(&batch).remove(0).unwrap()
 }
 
 #[test]
 fn boxes_are_those_of_onnxruntime() {
-    let golden: Golden = serde_json::from_str(include_str!("../../golden/detections.json")).unwrap();
-    for name in ["fastestdet", "yolox-nano", "nanodet-m"] {
-        let Some(mut detector) = load(name, &OnnxOptions::default()) else {
-            continue;
-        };
-        let mut compared = 0;
-        for golden in &golden.pictures {
-            let Some(picture) = picture(golden) else { continue };
-            let what = format!("{name} on {} {:?}", golden.file, golden.frame);
-            let want = &golden.models[name];
-            for picture in [picture.to_nv12(), picture] {
-                let found = look(&mut detector, &picture);
-                let sure = detector.manifest().threshold + SCORE_ERROR;
-                let same = |d: &Detection, g: &GoldenBox| {
-                    d.label == g.0
-                        && (d.score - g.1).abs() <= SCORE_ERROR
-                        && d.bbox.iou(&BBox::new(g.2, g.3, g.4, g.5)) >= 0.95
-                };
-                for g in want.iter().filter(|g| g.1 > sure) {
-                    assert!(found.iter().any(|d| same(d, g)), "{what}: no {g:?} in {found:?}");
-                    compared += 1;
-                }
-                for d in found.iter().filter(|d| d.score > sure) {
-                    assert!(
-                        want.iter().any(|g| same(d, g)),
-                        "{what}: {d:?} is not in {want:?}"
-                    );
-                }
+    let golden = golden();
+    for engine in engines() {
+        for name in ["fastestdet", "yolox-nano", "nanodet-m"] {
+            if let Some(mut detector) = load(name, &with(engine)) {
+                let compared = compare(&mut detector, &golden);
+                eprintln!(
+                    "{name} by {}: {compared} boxes compared with onnxruntime's",
+                    detector.engine()
+                );
             }
         }
-        eprintln!("{name}: {compared} boxes compared with onnxruntime's");
+    }
+}
+
+/// Panics where the detector and the golden file differ; returns how many boxes were compared.
+fn compare(detector: &mut OnnxDetector, golden: &Golden) -> usize {
+    let name = detector.manifest().name.clone();
+    let mut compared = 0;
+    for golden in &golden.pictures {
+        let Some(picture) = picture(golden) else { continue };
+        let what = format!(
+            "{name} by {} on {} {:?}",
+            detector.engine(),
+            golden.file,
+            golden.frame
+        );
+        let want = &golden.models[&name];
+        for picture in [picture.to_nv12(), picture] {
+            let found = look(detector, &picture);
+            let sure = detector.manifest().threshold + SCORE_ERROR;
+            let same = |d: &Detection, g: &GoldenBox| {
+                d.label == g.0
+                    && (d.score - g.1).abs() <= SCORE_ERROR
+                    && d.bbox.iou(&BBox::new(g.2, g.3, g.4, g.5)) >= 0.95
+            };
+            for g in want.iter().filter(|g| g.1 > sure) {
+                assert!(found.iter().any(|d| same(d, g)), "{what}: no {g:?} in {found:?}");
+                compared += 1;
+            }
+            for d in found.iter().filter(|d| d.score > sure) {
+                assert!(
+                    want.iter().any(|g| same(d, g)),
+                    "{what}: {d:?} is not in {want:?}"
+                );
+            }
+        }
+    }
+    compared
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_fails_alone() {
+    let golden = golden();
+    for engine in engines() {
+        let Some(mut detector) = load("yolox-nano", &with(engine)) else {
+            return;
+        };
+        let Some(picture) = picture(&golden.pictures[0]) else {
+            return;
+        };
+        let alone = look(&mut detector, &picture);
+        let metas = ["a", "b"].map(|id| meta(id, 0, 0, 10.0, picture.size()));
+        let gone = Gone(picture.size());
+        let surfaces: [&dyn Surface; 2] = [&gone, &picture];
+        let batch: Vec<_> = metas
+            .iter()
+            .zip(surfaces)
+            .map(|(meta, surface)| Picture { meta, surface })
+            .collect();
+        let found = detector.detect(&batch);
+        let error = found[0].as_ref().unwrap_err().to_string();
+        assert!(
+            error.contains("a/0/") && error.contains("device is gone"),
+            "{error}"
+        );
+        assert_eq!(found[1..], [Ok(alone)]);
     }
 }
 
 #[test]
+fn an_engine_that_is_not_there_is_named_and_auto_takes_rten() {
+    let missing = |engine| OnnxOptions {
+        engine,
+        library: Some("/nowhere/libonnxruntime.so".into()),
+        ..OnnxOptions::default()
+    };
+    let manifest = shipped("fastestdet");
+    let Some(models) = mirror("models") else { return };
+    let Some(path) = locate_in_mirror(&models, &manifest).unwrap() else {
+        return;
+    };
+    let auto = OnnxDetector::load(&path, manifest.clone(), &missing(EngineChoice::Auto)).unwrap();
+    assert_eq!(auto.engine().name, "rten");
+    let why = auto.engine().fallback.clone().unwrap();
+    let error = OnnxDetector::load(&path, manifest, &missing(EngineChoice::OnnxRuntime))
+        .err()
+        .unwrap();
+    assert!(matches!(error, OnnxError::Engine { .. }), "{error}");
+    let says = if cfg!(feature = "ort") {
+        "/nowhere/libonnxruntime.so"
+    } else {
+        "cargo feature `ort`"
+    };
+    assert!(why.contains(says), "{why}");
+    assert!(error.to_string().contains(says), "{error}");
+}
+
+#[test]
 fn labels_and_threshold_filter() {
-    let golden: Golden = serde_json::from_str(include_str!("../../golden/detections.json")).unwrap();
+    let golden = golden();
     let options = |labels: &[&str], threshold| OnnxOptions {
         labels: labels.iter().map(|&l| l.to_owned()).collect(),
         threshold,

@@ -117,11 +117,12 @@ fn onnxruntime(wish: &Wish<'_>, data: &[u8]) -> Result<(Box<dyn Engine>, EngineI
 }
 
 #[cfg(not(feature = "ort"))]
-fn onnxruntime(_wish: &Wish<'_>, _data: &[u8]) -> Result<(Box<dyn Engine>, EngineInfo), Refusal> {
-    Err(Refusal::Missing(
-        "this build has no onnxruntime: build it with the cargo feature `ort`, or take engine = \"rten\""
-            .to_owned(),
-    ))
+fn onnxruntime(wish: &Wish<'_>, _data: &[u8]) -> Result<(Box<dyn Engine>, EngineInfo), Refusal> {
+    let library = wish.library.map(|l| format!(" to load {} with", l.display()));
+    Err(Refusal::Missing(format!(
+        "this build has no onnxruntime{}: build it with the cargo feature `ort`",
+        library.unwrap_or_default()
+    )))
 }
 
 #[cfg(test)]

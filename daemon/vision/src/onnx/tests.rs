@@ -8,7 +8,7 @@ use synoptic_base::{BBox, Detection, Detector, Picture, Size, Surface};
 
 use super::{EngineChoice, OnnxDetector, OnnxError, OnnxOptions};
 use crate::fetch::{FetchError, locate_in_mirror};
-use crate::manifest::{DecoderKind, shipped};
+use crate::manifest::{DecoderKind, ModelManifest, shipped};
 use crate::testing::{Clip, Gone, meta, mirror};
 use crate::{PictureBuf, jpeg};
 
@@ -87,10 +87,15 @@ fn look(detector: &mut OnnxDetector, picture: &PictureBuf) -> Vec<Detection> {
 #[test]
 fn boxes_are_those_of_onnxruntime() {
     let golden = golden();
+    let pictures: Vec<_> = golden
+        .pictures
+        .iter()
+        .filter_map(|g| Some((g, picture(g)?)))
+        .collect();
     for engine in engines() {
         for name in ["fastestdet", "yolox-nano", "nanodet-m"] {
             if let Some(mut detector) = load(name, &with(engine)) {
-                let compared = compare(&mut detector, &golden);
+                let compared = compare(&mut detector, &pictures);
                 eprintln!(
                     "{name} by {}: {compared} boxes compared with onnxruntime's",
                     detector.engine()
@@ -101,11 +106,10 @@ fn boxes_are_those_of_onnxruntime() {
 }
 
 /// Panics where the detector and the golden file differ; returns how many boxes were compared.
-fn compare(detector: &mut OnnxDetector, golden: &Golden) -> usize {
+fn compare(detector: &mut OnnxDetector, pictures: &[(&GoldenPicture, PictureBuf)]) -> usize {
     let name = detector.manifest().name.clone();
     let mut compared = 0;
-    for golden in &golden.pictures {
-        let Some(picture) = picture(golden) else { continue };
+    for (golden, picture) in pictures {
         let what = format!(
             "{name} by {} on {} {:?}",
             detector.engine(),
@@ -113,8 +117,8 @@ fn compare(detector: &mut OnnxDetector, golden: &Golden) -> usize {
             golden.frame
         );
         let want = &golden.models[&name];
-        for picture in [picture.to_nv12(), picture] {
-            let found = look(detector, &picture);
+        for picture in [&picture.to_nv12(), picture] {
+            let found = look(detector, picture);
             let sure = detector.manifest().threshold + SCORE_ERROR;
             let same = |d: &Detection, g: &GoldenBox| {
                 d.label == g.0
@@ -251,24 +255,66 @@ fn wrong_files_shapes_and_decoders_are_refused_with_the_reason() {
         ..OnnxOptions::default()
     });
     assert_eq!(threads, "threads is 0: it must be 1 to 64");
+}
 
+#[test]
+fn a_model_that_does_not_fit_its_manifest_is_refused_by_every_engine_alike() {
+    let manifest = shipped("fastestdet");
     let Some(models) = mirror("models") else { return };
     let Some(real) = locate_in_mirror(&models, &manifest).unwrap() else {
         return;
     };
-    let mut other = manifest.clone();
-    other.input.width = 320;
-    let error = load(&real, other).to_string();
-    assert!(error.contains("no input of shape [1, 3, 352, 320]"), "{error}");
-    let mut other = manifest.clone();
-    other.decoder = DecoderKind::Yolox;
-    let error = load(&real, other).to_string();
-    assert!(error.contains("decoder yolox wants"), "{error}");
-    let mut other = manifest;
-    other.labels.pop();
-    let error = load(&real, other).to_string();
-    assert!(
-        error.contains("wants an output of shape [1, 84, 22, 22]"),
-        "{error}"
-    );
+    let dir = tempfile::tempdir().unwrap();
+    for engine in engines() {
+        let refused = |path: &Path, manifest| {
+            let refused = OnnxDetector::load(path, manifest, &with(engine));
+            refused.err().unwrap().to_string()
+        };
+        let changed = |change: &dyn Fn(&mut ModelManifest)| {
+            let mut other = manifest.clone();
+            change(&mut other);
+            refused(&real, other)
+        };
+        let shape = changed(&|m| m.input.width = 320);
+        assert!(
+            shape.contains("no input of shape [1, 3, 352, 320]")
+                && shape.contains("there are [1, 3, 352, 352]"),
+            "{engine:?}: {shape}"
+        );
+        let decoder = changed(&|m| m.decoder = DecoderKind::Yolox);
+        assert!(decoder.contains("decoder yolox wants"), "{engine:?}: {decoder}");
+        let decoder = changed(&|m| m.decoder = DecoderKind::NanoDet);
+        assert!(decoder.contains("decoder nanodet wants"), "{engine:?}: {decoder}");
+        let labels = changed(&|m| {
+            m.labels.pop();
+        });
+        assert!(
+            labels.contains("wants an output of shape [1, 84, 22, 22]"),
+            "{engine:?}: {labels}"
+        );
+
+        // One's own file with the right hash that is no model, and one that ends early.
+        for data in [
+            b"no model at all".to_vec(),
+            std::fs::read(&real).unwrap()[..500_000].to_vec(),
+        ] {
+            let path = dir.path().join("own.onnx");
+            std::fs::write(&path, &data).unwrap();
+            let mut own = manifest.clone();
+            (own.bytes, own.sha256) = (data.len() as u64, hash(&data));
+            let error = refused(&path, own);
+            assert!(
+                error.contains("own.onnx: the engine cannot load model fastestdet"),
+                "{engine:?}: {error}"
+            );
+        }
+    }
+}
+
+fn hash(data: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(data)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

@@ -102,7 +102,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",
         "cameras" | "tolerance" | "max_wait" => "[[group]]",
-        "model" | "threshold" | "labels" | "threads" | "kind" => "[[detector]]",
+        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })
 }

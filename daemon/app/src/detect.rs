@@ -277,6 +277,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_weak_detection_is_believed_only_on_a_track() {
+        let detection = |score| Detection {
+            bbox: BBox::new(0.1, 0.1, 0.2, 0.2),
+            label: "person".to_owned(),
+            score,
+        };
+        let (kept, ids) = believed(
+            vec![detection(0.7), detection(0.3), detection(0.2), detection(0.5)],
+            vec![None, Some(TrackId(4)), None, None],
+            0.5,
+        );
+        let scores: Vec<_> = kept.iter().map(|d| d.score).collect();
+        assert_eq!(scores, [0.7, 0.3, 0.5]);
+        assert_eq!(ids, [None, Some(TrackId(4)), None]);
+    }
+
+    #[test]
     fn a_box_is_ignored_when_most_of_it_lies_in_the_regions() {
         let top = [BBox::new(0.0, 0.0, 1.0, 0.1)];
         assert!(is_ignored(&BBox::new(0.2, 0.0, 0.1, 0.15), &top));

@@ -47,15 +47,23 @@ fn picture(golden: &GoldenPicture) -> Option<PictureBuf> {
 
 /// Every engine there is here, rten first. That onnxruntime is not among them is said aloud.
 fn engines() -> Vec<EngineChoice> {
-    let mut engines = vec![EngineChoice::Rten];
-    #[cfg(feature = "ort")]
-    match super::onnxruntime::OnnxRuntime::get(None) {
-        Ok(_) => engines.push(EngineChoice::OnnxRuntime),
-        Err(why) => eprintln!("SKIPPED on onnxruntime: {why}"),
+    match has_onnxruntime() {
+        Ok(()) => vec![EngineChoice::Rten, EngineChoice::OnnxRuntime],
+        Err(why) => {
+            eprintln!("SKIPPED on onnxruntime: {why}");
+            vec![EngineChoice::Rten]
+        }
     }
-    #[cfg(not(feature = "ort"))]
-    eprintln!("SKIPPED on onnxruntime: built without the feature `ort`");
-    engines
+}
+
+#[cfg(feature = "ort")]
+fn has_onnxruntime() -> Result<(), String> {
+    super::onnxruntime::OnnxRuntime::get(None).map(|_| ())
+}
+
+#[cfg(not(feature = "ort"))]
+fn has_onnxruntime() -> Result<(), String> {
+    Err("built without the feature `ort`".to_owned())
 }
 
 fn with(engine: EngineChoice) -> OnnxOptions {

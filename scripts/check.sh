@@ -8,7 +8,10 @@ scripts/setup.sh build check
 page() { [[ -e daemon/ui/package.json ]]; }
 
 format() { cargo fmt --all --check; }
-lints() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
+lints() {
+    cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+    cargo clippy --package synoptic-vision --package synoptic --all-targets --features ort --locked --quiet -- -D warnings
+}
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
 dependencies() {
     cargo deny --locked --log-level error check --hide-inclusion-graph licenses bans sources

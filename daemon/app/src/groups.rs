@@ -192,6 +192,9 @@ impl Running {
         for member in &spec.cameras {
             let why = blind.get(&member.options.id).cloned();
             shared.board.camera_blind(&member.options.id, why);
+            let watch = watches.iter().find(|w| w.cameras.contains(&member.options.id));
+            let engine = watch.and_then(|w| w.engine.clone());
+            shared.board.camera_engine(&member.options.id, engine);
         }
         let mut kept = BTreeMap::new();
         let (frames, notes) = match old {
@@ -289,6 +292,8 @@ impl Running {
             clock: shared.clock.clone(),
             map: shared.map.clone(),
             hub: shared.hub.clone(),
+            board: shared.board.clone(),
+            unread: BTreeMap::new(),
             pulse: shared.beats.add(&format!("detect {id}"), THREAD_LIMIT),
         };
         let spawn = |name: String| std::thread::Builder::new().name(name);
@@ -327,6 +332,7 @@ fn watches(spec: &GroupSpec) -> (Vec<Watch>, BTreeMap<StreamId, String>) {
         match detectors::build(config, &spec.model_dirs) {
             Ok(built) => watches.push(Watch {
                 detector: built.detector,
+                engine: built.engine,
                 threshold: built.threshold,
                 cameras,
             }),

@@ -19,7 +19,7 @@ mod surface;
 mod time;
 
 pub use clock::{Clock, ClockSample};
-pub use detect::{Detection, Detector, DetectorError, Picture};
+pub use detect::{Detected, Detection, Detector, DetectorError, Picture};
 pub use event::{BestFrame, EndReason, Event, EventChange, EventId, Sighting};
 pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};

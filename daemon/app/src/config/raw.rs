@@ -283,7 +283,7 @@ pub struct RawDetector {
     /// `onnx`: name of the model's manifest; `synoptic models list` shows them. Needed for this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Detections with a lower score are dropped. Default: the model's own.
+    /// Detections with a lower score begin nothing; they may keep a track that is known. Default: the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub threshold: Option<f64>,
@@ -294,6 +294,27 @@ pub struct RawDetector {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub threads: Option<u32>,
+    /// `onnx`: what runs the model. `auto` takes onnxruntime where it is built in and its library is found, else
+    /// rten. Default: `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<RawEngine>,
+    /// `onnx`: the shared library of onnxruntime, the same for all detectors. Default: the one that the environment
+    /// variable ORT_DYLIB_PATH names, else the newest in the usual folders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+}
+
+/// What runs a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawEngine {
+    /// The fastest there is.
+    Auto,
+    /// Built in.
+    Rten,
+    /// By its shared library, or no detection.
+    Onnxruntime,
 }
 
 /// Where a password is. The password itself is never written in this file.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use synoptic_base::{BBox, Span, StreamId};
 use synoptic_engine::align::AlignConfig;
 use synoptic_media::{CameraOptions, Secret};
+use synoptic_vision::onnx::EngineChoice;
 
 /// Everything the configuration file says, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +113,10 @@ pub enum DetectorKind {
         model: String,
         /// Threads; `None`: half the cores.
         threads: Option<usize>,
+        /// What runs the model.
+        engine: EngineChoice,
+        /// The shared library of onnxruntime; `None`: searched.
+        library: Option<PathBuf>,
     },
 }
 

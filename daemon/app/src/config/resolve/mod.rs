@@ -107,7 +107,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_initial_stream_offset"
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
-        "model" | "threshold" | "labels" | "threads" | "kind" => "[[detector]]",
+        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })
 }

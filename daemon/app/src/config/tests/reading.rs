@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use synoptic_base::{Rotation, Size, Span, StreamId};
 use synoptic_media::{RtspTransport, Secret, Source, V4l2Format};
+use synoptic_vision::onnx::EngineChoice;
 
 use super::super::problem::Severity;
 use super::super::{DetectorKind, MqttTls};
@@ -295,6 +296,8 @@ fn detectors_by_name() {
         threshold = 0.25
         labels = ["person"]
         threads = 3
+        engine = "onnxruntime"
+        library = "/opt/libonnxruntime.so"
         [[detector]]
         name = "motion"
         kind = "motion"
@@ -314,6 +317,8 @@ fn detectors_by_name() {
     let kind = DetectorKind::Onnx {
         model: "yolox-nano".to_owned(),
         threads: Some(3),
+        engine: EngineChoice::OnnxRuntime,
+        library: Some("/opt/libonnxruntime.so".into()),
     };
     assert_eq!(people.kind, kind);
     assert_eq!(config.detectors[1].threshold, Some(0.5));

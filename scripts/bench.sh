@@ -26,10 +26,15 @@ for name in "${names[@]}"; do
 done
 
 scripts/setup.sh build run test
+[[ " ${names[*]} " != *" detect "* ]] || scripts/setup.sh onnxruntime golden
+onnxruntime
 mkdir -p "$out"
 run() {
     rm -f "$out/$1.json"
-    BENCH_OUT=$out/$1.json cargo bench --locked --quiet --package "${package[$1]}" --bench "$1"
+    local features=()
+    # Beside rten, by the library that setup brought.
+    [[ $1 != detect ]] || features=(--features ort)
+    BENCH_OUT=$out/$1.json cargo bench --locked --quiet --package "${package[$1]}" "${features[@]}" --bench "$1"
     [[ -s $out/$1.json ]] || die "benchmark $1 wrote no $out/$1.json"
 }
 for name in "${names[@]}"; do

@@ -8,7 +8,10 @@ scripts/setup.sh build check
 page() { [[ -e daemon/ui/package.json ]]; }
 
 format() { cargo fmt --all --check; }
-lints() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
+lints() {
+    cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+    cargo clippy --package synoptic-vision --package synoptic --all-targets --features ort --locked --quiet -- -D warnings
+}
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
 dependencies() {
     cargo deny --locked --log-level error check --hide-inclusion-graph licenses bans sources
@@ -17,7 +20,7 @@ linked_libraries() {
     cargo build --workspace --bins --locked --quiet
     scripts/linked-libs.sh "$target/debug/synoptic" "$target/debug/synoptic-sim"
 }
-shell() { shellcheck scripts/*.sh .ci/run; }
+shell() { shellcheck scripts/*.sh hw-tests/*/*.sh hw-tests/vivid/init .ci/run; }
 tidy() { python3 scripts/tidy.py; }
 
 # The daemon embeds the page; a debug build reads it from disk, but it is there for every build all the same.

@@ -11,9 +11,9 @@ scripts/setup.sh build run broker ui
 say "building the page"
 scripts/ui.sh build
 say "building the daemon and the simulated cameras (some minutes the first time)"
-cargo build --release --locked --package synoptic --package synoptic-sim
+cargo build --profile demo --locked --package synoptic --package synoptic-sim
 # The demo finds the daemon beside itself or in PATH.
-PATH=$target/release:$PATH
+PATH=$target/demo:$PATH
 
 arguments=()
 if [[ -n ${CAMERAS:-} ]]; then

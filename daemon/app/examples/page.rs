@@ -290,6 +290,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             name: name.clone(),
             source: source.clone(),
             detector: Some("motion".to_owned()),
+            engine: None,
             status: CameraStatus {
                 state: if online {
                     CameraState::Online

@@ -22,6 +22,8 @@ struct CameraLine {
     name: String,
     source: String,
     detector: Option<String>,
+    /// What runs its detector's model.
+    engine: Option<String>,
     /// Why its detector does not run.
     blind: Option<String>,
     state: CameraState,
@@ -76,6 +78,7 @@ impl Board {
                 name: String::new(),
                 source,
                 detector: None,
+                engine: None,
                 blind: None,
                 state,
                 reason: None,
@@ -123,6 +126,13 @@ impl Board {
     pub fn camera_blind(&self, id: &StreamId, why: Option<String>) {
         if let Some(line) = self.lines().cameras.get_mut(id) {
             line.blind = why;
+        }
+    }
+
+    /// Says what runs the model of a camera's detector.
+    pub fn camera_engine(&self, id: &StreamId, engine: Option<String>) {
+        if let Some(line) = self.lines().cameras.get_mut(id) {
+            line.engine = engine;
         }
     }
 
@@ -248,6 +258,7 @@ impl CameraLine {
             name: self.name.clone(),
             source: self.source.clone(),
             detector: self.detector.clone(),
+            engine: self.engine.clone(),
             status: CameraStatus {
                 state: self.state,
                 reason: self.reason.clone().or_else(|| self.blind.clone()),

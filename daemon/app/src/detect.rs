@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BBox, BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture,
-    Slot, Span, StreamId, TrackId,
+    BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EventChange, Frame, FramePacket,
+    Mono, Picture, Slot, Span, StreamId, TrackId,
 };
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
@@ -17,6 +17,7 @@ use synoptic_store::{DetectionRow, Store};
 use synoptic_vision::jpeg;
 
 use crate::beat::Pulse;
+use crate::board::Board;
 use crate::documents::DetectionDoc;
 use crate::hub::{Hub, LatestPicture};
 use crate::recorder::Recorder;
@@ -27,11 +28,17 @@ const TICK: Span = Span::from_millis(250);
 const JPEG_QUALITY: u8 = 85;
 /// A detection is ignored when more than this part of its box lies in ignored regions.
 const IGNORED_PART: f32 = 0.5;
+/// A camera's frames in which its detector failed, among its drops.
+const DETECT_FAILED: &str = "detect_failed";
+/// A detector that fails says so again after this long.
+const SAY_AGAIN: Span = Span::from_secs(10);
 
 /// A detector and the cameras it looks at.
 pub(crate) struct Watch {
     pub detector: Box<dyn Detector>,
-    /// The score from which its detections are believed, 0 to 1.
+    /// What runs its model, for people.
+    pub engine: Option<String>,
+    /// The score from which its detections are believed, 0 to 1. Weaker ones only keep known tracks.
     pub threshold: f32,
     pub cameras: Vec<StreamId>,
 }
@@ -49,6 +56,9 @@ pub(crate) struct DetectTask {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
+    pub board: Arc<Board>,
+    /// Of each camera, frames in which its detector failed, and when that was last logged.
+    pub unread: BTreeMap<StreamId, (u64, Option<Mono>)>,
     pub pulse: Pulse,
 }
 
@@ -105,27 +115,42 @@ impl DetectTask {
                     surface: &*f.pixels,
                 })
                 .collect();
-            let found = match watch.detector.detect(&batch) {
-                Ok(found) => found,
-                Err(error) => {
-                    log::error!("{error}");
-                    frames.iter().for_each(|frame| self.show(frame, None));
-                    continue;
+            let found = watch.detector.detect(&batch);
+            let by = (watch.detector.name().to_owned(), watch.threshold);
+            for (frame, found) in frames.into_iter().zip(found) {
+                match found {
+                    Ok(detections) => self.found(now, frame, detections, &by),
+                    Err(error) => self.failed(now, frame, &error),
                 }
-            };
-            let name = watch.detector.name().to_owned();
-            for (frame, mut detections) in frames.into_iter().zip(found) {
-                if let Some(regions) = self.ignore.get(&frame.meta.key.stream) {
-                    detections.retain(|d| !is_ignored(&d.bbox, regions));
-                }
-                self.found(now, frame, detections, &name);
             }
         }
     }
 
-    /// One frame's detections: to the tracker, the page, the store.
-    fn found(&mut self, now: Mono, frame: &Frame<Pixels>, detections: Vec<Detection>, detector: &str) {
+    /// A frame that its detector could not look at: shown without boxes, counted, and said once a while.
+    fn failed(&mut self, now: Mono, frame: &Frame<Pixels>, error: &DetectorError) {
         let camera = frame.meta.key.stream;
+        let (count, said) = self.unread.entry(camera).or_default();
+        *count += 1;
+        self.board.camera_drops(camera, DETECT_FAILED, *count);
+        if said.is_none_or(|at| now - at >= SAY_AGAIN) {
+            *said = Some(now);
+            log::error!("camera {camera}: no detection, {count} frames so far: {error}");
+        }
+        self.show(frame, None);
+    }
+
+    /// One frame's detections: to the tracker, the page, the store. `by` is the detector and its threshold.
+    fn found(
+        &mut self,
+        now: Mono,
+        frame: &Frame<Pixels>,
+        mut detections: Vec<Detection>,
+        (detector, threshold): &(String, f32),
+    ) {
+        let camera = frame.meta.key.stream;
+        if let Some(regions) = self.ignore.get(&camera) {
+            detections.retain(|d| !is_ignored(&d.bbox, regions));
+        }
         let map = **self.map.load();
         let mut ids = vec![None; detections.len()];
         if let Some(machine) = self.machines.get_mut(&camera) {
@@ -141,6 +166,7 @@ impl DetectTask {
                 ids = tracked;
             }
         }
+        let (detections, ids) = believed(detections, ids, *threshold);
         let docs = detections.iter().zip(ids).map(|(d, track)| DetectionDoc {
             track: track.map(|t| t.0),
             label: d.label.clone(),
@@ -153,7 +179,7 @@ impl DetectTask {
             captured: frame.meta.captured,
             stamp: map.stamp(frame.meta.captured),
             map_version: map.version,
-            detector: detector.to_owned(),
+            detector: detector.clone(),
             detections,
         });
     }
@@ -173,6 +199,17 @@ impl DetectTask {
             drain(machine, camera, None, &self.recorder);
         }
     }
+}
+
+/// What people are shown and the store keeps: detections of at least `threshold`, and weaker ones that belong to a
+/// track; with the track of each.
+fn believed(
+    detections: Vec<Detection>,
+    ids: Vec<Option<TrackId>>,
+    threshold: f32,
+) -> (Vec<Detection>, Vec<Option<TrackId>>) {
+    let all = detections.into_iter().zip(ids);
+    all.filter(|(d, id)| d.score >= threshold || id.is_some()).unzip()
 }
 
 /// Whether most of a box lies in the regions. Regions that overlap count twice where they do.
@@ -238,6 +275,23 @@ fn drain(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_weak_detection_is_believed_only_on_a_track() {
+        let detection = |score| Detection {
+            bbox: BBox::new(0.1, 0.1, 0.2, 0.2),
+            label: "person".to_owned(),
+            score,
+        };
+        let (kept, ids) = believed(
+            vec![detection(0.7), detection(0.3), detection(0.2), detection(0.5)],
+            vec![None, Some(TrackId(4)), None, None],
+            0.5,
+        );
+        let scores: Vec<_> = kept.iter().map(|d| d.score).collect();
+        assert_eq!(scores, [0.7, 0.3, 0.5]);
+        assert_eq!(ids, [None, Some(TrackId(4)), None]);
+    }
 
     #[test]
     fn a_box_is_ignored_when_most_of_it_lies_in_the_regions() {

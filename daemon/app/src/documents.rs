@@ -386,6 +386,8 @@ pub struct CameraDoc {
     pub source: String,
     /// Detector, if any.
     pub detector: Option<String>,
+    /// What runs the detector's model, and why not something faster; `null` when it has no model.
+    pub engine: Option<String>,
     /// Status.
     pub status: CameraStatus,
     /// Time.

@@ -119,6 +119,11 @@ impl GroupTask {
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
             }
+            CameraNote::Drops {
+                camera,
+                reason,
+                total,
+            } => self.board.camera_drops(camera, reason, total),
             // Logged where it was seen; becomes an event with the camera clock doctor.
             CameraNote::WallStep { .. } => {}
         }

@@ -29,8 +29,6 @@ use crate::recorder::Recorder;
 const QUEUE_PER_CAMERA: usize = 8;
 /// A thread that is silent for longer is taken for hung. Detection of a packet on a slow CPU takes a second.
 const THREAD_LIMIT: Span = Span::from_secs(20);
-/// Wait for late cameras in a group that the configuration does not name.
-const DEFAULT_MAX_WAIT: Span = Span::from_millis(250);
 
 /// What every group shares.
 #[derive(Clone)]
@@ -59,8 +57,7 @@ struct Member {
 struct GroupSpec {
     id: StreamId,
     cameras: Vec<Member>,
-    tolerance: Option<Span>,
-    max_wait: Span,
+    align: AlignConfig,
     detectors: Vec<DetectorConfig>,
     model_dirs: Vec<PathBuf>,
 }
@@ -75,22 +72,21 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             ignore: camera.ignore.clone(),
         })
     };
-    let spec = |id, cameras: Vec<Member>, tolerance, max_wait| {
+    let spec = |id, cameras: Vec<Member>, align: AlignConfig| {
         let used = |d: &&DetectorConfig| cameras.iter().any(|m| m.detector.as_ref() == Some(&d.name));
         let detectors = config.detectors.iter().filter(used).cloned().collect();
         let model_dirs = config.device.model_dirs.clone();
         GroupSpec {
             id,
             cameras,
-            tolerance,
-            max_wait,
+            align,
             detectors,
             model_dirs,
         }
     };
     let named = config.groups.iter().map(|group| {
         let cameras = group.cameras.iter().filter_map(camera).collect();
-        spec(group.id, cameras, group.tolerance, group.max_wait)
+        spec(group.id, cameras, group.align())
     });
     let in_a_group = |id: &StreamId| config.groups.iter().any(|g| g.cameras.contains(id));
     let alone = config
@@ -99,7 +95,7 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
         .filter(|c| c.enabled && !in_a_group(&c.options.id))
         .map(|c| {
             let id = c.options.id;
-            spec(id, camera(&id).into_iter().collect(), None, DEFAULT_MAX_WAIT)
+            spec(id, camera(&id).into_iter().collect(), AlignConfig::new(vec![id]))
         });
     named.chain(alone).filter(|s| !s.cameras.is_empty()).collect()
 }
@@ -196,6 +192,9 @@ impl Running {
         for member in &spec.cameras {
             let why = blind.get(&member.options.id).cloned();
             shared.board.camera_blind(&member.options.id, why);
+            let watch = watches.iter().find(|w| w.cameras.contains(&member.options.id));
+            let engine = watch.and_then(|w| w.engine.clone());
+            shared.board.camera_engine(&member.options.id, engine);
         }
         let mut kept = BTreeMap::new();
         let (frames, notes) = match old {
@@ -252,8 +251,7 @@ impl Running {
             id,
             config: AlignConfig {
                 cameras: self.spec.cameras.iter().map(|m| m.options.id).collect(),
-                tolerance: self.spec.tolerance,
-                max_wait: self.spec.max_wait,
+                ..self.spec.align.clone()
             },
             online: self
                 .cameras
@@ -294,6 +292,8 @@ impl Running {
             clock: shared.clock.clone(),
             map: shared.map.clone(),
             hub: shared.hub.clone(),
+            board: shared.board.clone(),
+            unread: BTreeMap::new(),
             pulse: shared.beats.add(&format!("detect {id}"), THREAD_LIMIT),
         };
         let spawn = |name: String| std::thread::Builder::new().name(name);
@@ -332,6 +332,7 @@ fn watches(spec: &GroupSpec) -> (Vec<Watch>, BTreeMap<StreamId, String>) {
         match detectors::build(config, &spec.model_dirs) {
             Ok(built) => watches.push(Watch {
                 detector: built.detector,
+                engine: built.engine,
                 threshold: built.threshold,
                 cameras,
             }),

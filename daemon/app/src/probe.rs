@@ -80,9 +80,13 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         ));
     }
     if source == Some(TimeSource::Arrival) {
-        findings.push(
-            "It sends no usable sender reports: capture times come from arrivals, with a wider bound.".into(),
-        );
+        let lacking = match options.source {
+            Source::V4l2 { .. } => "Its driver does not stamp frames with this box's clock",
+            _ => "It sends no usable sender reports",
+        };
+        findings.push(format!(
+            "{lacking}: capture times come from arrivals, with a wider bound."
+        ));
     }
     if seen.unreadable > 0 {
         findings.push(format!(

@@ -45,10 +45,14 @@ pub enum DetectorError {
     },
 }
 
+/// What a detector says of one picture.
+pub type Detected = Result<Vec<Detection>, DetectorError>;
+
 /// Finds objects. One call takes one packet's pictures as one batch.
 pub trait Detector: Send {
     /// Name for logs, metrics and documents: `motion`, `fastestdet`.
     fn name(&self) -> &str;
-    /// Detections of each picture, in the order of `batch`.
-    fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError>;
+    /// What was found in each picture, in the order of `batch` and as many. A picture that fails leaves the others
+    /// as they are: one camera's trouble is not its neighbours'.
+    fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected>;
 }

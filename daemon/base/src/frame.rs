@@ -67,6 +67,10 @@ pub enum BrokenReason {
     Disconnected,
     /// Connected, yet no frame for longer than the stall limit.
     Stalled,
+    /// Its frames arrive, but none can be decoded.
+    Unreadable,
+    /// Its stream runs too far from the others' to go with them.
+    OutOfStep,
 }
 
 /// What a packet holds of one camera.

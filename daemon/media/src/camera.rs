@@ -4,6 +4,7 @@
 //! [`CameraNote::State`], and the other cameras do not notice.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -79,6 +80,15 @@ pub enum CameraNote {
         /// By how much; positive: forward.
         step: Span,
     },
+    /// Frames were lost before they could be decoded.
+    Drops {
+        /// The camera.
+        camera: StreamId,
+        /// Why: `driver` (numbered and never handed out), `decoder_busy`.
+        reason: &'static str,
+        /// How many, since the camera was started.
+        total: u64,
+    },
     /// A frame came and could not be decoded.
     Unreadable {
         /// The camera.
@@ -124,6 +134,7 @@ impl Camera {
             stopped,
             told: RefCell::default(),
             begun: Cell::new(false),
+            lost: RefCell::default(),
         };
         let thread = std::thread::Builder::new()
             .name(name)
@@ -167,6 +178,8 @@ struct Runner {
     told: RefCell<Option<String>>,
     /// Whether an epoch has begun.
     begun: Cell<bool>,
+    /// Frames lost in earlier connections, by reason.
+    lost: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl Runner {
@@ -231,7 +244,13 @@ impl Runner {
             if self.is_stopped_within(Span::ZERO) {
                 return Ok(Ended::Stopped);
             }
-            let event = session.next(TICK)?;
+            let event = match session.next(TICK) {
+                Ok(event) => event,
+                Err(error) => {
+                    self.drops(&session, true);
+                    return Err(error);
+                }
+            };
             let now = clock.now();
             match event {
                 Some(SessionEvent::Format(info)) => {
@@ -277,10 +296,28 @@ impl Runner {
                 for event in session.time_events() {
                     log::info!("camera {}: time: {event}", o.id);
                 }
+                self.drops(&session, false);
                 for step in session.wall_steps() {
                     log::warn!("camera {}: its own clock stepped by {step}", o.id);
                     self.note(CameraNote::WallStep { camera: o.id, step });
                 }
+            }
+        }
+    }
+
+    /// Tells of the frames that a connection lost, `ended` for the last time.
+    fn drops(&self, session: &Session, ended: bool) {
+        let mut lost = self.lost.borrow_mut();
+        for (reason, count) in session.drops().into_iter().filter(|(_, count)| *count > 0) {
+            let before = lost.entry(reason).or_default();
+            let (camera, total) = (self.options.id, *before + count);
+            self.note(CameraNote::Drops {
+                camera,
+                reason,
+                total,
+            });
+            if ended {
+                *before = total;
             }
         }
     }

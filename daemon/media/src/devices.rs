@@ -1,11 +1,9 @@
 //! Local V4L2 devices and what they offer.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use v4l::capability::Flags;
-use v4l::context;
-use v4l::framesize::FrameSizeEnum;
-use v4l::video::Capture;
+use crate::v4l2::modes::{self, Mode};
 
 /// A local camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,59 +16,99 @@ pub struct VideoDevice {
     pub driver: String,
     /// Where it is plugged in: stays the same over restarts, unlike N.
     pub bus: String,
-    /// One line a pixel format: its name and sizes.
+    /// One line a pixel format: its name, and its sizes with the frames a second that they run at.
     pub formats: Vec<String>,
 }
 
-/// Every device that captures video, by number. Devices that cannot be opened are logged and left out.
+/// Every device that gives video that can be read here, by number. Devices that cannot be opened are logged and
+/// left out, and so are those that give something else (metadata, codecs).
 pub fn list() -> Vec<VideoDevice> {
-    let mut nodes = context::enum_devices();
-    nodes.sort_by_key(context::Node::index);
-    nodes
-        .iter()
-        .filter_map(|node| describe(node.path().to_owned()))
-        .collect()
+    let Ok(entries) = fs::read_dir("/dev") else {
+        return Vec::new(); // no /dev, no devices
+    };
+    let mut numbers: Vec<u32> = entries
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_prefix("video")?
+                .parse()
+                .ok()
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.into_iter().filter_map(describe).collect()
 }
 
-fn describe(path: PathBuf) -> Option<VideoDevice> {
-    let opened = v4l::Device::with_path(&path).and_then(|device| Ok((device.query_caps()?, device)));
-    let (caps, device) = match opened {
-        Ok(opened) => opened,
+fn describe(number: u32) -> Option<VideoDevice> {
+    let path = PathBuf::from(format!("/dev/video{number}"));
+    let modes = match v4l::Device::with_path(&path) {
+        // A node that captures nothing has no formats to capture in.
+        Ok(device) => modes::read(&device, None).unwrap_or_default(),
         Err(error) => {
             log::warn!("{}: {error}", path.display());
             return None;
         }
     };
-    // UVC cameras have a second node for metadata, codecs have nodes that capture nothing by themselves.
-    if !caps.capabilities.contains(Flags::VIDEO_CAPTURE) {
+    if modes.is_empty() {
         return None;
     }
-    let formats = device.enum_formats().unwrap_or_else(|error| {
-        log::warn!("{}: its formats cannot be listed: {error}", path.display());
-        Vec::new()
-    });
-    let line = |format: &v4l::format::Description| {
-        let sizes: Vec<String> = device
-            .enum_framesizes(format.fourcc)
-            .unwrap_or_else(|_| Vec::new()) // a driver may offer a format without a list of sizes
-            .iter()
-            .map(|s| match &s.size {
-                FrameSizeEnum::Discrete(d) => format!("{}x{}", d.width, d.height),
-                FrameSizeEnum::Stepwise(s) => {
-                    format!(
-                        "{}x{} to {}x{}",
-                        s.min_width, s.min_height, s.max_width, s.max_height
-                    )
-                }
-            })
-            .collect();
-        format!("{}: {}", format.fourcc, sizes.join(" "))
-    };
+    // From sysfs and not by VIDIOC_QUERYCAP: the crate panics where a name of 32 bytes ends within a letter.
+    let about = PathBuf::from(format!("/sys/class/video4linux/video{number}"));
+    let name = fs::read(about.join("name")).unwrap_or_default();
     Some(VideoDevice {
-        formats: formats.iter().map(line).collect(),
-        name: caps.card,
-        driver: caps.driver,
-        bus: caps.bus,
+        formats: lines(&modes),
+        name: String::from_utf8_lossy(&name).trim().to_owned(),
+        driver: target(&about.join("device/driver")),
+        bus: target(&about.join("device")),
         path,
     })
+}
+
+/// The last part of where a link points to; empty where there is none.
+fn target(link: &Path) -> String {
+    let target = fs::read_link(link).unwrap_or_default();
+    target
+        .file_name()
+        .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+}
+
+fn lines(modes: &[Mode]) -> Vec<String> {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for mode in modes {
+        match lines.last_mut() {
+            Some((key, line)) if *key == mode.format.key() => *line += &format!(" {mode}"),
+            _ => lines.push((mode.format.key(), format!("{}: {mode}", mode.format.key()))),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use synoptic_base::Size;
+
+    use super::*;
+    use crate::V4l2Format;
+    use crate::v4l2::modes::{Interval, Rates};
+
+    #[test]
+    fn one_line_a_format_with_sizes_and_rates() {
+        let mode = |format, width, rates: &[(u32, u32)]| Mode {
+            format,
+            fourcc: *b"test",
+            size: Size::new(width, 480),
+            rates: Rates::Listed(rates.iter().filter_map(|(n, d)| Interval::new(*n, *d)).collect()),
+        };
+        let modes = [
+            mode(V4l2Format::Yuyv, 640, &[(1, 30), (1001, 30_000)]),
+            mode(V4l2Format::Yuyv, 800, &[(2, 15)]),
+            mode(V4l2Format::Mjpeg, 640, &[(1, 60)]),
+        ];
+        assert_eq!(
+            lines(&modes),
+            ["yuyv: 640x480@30/29.97 800x480@7.5", "mjpeg: 640x480@60"]
+        );
+    }
 }

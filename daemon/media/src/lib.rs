@@ -3,6 +3,8 @@
 //! Each camera runs on its own supervised thread; what it makes leaves through a bounded queue. No decision
 //! about time or packets is made here: it is `synoptic_engine` that decides, this crate asks and obeys.
 
+#![forbid(unsafe_code)]
+
 mod camera;
 pub mod clocks;
 pub mod devices;
@@ -11,6 +13,7 @@ mod queue;
 pub mod session;
 mod source;
 mod surface;
+mod v4l2;
 
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;

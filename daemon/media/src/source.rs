@@ -40,10 +40,73 @@ pub enum RtspTransport {
 pub enum V4l2Format {
     /// Motion JPEG.
     Mjpeg,
-    /// Packed 4:2:2.
+    /// Packed 4:2:2, luma first.
     Yuyv,
+    /// Packed 4:2:2, chroma first.
+    Uyvy,
+    /// Planar 4:2:0 with interleaved chroma.
+    Nv12,
+    /// Planar 4:2:0.
+    I420,
+    /// 8 bits of grey: infrared and machine vision cameras.
+    Grey,
     /// H.264 made by the camera.
     H264,
+    /// H.265 made by the camera.
+    H265,
+}
+
+impl V4l2Format {
+    /// From a code of videodev2.h; `None` for what is not read here.
+    pub(crate) fn from_fourcc(code: &[u8; 4]) -> Option<V4l2Format> {
+        Some(match code {
+            b"MJPG" | b"JPEG" => V4l2Format::Mjpeg,
+            b"YUYV" => V4l2Format::Yuyv,
+            b"UYVY" => V4l2Format::Uyvy,
+            b"NV12" => V4l2Format::Nv12,
+            b"YU12" => V4l2Format::I420,
+            b"GREY" => V4l2Format::Grey,
+            b"H264" => V4l2Format::H264,
+            b"HEVC" => V4l2Format::H265,
+            _ => return None,
+        })
+    }
+
+    /// As it is written in the configuration.
+    pub const fn key(self) -> &'static str {
+        match self {
+            V4l2Format::Mjpeg => "mjpeg",
+            V4l2Format::Yuyv => "yuyv",
+            V4l2Format::Uyvy => "uyvy",
+            V4l2Format::Nv12 => "nv12",
+            V4l2Format::I420 => "i420",
+            V4l2Format::Grey => "grey",
+            V4l2Format::H264 => "h264",
+            V4l2Format::H265 => "h265",
+        }
+    }
+
+    /// GStreamer's media type.
+    pub(crate) const fn media_type(self) -> &'static str {
+        match self {
+            V4l2Format::Mjpeg => "image/jpeg",
+            V4l2Format::H264 => "video/x-h264",
+            V4l2Format::H265 => "video/x-h265",
+            _ => "video/x-raw",
+        }
+    }
+
+    /// GStreamer's name of an uncompressed format; `None` for a compressed one.
+    pub(crate) const fn raw(self) -> Option<gst_video::VideoFormat> {
+        Some(match self {
+            V4l2Format::Yuyv => gst_video::VideoFormat::Yuy2,
+            V4l2Format::Uyvy => gst_video::VideoFormat::Uyvy,
+            V4l2Format::Nv12 => gst_video::VideoFormat::Nv12,
+            V4l2Format::I420 => gst_video::VideoFormat::I420,
+            V4l2Format::Grey => gst_video::VideoFormat::Gray8,
+            V4l2Format::Mjpeg | V4l2Format::H264 | V4l2Format::H265 => return None,
+        })
+    }
 }
 
 /// Where pictures come from.
@@ -75,11 +138,11 @@ pub enum Source {
     V4l2 {
         /// `/dev/videoN`.
         device: PathBuf,
-        /// The format; the best the device has when `None`.
+        /// The format; the best the device has when `None` (see docs/reference/configuration.md).
         format: Option<V4l2Format>,
-        /// The size; the device's largest when `None`.
+        /// The size; the device's largest up to 1080p that runs fluently when `None`.
         size: Option<Size>,
-        /// Frames a second; the device's fastest when `None`.
+        /// Frames a second, the nearest that the device has; about 30 when `None`.
         fps: Option<u32>,
     },
 }

@@ -253,9 +253,8 @@ fn ours(urls: &[String]) -> Result<(), Error> {
         cameras.push(Camera::start(options, context.clone())?);
     }
     let config = AlignConfig {
-        cameras: ids,
-        tolerance: None,
         max_wait: Span::from_millis(250),
+        ..AlignConfig::new(ids)
     };
     let mut aligner = Aligner::new(config);
     let mut meter = Meter::default();

@@ -4,6 +4,7 @@
 //! * [`barcode`]: the true capture time in the pixels of every picture;
 //! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request;
 //! * [`recording`]: what a virtual camera sees, as a file;
+//! * [`scenario`]: cameras, networks and clocks in virtual time, for the engine, with tables that read like prose;
 //! * [`demo`]: cameras, a broker and the daemon together.
 #![forbid(unsafe_code)]
 
@@ -14,4 +15,5 @@ mod font;
 #[cfg(test)]
 mod packets_tests;
 pub mod recording;
+pub mod scenario;
 pub mod scene;

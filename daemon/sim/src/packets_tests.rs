@@ -70,9 +70,8 @@ impl Rig {
         let frames = FrameQueue::new(64);
         let (sender, notes) = unbounded();
         let config = AlignConfig {
-            cameras: (0..sources.len()).map(id).collect(),
-            tolerance: None,
             max_wait: Span::from_millis(400),
+            ..AlignConfig::new((0..sources.len()).map(id).collect())
         };
         let context = CameraContext {
             clock: clock.clone(),
@@ -162,7 +161,7 @@ impl Rig {
                 self.sizes.entry(camera).or_default().push((epoch, info.size));
             }
             CameraNote::WallStep { camera, step } => self.steps.push((camera, step)),
-            CameraNote::Unreadable { .. } => {}
+            CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
         }
     }
 

@@ -40,6 +40,7 @@ export interface CameraDoc {
   name: string;
   source: string;
   detector: string | null;
+  engine: string | null;
   status: { state: CameraState; reason: string | null; since: string };
   time: CameraTime;
   stream: StreamDoc | null;

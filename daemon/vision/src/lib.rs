@@ -2,6 +2,7 @@
 //!
 //! * [`motion::MotionDetector`] finds what moves before a fixed camera;
 //! * [`onnx::OnnxDetector`] runs the models that [`manifest::ModelManifest`] describes;
+//! * [`panorama`] turns the pictures of several cameras into one;
 //! * [`jpeg`] writes and reads stills; [`color`] turns planes into RGB; [`PictureBuf`] is a picture one owns.
 //!
 //! Video is limited range (luma 16 to 235, chroma 16 to 240), BT.601 below 720 lines and BT.709 from there on
@@ -14,6 +15,7 @@ pub mod jpeg;
 pub mod manifest;
 pub mod motion;
 pub mod onnx;
+pub mod panorama;
 mod picture;
 #[cfg(test)]
 mod testing;

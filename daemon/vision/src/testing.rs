@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use synoptic_base::{
-    Captured, Epoch, FrameKey, FrameKind, FrameMeta, MediaTime, Mono, PixelFormat, Seq, Size, Span, StreamId,
-    TimeSource,
+    Captured, Epoch, FrameKey, FrameKind, FrameMeta, MediaTime, Mono, PixelFormat, Planes, Seq, Size, Span,
+    StreamId, Surface, SurfaceError, TimeSource,
 };
 
 use crate::PictureBuf;
@@ -29,6 +29,21 @@ pub(crate) fn meta(stream: &str, epoch: u32, seq: u64, fps: f64, size: Size) -> 
         },
         size,
         kind: FrameKind::Unknown,
+    }
+}
+
+/// A picture whose pixels cannot be read any more.
+pub(crate) struct Gone(pub(crate) Size);
+
+impl Surface for Gone {
+    fn size(&self) -> Size {
+        self.0
+    }
+    fn format(&self) -> PixelFormat {
+        PixelFormat::Nv12
+    }
+    fn with_planes(&self, _: &mut dyn FnMut(Planes<'_>)) -> Result<(), SurfaceError> {
+        Err(SurfaceError("the device is gone".to_owned()))
     }
 }
 

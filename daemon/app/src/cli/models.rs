@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use synoptic_vision::fetch;
+use synoptic_vision::onnx::{OnnxDetector, OnnxOptions};
 
 use crate::models;
 
@@ -21,7 +22,7 @@ pub(super) enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
-    /// Verify the files of all models on this box.
+    /// Verify the files of all models on this box, and try each once: hash, shapes, decoder.
     Verify,
 }
 
@@ -82,8 +83,9 @@ fn verify(dirs: &[PathBuf]) -> Result<ExitCode> {
         let Some(path) = fetch::locate(dirs, &model) else {
             continue;
         };
-        match fetch::verify(&path, &model, &mut |_| ()) {
-            Ok(()) => println!("{name}: good: {}", path.display()),
+        // Loading verifies the hash, and runs the model once against its manifest.
+        match OnnxDetector::load(&path, model, &OnnxOptions::default()) {
+            Ok(detector) => println!("{name}: good: {}, runs on {}", path.display(), detector.engine()),
             Err(error) => {
                 good = false;
                 println!("{name}: {error}");

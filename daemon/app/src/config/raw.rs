@@ -24,6 +24,9 @@ pub(super) const MAX_SIZE: &str = "20GB";
 pub(super) const MIN_FREE: &str = "1GB";
 pub(super) const STALL_AFTER: &str = "4s";
 pub(super) const MAX_WAIT: &str = "250ms";
+pub(super) const MAX_INITIAL_STREAM_OFFSET: &str = "30s";
+pub(super) const MAX_READ_ERRORS: u32 = 3;
+pub(super) const FRAME_PACKET_BUFFER_MAXSIZE: i64 = 16;
 /// Name of the detector that always exists.
 pub(super) const MOTION: &str = "motion";
 /// Name that says: no detector.
@@ -33,8 +36,8 @@ pub(super) const MAIN_GROUP: &str = "main";
 /// Half a frame at 12.5 fps. A sender report may mean capture or send time: 54 ms apart were measured between
 /// two settings of one server, and no recipe tells which; a calibrated camera gets a smaller value.
 pub const RTSP_BIAS_ERROR_MS: i64 = 40;
-/// V4L2 stamps the start or the end of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_*`), exposure and readout add to it:
-/// one frame at 30 fps.
+/// A V4L2 stamp marks the start of the exposure or the end of the frame; where in the interval before or behind it the
+/// light fell, and what the camera did before its driver knew, nobody says: one frame at 30 fps.
 pub const V4L2_BIAS_ERROR_MS: i64 = 33;
 
 /// Configuration of Synoptic. Relative paths begin at the folder of this file.
@@ -197,11 +200,12 @@ pub struct RawCamera {
     /// Devices: pixel format. Default: the best the device has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<RawFormat>,
-    /// Devices: size in pixels, such as `1280x720`. Default: the device's largest.
+    /// Devices: size in pixels, such as `1280x720`. Default: the device's largest up to 1080p that
+    /// runs at 25 frames a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]+x[0-9]+$"))]
     pub size: Option<String>,
-    /// Devices: frames a second. Default: the device's fastest.
+    /// Devices: frames a second, the nearest that the device has. Default: about 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 240))]
     pub fps: Option<u32>,
@@ -252,6 +256,19 @@ pub struct RawGroup {
     #[serde(default = "max_wait")]
     #[schemars(regex(pattern = TIME_PATTERN))]
     pub max_wait: String,
+    /// A camera that comes up is left out of packets while its frames are captured further than this from the
+    /// others'.
+    #[serde(default = "max_initial_stream_offset")]
+    #[schemars(regex(pattern = TIME_PATTERN))]
+    pub max_initial_stream_offset: String,
+    /// After so many unreadable frames in a row a camera counts as broken, until the next good one; 0: never.
+    #[serde(default = "max_read_errors")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_read_errors: u32,
+    /// Packets that may wait to be taken; at the limit the oldest goes. -1: no limit, for groups of files only.
+    #[serde(default = "frame_packet_buffer_maxsize")]
+    #[schemars(range(min = -1, max = 1_000))]
+    pub frame_packet_buffer_maxsize: i64,
 }
 
 /// A detector.
@@ -266,7 +283,7 @@ pub struct RawDetector {
     /// `onnx`: name of the model's manifest; `synoptic models list` shows them. Needed for this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Detections with a lower score are dropped. Default: the model's own.
+    /// Detections with a lower score begin nothing; they may keep a track that is known. Default: the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub threshold: Option<f64>,
@@ -277,6 +294,27 @@ pub struct RawDetector {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub threads: Option<u32>,
+    /// `onnx`: what runs the model. `auto` takes onnxruntime where it is built in and its library is found, else
+    /// rten. Default: `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<RawEngine>,
+    /// `onnx`: the shared library of onnxruntime, the same for all detectors. Default: the one that the environment
+    /// variable ORT_DYLIB_PATH names, else the newest in the usual folders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+}
+
+/// What runs a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawEngine {
+    /// The fastest there is.
+    Auto,
+    /// Built in.
+    Rten,
+    /// By its shared library, or no detection.
+    Onnxruntime,
 }
 
 /// Where a password is. The password itself is never written in this file.
@@ -309,10 +347,20 @@ pub enum RawTransport {
 pub enum RawFormat {
     /// Motion JPEG.
     Mjpeg,
-    /// Packed 4:2:2.
+    /// Packed 4:2:2, luma first.
     Yuyv,
+    /// Packed 4:2:2, chroma first.
+    Uyvy,
+    /// Planar 4:2:0 with interleaved chroma.
+    Nv12,
+    /// Planar 4:2:0.
+    I420,
+    /// 8 bits of grey.
+    Grey,
     /// H.264 made by the camera.
     H264,
+    /// H.265 made by the camera.
+    H265,
 }
 
 /// Kind of detector.
@@ -358,6 +406,15 @@ fn stall_after() -> String {
 }
 fn max_wait() -> String {
     MAX_WAIT.to_owned()
+}
+fn max_initial_stream_offset() -> String {
+    MAX_INITIAL_STREAM_OFFSET.to_owned()
+}
+const fn max_read_errors() -> u32 {
+    MAX_READ_ERRORS
+}
+const fn frame_packet_buffer_maxsize() -> i64 {
+    FRAME_PACKET_BUFFER_MAXSIZE
 }
 fn motion() -> String {
     MOTION.to_owned()

@@ -1,10 +1,13 @@
 //! The configuration once it cannot be wrong: what the rest of the daemon sees.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use synoptic_base::{BBox, Span, StreamId};
+use synoptic_engine::align::AlignConfig;
 use synoptic_media::{CameraOptions, Secret};
+use synoptic_vision::onnx::EngineChoice;
 
 /// Everything the configuration file says, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,26 @@ pub struct Group {
     pub tolerance: Option<Span>,
     /// Longest wait for a late camera, from the capture of the packet's first frame.
     pub max_wait: Span,
+    /// Largest distance of a camera's capture times from the others' at which it is taken in.
+    pub max_initial_stream_offset: Span,
+    /// Unreadable frames in a row that make a camera broken; `None`: any number is borne.
+    pub max_read_errors: Option<u32>,
+    /// Packets that may wait to be taken; `None`: no limit, and every camera is a file.
+    pub frame_packet_buffer_maxsize: Option<NonZeroUsize>,
+}
+
+impl Group {
+    /// How its packets are formed.
+    pub fn align(&self) -> AlignConfig {
+        AlignConfig {
+            cameras: self.cameras.clone(),
+            tolerance: self.tolerance,
+            max_wait: self.max_wait,
+            max_initial_stream_offset: self.max_initial_stream_offset,
+            max_read_errors: self.max_read_errors,
+            frame_packet_buffer_maxsize: self.frame_packet_buffer_maxsize,
+        }
+    }
 }
 
 /// A detector.
@@ -90,6 +113,10 @@ pub enum DetectorKind {
         model: String,
         /// Threads; `None`: half the cores.
         threads: Option<usize>,
+        /// What runs the model.
+        engine: EngineChoice,
+        /// The shared library of onnxruntime; `None`: searched.
+        library: Option<PathBuf>,
     },
 }
 

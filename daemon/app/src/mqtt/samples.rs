@@ -47,6 +47,7 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
         name: format!("The {id} camera"),
         source: format!("rtsp://{id}.example/main"),
         detector: Some("motion".into()),
+        engine: None,
         status: CameraStatus {
             state: CameraState::Online,
             reason: None,

@@ -44,7 +44,7 @@ pub(super) fn choose<P>(lanes: &[Lane<P>], tolerance: Span, expired: bool) -> Op
                 at: item.at(),
                 here: true,
             }),
-            None if lane.broken.is_some() => {}
+            None if lane.broken().is_some() => {}
             None if expired => missing = true,
             None => return None,
         }
@@ -68,7 +68,7 @@ pub(super) fn choose<P>(lanes: &[Lane<P>], tolerance: Span, expired: bool) -> Op
         match lane.queue.get(oldest.index) {
             Some(item) => oldest.at = item.at(),
             // A camera that is down sends nothing more; one that is late has had its time.
-            None if expired || lane.broken.is_some() => break,
+            None if expired || lane.broken().is_some() => break,
             None => {
                 let interval = lane.interval().unwrap_or(Span::ZERO);
                 oldest.at += interval * EARLIEST_NEXT_PERCENT / 100;

@@ -6,14 +6,14 @@ use synoptic_base::{Epoch, FrameKey, FrameKind, FrameMeta, MediaTime, Seq, Size,
 
 use super::*;
 
-fn id(i: usize) -> StreamId {
+pub(super) fn id(i: usize) -> StreamId {
     StreamId::new(&format!("cam{i}")).unwrap()
 }
 fn ms(ms: i64) -> Span {
     Span::from_millis(ms)
 }
 
-fn frame(cam: usize, seq: u64, captured: Mono) -> Frame<()> {
+pub(super) fn frame(cam: usize, seq: u64, captured: Mono) -> Frame<()> {
     let meta = FrameMeta {
         key: FrameKey {
             stream: id(cam),
@@ -88,11 +88,7 @@ fn run(cams: &[Cam], secs: i64, seed: u64, jitter_us: i64) -> Run {
         }
     }
     feed.sort_by_key(|(arrival, _)| *arrival);
-    let config = AlignConfig {
-        cameras: (0..cams.len()).map(id).collect(),
-        tolerance: None,
-        max_wait: ms(250),
-    };
+    let config = AlignConfig::new((0..cams.len()).map(id).collect());
     let mut aligner = Aligner::new(config);
     for c in 0..cams.len() {
         aligner.handle(Mono::from_nanos(0), AlignInput::Up(id(c)));
@@ -290,11 +286,7 @@ fn a_dead_camera_delays_the_others_once_until_it_is_said_to_be_down() {
 
 #[test]
 fn a_camera_that_is_down_is_not_waited_for() {
-    let config = AlignConfig {
-        cameras: vec![id(0), id(1)],
-        tolerance: None,
-        max_wait: ms(250),
-    };
+    let config = AlignConfig::new(vec![id(0), id(1)]);
     let mut aligner = Aligner::new(config);
     let now = Mono::from_nanos(1_000_000_000);
     aligner.handle(now, AlignInput::Up(id(0)));
@@ -366,9 +358,8 @@ fn unequal_delays_do_not_matter_below_max_wait() {
 #[test]
 fn an_unreadable_frame_is_a_read_error_in_its_packet() {
     let config = AlignConfig {
-        cameras: vec![id(0), id(1)],
         tolerance: Some(ms(30)),
-        max_wait: ms(250),
+        ..AlignConfig::new(vec![id(0), id(1)])
     };
     let mut aligner = Aligner::new(config);
     let now = Mono::from_nanos(1_000_000_000);

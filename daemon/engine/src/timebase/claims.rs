@@ -52,7 +52,8 @@ impl RtpTimebase {
             let scatter = error + shape.min(error);
             let early = line - at;
             if (EARLIEST..=self.sane_delay()).contains(&early) {
-                claims[n] = self.biased(at, scatter, TimeSource::SenderReport, Span::MAX);
+                let claim = self.biased(at, scatter, TimeSource::SenderReport, Span::MAX);
+                claims[n] = narrowed(claim, by_arrivals);
                 scatters[n] = scatter;
                 if error <= Span::from_millis(3) && !self.settling(arrival) {
                     self.learned = Some(LearnedDelay {
@@ -128,7 +129,7 @@ impl RtpTimebase {
             return (captured, PRE_ROLL);
         }
         // While the rate of a media clock is not yet known, a slow one looks like growing delay: then the truth lies
-        // anywhere up to this frame's own arrival.
+        // anywhere up to this frame's own arrival. Stalls and B pictures look alike and are more common: the middle stays.
         let late = self.line.frames.delay_of(x, arrival).unwrap_or(Span::ZERO);
         let slow = if young && late > Span::from_millis(50) {
             late
@@ -136,11 +137,11 @@ impl RtpTimebase {
             Span::ZERO
         };
         let (least, most) = self.light_to_wire();
-        let (from, to) = (line - most - scatter, line - least + slow);
+        let (from, to) = (line - most - scatter, line - least);
         let half = (to - from) / 2;
         let captured = Captured {
             mono: from + half,
-            rel_error: half,
+            rel_error: half + slow,
             source: TimeSource::Arrival,
         };
         (captured, scatter + slow)

@@ -8,8 +8,8 @@ use synoptic_base::{Mono, Span};
 /// A stamp this far from where the stream's time line has it is wrong or new. A connection that stalls, and then
 /// delivers what it held, stays on the line: it is the stamp that must jump, not the arrival.
 const JUMP: Span = Span::from_secs(10);
-/// Frames are put out in order; further back than this is no reordering.
-const BACK: Span = Span::from_secs(1);
+/// Further back than this is no reordering: three B pictures at two frames a second, in coded order, are 1.5 s.
+const BACK: Span = Span::from_secs(3);
 /// So many stamps in a row that agree on a new time line are one.
 const AGREE: usize = 3;
 /// ... within this.

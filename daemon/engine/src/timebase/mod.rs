@@ -7,6 +7,7 @@
 
 mod claims;
 mod doctor;
+mod driver;
 mod fit;
 mod hull;
 mod jump;
@@ -22,6 +23,7 @@ mod wall;
 pub mod wire;
 
 pub use doctor::{Diagnosis, Finding, Grade, diagnose};
+pub use driver::{DriverStamp, DriverTimebase, DriverTimebaseConfig, StampClock, StampPoint};
 pub use hull::MinDelayHull;
 pub use ladder::{Ladder, RungChange, RungReason};
 pub use rtp::RtpTimebase;

@@ -97,14 +97,10 @@ impl ReportLevel {
             all = &all[1..];
         }
         let least = *all.first()?;
-        let error = match FEW.get(all.len() - 1) {
-            Some(few) => *few,
-            None => {
-                let usual = all[all.len() / 2] - least;
-                (FLOOR + usual * TAIL / all.len() as i64).min(FEW[2])
-            }
-        };
-        Some((least, error))
+        let n = all.len();
+        let usual = all[n / 2] - least;
+        let error = FLOOR + usual * TAIL / n as i64;
+        Some((least, FEW.get(n - 1).map_or(error, |few| error.max(*few))))
     }
 }
 

@@ -106,6 +106,15 @@ impl Tail {
         })
     }
 
+    /// Takes pictures that need no decoder; `format` is what people call it.
+    pub(super) fn attach_raw(&self, pictures: &gst::Pad, format: &str) -> Result<(), MediaError> {
+        *locked(&self.shared.codec) = Some(format!("raw {}", format.to_uppercase()));
+        pictures
+            .link(&self.raw)
+            .map_err(|e| internal(&format!("could not link the raw stream: {e}")))?;
+        Ok(())
+    }
+
     /// Decodes what comes out of `coded`; called from a streaming thread. `stamp` names a parsed buffer as the
     /// ledger does.
     pub(super) fn attach(

@@ -12,6 +12,7 @@ mod rtcp;
 mod rtsp;
 #[cfg(test)]
 mod tests;
+mod v4l2;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +30,7 @@ const BUS_INTERVAL: Span = Span::from_millis(100);
 /// What a stream says of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamInfo {
-    /// `H.264`, `H.265`, `MJPEG`, `raw`, or GStreamer's name of it.
+    /// `H.264`, `H.265`, `MJPEG`, `raw`, `raw YUYV`, or GStreamer's name of it.
     pub codec: String,
     /// Size of the pictures, after rotation.
     pub size: Size,
@@ -78,6 +79,8 @@ enum Timing {
     },
     /// By the moment at which the pipeline's clock plays them.
     Played { bias: Span, bias_error: Span },
+    /// By the stamps of their driver.
+    Driver(Box<v4l2::DriverTiming>),
 }
 
 /// State that the streaming threads of GStreamer and the session share.
@@ -112,6 +115,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A running connection.
 pub struct Session {
+    /// Takes frames from a local device; ends before the pipeline does.
+    capture: Option<v4l2::Capture>,
     pipeline: gst::Pipeline,
     sink: AppSink,
     shared: Arc<Shared>,
@@ -142,22 +147,31 @@ impl Session {
         let pipeline = gst::Pipeline::new();
         let sink = decode::make_sink(options);
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
+        let mut prepared = None;
         match &options.source {
             Source::Rtsp { .. } => rtsp::build(&pipeline, options, tail, &shared)?,
             Source::File { .. } => file::build(&pipeline, options, tail, &shared)?,
-            Source::V4l2 { device, .. } => {
-                return Err(MediaError::NoVideo {
-                    source_name: device.display().to_string(),
-                    why: "local V4L2 devices are not built into this version yet".to_owned(),
-                });
-            }
+            Source::V4l2 { .. } => prepared = Some(v4l2::build(&pipeline, options, &tail, &shared)?),
         }
+        let mut session = Session::play(pipeline, sink, shared, &options.source)?;
+        session.capture = prepared.map(v4l2::Prepared::start).transpose()?;
+        Ok(session)
+    }
+
+    /// Starts an assembled pipeline.
+    fn play(
+        pipeline: gst::Pipeline,
+        sink: AppSink,
+        shared: Arc<Shared>,
+        source: &Source,
+    ) -> Result<Session, MediaError> {
         let session = Session {
+            capture: None,
             pipeline,
             sink,
             shared,
-            source_name: options.source.shown(),
-            live: matches!(options.source, Source::Rtsp { .. }),
+            source_name: source.shown(),
+            live: !matches!(source, Source::File { .. }),
             format: None,
             pending: std::collections::VecDeque::new(),
             last_captured: None,
@@ -205,12 +219,22 @@ impl Session {
     pub fn health(&self) -> TimeHealth {
         match &*locked(&self.shared.timing) {
             Some(Timing::Rtp { timebase, .. }) => timebase.health(),
+            Some(Timing::Driver(timing)) => timing.timebase.health(),
             _ => TimeHealth {
                 source: self.last_captured.map(|c| c.source),
                 rel_error: self.last_captured.map(|c| c.rel_error),
                 ..TimeHealth::default()
             },
         }
+    }
+
+    /// Frames of this connection that were lost before they could be decoded, by reason.
+    pub fn drops(&self) -> [(&'static str, u64); 2] {
+        let (driver, decoder) = match &*locked(&self.shared.timing) {
+            Some(Timing::Driver(timing)) => (timing.timebase.missed(), timing.refused),
+            _ => (0, 0),
+        };
+        [("driver", driver), ("decoder_busy", decoder)]
     }
 
     /// Steps of the camera's wall clock since the last call.
@@ -327,6 +351,31 @@ impl Session {
                     surface,
                 }));
             }
+            Some(Timing::Driver(timing)) => {
+                let Some(pts) = buffer.pts().map(|t| t.nseconds() as i64) else {
+                    return;
+                };
+                let (coded, lost) = locked(&self.shared.ledger).decoded(pts, |a, b| a < b);
+                let lost: Vec<Captured> = lost.iter().filter_map(|c| timing.captured(c.stamp)).collect();
+                let Some(timed) = timing.decoded(pts) else {
+                    return;
+                };
+                if timed.new_epoch {
+                    self.pending.push_back(SessionEvent::Restarted);
+                } else {
+                    self.pending
+                        .extend(lost.into_iter().map(SessionEvent::Unreadable));
+                }
+                self.last_captured = Some(timed.captured);
+                self.pending.push_back(SessionEvent::Frame(SessionFrame {
+                    media: timed.media,
+                    captured: timed.captured,
+                    arrival: Mono::from_nanos(pts),
+                    kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
+                    size,
+                    surface,
+                }));
+            }
             None => {}
         }
     }
@@ -408,6 +457,7 @@ fn cause(detail: &str, message: &str) -> String {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.capture = None;
         if self.pipeline.set_state(gst::State::Null).is_err() {
             log::warn!("{}: the pipeline did not stop cleanly", self.source_name);
         }

@@ -62,7 +62,7 @@ fn run(change: impl Fn(usize, &mut PictureBuf)) -> Option<Vec<Vec<Detection>>> {
             meta: &meta,
             surface: &picture,
         }];
-        found.push(detector.detect(&batch).unwrap().remove(0));
+        found.push(detector.detect(&batch).remove(0).unwrap());
     }
     Some(found)
 }

@@ -31,7 +31,9 @@ mod tests;
 
 use std::collections::HashMap;
 
-use synoptic_base::{BBox, Detection, Detector, DetectorError, Epoch, Mono, Picture, Size, Span, StreamId};
+use synoptic_base::{
+    BBox, Detected, Detection, Detector, DetectorError, Epoch, Mono, Picture, Size, Span, StreamId,
+};
 
 use crate::color::{ColorError, read};
 use crate::picture::check;
@@ -103,7 +105,7 @@ impl MotionDetector {
         }
     }
 
-    fn look(&mut self, picture: &Picture<'_>) -> Result<Vec<Detection>, DetectorError> {
+    fn look(&mut self, picture: &Picture<'_>) -> Detected {
         let bad = |why: String| DetectorError::Picture {
             frame: picture.meta.key.to_string(),
             why,
@@ -150,10 +152,8 @@ impl Detector for MotionDetector {
         LABEL
     }
 
-    /// Every picture of the batch is taken in, also after one that cannot be read; the first error is returned.
-    fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError> {
-        let found: Vec<_> = batch.iter().map(|picture| self.look(picture)).collect();
-        found.into_iter().collect()
+    fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected> {
+        batch.iter().map(|picture| self.look(picture)).collect()
     }
 }
 

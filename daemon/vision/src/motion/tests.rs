@@ -4,7 +4,7 @@ use synoptic_base::{BBox, Detection, Detector, Picture, PixelFormat, Size};
 
 use super::MotionDetector;
 use crate::PictureBuf;
-use crate::testing::meta;
+use crate::testing::{Gone, meta};
 
 const SIZE: Size = Size::new(640, 360);
 const FPS: f64 = 15.0;
@@ -73,7 +73,7 @@ impl Run {
             meta: &meta,
             surface: &picture,
         }];
-        self.detector.detect(&batch).unwrap().remove(0)
+        self.detector.detect(&batch).remove(0).unwrap()
     }
     /// Boxes seen in `seconds` of the same scene.
     fn hold(&mut self, seconds: f64, paint: impl Fn(usize, usize, f32) -> f32) -> usize {
@@ -234,39 +234,36 @@ fn a_new_epoch_or_size_starts_anew_and_streams_are_apart() {
         meta,
         surface: &picture,
     });
-    assert_eq!(run.detector.detect(&batch).unwrap(), vec![vec![], vec![]]);
+    assert_eq!(run.detector.detect(&batch), [Ok(vec![]), Ok(vec![])]);
 }
 
 #[test]
-fn a_picture_that_cannot_be_read_is_an_error_and_the_others_go_on() {
-    struct Gone;
-    impl synoptic_base::Surface for Gone {
-        fn size(&self) -> Size {
-            SIZE
-        }
-        fn format(&self) -> PixelFormat {
-            PixelFormat::Nv12
-        }
-        fn with_planes(
-            &self,
-            _: &mut dyn FnMut(synoptic_base::Planes<'_>),
-        ) -> Result<(), synoptic_base::SurfaceError> {
-            Err(synoptic_base::SurfaceError("the device is gone".to_owned()))
-        }
-    }
+fn a_picture_that_cannot_be_read_fails_alone() {
     let mut run = Run::new();
     run.hold(4.0, as_it_is);
-    let meta = meta("cam", 0, run.seq, FPS, SIZE);
+    let metas = [
+        meta("cam", 0, run.seq, FPS, SIZE),
+        meta("other", 0, run.seq, FPS, SIZE),
+    ];
     run.seq += 1;
-    let batch = [Picture {
-        meta: &meta,
-        surface: &Gone,
-    }];
-    let error = run.detector.detect(&batch).unwrap_err().to_string();
+    let whole = PictureBuf::new(SIZE, PixelFormat::Nv12, vec![60; PictureBuf::bytes(SIZE)]).unwrap();
+    let batch = [
+        Picture {
+            meta: &metas[0],
+            surface: &Gone(SIZE),
+        },
+        Picture {
+            meta: &metas[1],
+            surface: &whole,
+        },
+    ];
+    let found = run.detector.detect(&batch);
+    let error = found[0].as_ref().unwrap_err().to_string();
     assert!(
         error.contains("cam/0/") && error.contains("device is gone"),
         "{error}"
     );
+    assert_eq!(found[1..], [Ok(vec![])]);
     let (paint, _) = thing(300);
     run.show(&paint);
     assert!(run.hold(0.4, paint) > 0, "the background outlives the error");

@@ -105,8 +105,13 @@ fn fastestdet(to: &Sink<'_>, outputs: &[Output<'_>], found: &mut Vec<Candidate>)
     let cells = gw * gh;
     for cell in 0..cells {
         let at = |channel: usize| out.data[channel * cells + cell];
+        // Most cells are empty, and probabilities are 1 at most: no need to look for their class.
+        let objectness = at(0).max(0.0).powf(0.6);
+        if objectness < to.threshold {
+            continue;
+        }
         let (class, probability) = best((5..5 + to.classes()).map(at));
-        let score = at(0).max(0.0).powf(0.6) * probability.max(0.0).powf(0.4);
+        let score = objectness * probability.clamp(0.0, 1.0).powf(0.4);
         if !to.takes(class, score) {
             continue;
         }

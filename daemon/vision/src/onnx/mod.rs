@@ -1,26 +1,31 @@
-//! ONNX detectors on the CPU, with `rten`: pure Rust, no library to install, agrees with onnxruntime to 1e-5.
+//! ONNX detectors on the CPU, by one of two engines: `rten`, pure Rust and always there, or (cargo feature `ort`)
+//! onnxruntime where its library is found, which is faster. They agree to 1e-5.
 //!
 //! A model is what its [`ModelManifest`] says. Its file is verified, loaded and tried once before the first
 //! picture: a wrong hash, shape or decoder is refused there, with the reason.
 
 mod decode;
+mod engine;
+#[cfg(feature = "ort")]
+mod library;
 mod nms;
+#[cfg(feature = "ort")]
+mod onnxruntime;
 mod preprocess;
+mod rten_engine;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool};
-use rten_tensor::prelude::*;
-use rten_tensor::{NdTensorView, Tensor};
-use synoptic_base::{BBox, Detection, Detector, DetectorError, Picture};
+use synoptic_base::{BBox, Detected, Detection, Detector, DetectorError, Picture};
 
 use crate::color::{ColorError, Matrix, read};
 use crate::fetch::{FetchError, check_bytes};
 use crate::manifest::ModelManifest;
-use decode::{Candidate, Output};
+use decode::Candidate;
+use engine::{Engine, Refusal, Wish};
+pub use engine::{EngineChoice, EngineInfo};
 use preprocess::{Fit, Sampler};
 
 /// Threads at most: beyond, small models only get slower.
@@ -40,6 +45,14 @@ pub enum OnnxError {
         /// The model.
         model: String,
         /// What the engine says.
+        why: String,
+    },
+    /// The engine asked for is not on this box.
+    #[error("no onnxruntime for model {model}: {why}; engine = \"auto\" would take rten instead")]
+    Engine {
+        /// The model.
+        model: String,
+        /// What was looked for, and where.
         why: String,
     },
     /// Inputs or outputs are not what the manifest says.
@@ -81,15 +94,19 @@ pub struct OnnxOptions {
     pub threshold: Option<f32>,
     /// Labels kept; empty: all.
     pub labels: Vec<String>,
+    /// The engine that runs the model.
+    pub engine: EngineChoice,
+    /// The shared library of onnxruntime; `None`: ORT_DYLIB_PATH, then the usual folders.
+    pub library: Option<PathBuf>,
 }
 
 /// A detector that runs an ONNX model.
 pub struct OnnxDetector {
     manifest: ModelManifest,
-    model: Model,
-    input: NodeId,
-    outputs: Vec<NodeId>,
-    pool: Arc<ThreadPool>,
+    engine: Box<dyn Engine>,
+    info: EngineInfo,
+    /// Number of the picture's input.
+    input: usize,
     threshold: f32,
     /// By class: whether it is kept.
     keep: Vec<bool>,
@@ -117,27 +134,31 @@ impl OnnxDetector {
             error,
         })?;
         check_bytes(path, &manifest, &data)?;
-        let refused = |why: String| OnnxError::Load {
-            path: path.to_owned(),
-            model: manifest.name.clone(),
-            why,
+        let wish = Wish {
+            choice: options.engine,
+            library: options.library.as_deref(),
+            threads,
         };
-        let model = ModelOptions::with_all_ops()
-            .prepack_weights(true)
-            .load(data)
-            .map_err(|e| refused(e.to_string()))?;
-        let input = input(&model, &manifest)?;
-        let outputs = model.output_ids().to_vec();
-        let detector = OnnxDetector {
-            input,
-            outputs,
-            pool: Arc::new(ThreadPool::with_num_threads(threads)),
+        let (engine, info) = engine::open(&wish, data).map_err(|refusal| match refusal {
+            Refusal::Missing(why) => OnnxError::Engine {
+                model: manifest.name.clone(),
+                why,
+            },
+            Refusal::Model(why) => OnnxError::Load {
+                path: path.to_owned(),
+                model: manifest.name.clone(),
+                why,
+            },
+        })?;
+        let mut detector = OnnxDetector {
+            input: input(&*engine, &manifest)?,
+            engine,
+            info,
             threshold,
             keep,
             matrix: None,
             sampler: Sampler::default(),
             tensor: vec![0.0; 3 * manifest.input.width * manifest.input.height],
-            model,
             manifest,
         };
         // Says at once whether the outputs are the decoder's, and warms the caches.
@@ -159,28 +180,21 @@ impl OnnxDetector {
         &self.manifest
     }
 
-    /// Runs the model on `tensor`.
-    fn infer(&self, found: &mut Vec<Candidate>) -> Result<(), String> {
-        let input = &self.manifest.input;
-        let view = NdTensorView::from_data([1, 3, input.height, input.width], self.tensor.as_slice());
-        let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
-        let values = self
-            .model
-            .run(vec![(self.input, view.into())], &self.outputs, Some(options))
-            .map_err(|e| e.to_string())?;
-        let tensors = values
-            .into_iter()
-            .map(|v| v.into_tensor::<f32>().ok_or("an output is not of 32-bit floats"))
-            .collect::<Result<Vec<Tensor<f32>>, _>>()?;
-        let contiguous: Vec<_> = tensors.iter().map(|t| (t.shape().to_vec(), t.to_vec())).collect();
-        let outputs: Vec<_> = contiguous
-            .iter()
-            .map(|(shape, data)| Output { shape, data })
-            .collect();
-        decode::decode(&self.manifest, &outputs, self.threshold, &self.keep, found)
+    /// The engine that runs it.
+    pub fn engine(&self) -> &EngineInfo {
+        &self.info
     }
 
-    fn look(&mut self, picture: &Picture<'_>) -> Result<Vec<Detection>, DetectorError> {
+    /// Runs the model on `tensor`.
+    fn infer(&mut self, found: &mut Vec<Candidate>) -> Result<(), String> {
+        let (manifest, threshold, keep) = (&self.manifest, self.threshold, &self.keep);
+        let shape = [1, 3, manifest.input.height, manifest.input.width];
+        self.engine.run(self.input, shape, &self.tensor, &mut |outputs| {
+            decode::decode(manifest, outputs, threshold, keep, found)
+        })
+    }
+
+    fn look(&mut self, picture: &Picture<'_>) -> Detected {
         let size = picture.surface.size();
         let matrix = self.matrix.unwrap_or(Matrix::guess(size));
         let fit = Fit::new(&self.manifest.input, size);
@@ -230,8 +244,8 @@ impl Detector for OnnxDetector {
         &self.manifest.name
     }
 
-    /// The models take one picture at a time; the first error ends the batch.
-    fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError> {
+    /// The models take one picture at a time.
+    fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected> {
         batch.iter().map(|picture| self.look(picture)).collect()
     }
 }
@@ -282,27 +296,25 @@ fn keep(manifest: &ModelManifest, labels: &[String]) -> Result<Vec<bool>, OnnxEr
         .collect())
 }
 
-/// The picture's input. Some exporters list the weights as inputs too: the picture's is the one of its shape.
-fn input(model: &Model, manifest: &ModelManifest) -> Result<NodeId, OnnxError> {
+/// Number of the picture's input. Some exporters list the weights as inputs too: the picture's is the one of its
+/// shape.
+fn input(engine: &dyn Engine, manifest: &ModelManifest) -> Result<usize, OnnxError> {
     let want = [1, 3, manifest.input.height, manifest.input.width];
-    let fits = |shape: &[Dimension]| {
-        shape.len() == 4
-            && shape.iter().zip(want).all(|(have, want)| match have {
-                Dimension::Fixed(n) => *n == want,
-                Dimension::Symbolic(_) => true,
-            })
+    let fits = |shape: &Vec<Option<usize>>| {
+        let same = |(have, want): (&Option<usize>, usize)| have.is_none_or(|have| have == want);
+        shape.len() == want.len() && shape.iter().zip(want).all(same)
     };
-    let mut shapes = Vec::new();
-    for &id in model.input_ids() {
-        let shape = model.node_info(id).and_then(|n| n.shape()).unwrap_or_default();
-        if fits(&shape) {
-            return Ok(id);
+    let shapes = engine.inputs();
+    shapes.iter().position(fits).ok_or_else(|| {
+        let side = |n: &Option<usize>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let shape = |s: &Vec<_>| format!("[{}]", s.iter().map(side).collect::<Vec<_>>().join(", "));
+        let some: Vec<_> = shapes.iter().take(3).map(shape).collect();
+        OnnxError::Shape {
+            model: manifest.name.clone(),
+            why: format!(
+                "no input of shape {want:?} (1, 3, input.height, input.width); there are {}",
+                some.join(", ")
+            ),
         }
-        shapes.push(shape);
-    }
-    shapes.truncate(3);
-    Err(OnnxError::Shape {
-        model: manifest.name.clone(),
-        why: format!("no input of shape {want:?} (1, 3, input.height, input.width); there are {shapes:?}"),
     })
 }

@@ -71,9 +71,13 @@ fn mix(out: &mut Vec<f32>, first: &[u8], second: &[u8], weight: f32, len: usize)
     out.extend(pairs.map(|(&a, &b)| f32::from(a) + weight * (f32::from(b) - f32::from(a))));
 }
 
-fn at(row: &[f32], tap: (u32, u32, f32)) -> f32 {
-    let (a, b) = (row[tap.0 as usize], row[tap.1 as usize]);
-    a + tap.2 * (b - a)
+/// A row, resampled by its taps.
+fn spread(out: &mut Vec<f32>, row: &[f32], taps: &[(u32, u32, f32)]) {
+    out.clear();
+    out.extend(taps.iter().map(|&(first, second, weight)| {
+        let (a, b) = (row[first as usize], row[second as usize]);
+        a + weight * (b - a)
+    }));
 }
 
 /// Fills tensors; keeps its buffers from picture to picture.
@@ -83,6 +87,8 @@ pub(super) struct Sampler {
     luma_y: Vec<(u32, u32, f32)>,
     chroma_x: Vec<(u32, u32, f32)>,
     chroma_y: Vec<(u32, u32, f32)>,
+    /// A row of the source, mixed from two.
+    line: Vec<f32>,
     luma: Vec<f32>,
     cb: Vec<f32>,
     cr: Vec<f32>,
@@ -117,35 +123,39 @@ impl Sampler {
                 values.fill(f32::from(input.pad) * gain[c] + offset[c]);
             }
         }
-        // Which colour of (r, g, b) each plane takes.
-        let colours = match input.order {
-            Order::Bgr => [2, 1, 0],
-            Order::Rgb => [0, 1, 2],
-        };
         let (first, rest) = tensor.split_at_mut(plane);
         let (second, third) = rest.split_at_mut(plane);
+        // Where red, green and blue go; `gain` and `offset` are by plane.
+        let ((red, r), (blue, b)) = match input.order {
+            Order::Bgr => ((third, 2), (first, 0)),
+            Order::Rgb => ((first, 0), (third, 2)),
+        };
         let chroma_len = (cw - 1) * chroma.step + 1;
         for row in 0..fit.height {
-            let (a, b, weight) = self.luma_y[row];
+            let (above, below, weight) = self.luma_y[row];
             let line = |i: u32| &luma.data[i as usize * luma.stride..];
-            mix(&mut self.luma, line(a), line(b), weight, w);
-            let (a, b, weight) = self.chroma_y[row];
-            let ((cb_a, cr_a), (cb_b, cr_b)) = (chroma.row(a as usize), chroma.row(b as usize));
-            mix(&mut self.cb, cb_a, cb_b, weight, chroma_len);
-            mix(&mut self.cr, cr_a, cr_b, weight, chroma_len);
+            mix(&mut self.line, line(above), line(below), weight, w);
+            spread(&mut self.luma, &self.line, &self.luma_x);
+            let (above, below, weight) = self.chroma_y[row];
+            let ((cb_a, cr_a), (cb_b, cr_b)) = (chroma.row(above as usize), chroma.row(below as usize));
+            mix(&mut self.line, cb_a, cb_b, weight, chroma_len);
+            spread(&mut self.cb, &self.line, &self.chroma_x);
+            mix(&mut self.line, cr_a, cr_b, weight, chroma_len);
+            spread(&mut self.cr, &self.line, &self.chroma_x);
 
+            // Apart from the gathering above, so that the compiler makes this loop wide.
             let start = (fit.top + row) * input.width + fit.left;
             let range = start..start + fit.width;
-            let out = first[range.clone()]
+            let out = red[range.clone()]
                 .iter_mut()
                 .zip(&mut second[range.clone()])
-                .zip(&mut third[range]);
-            let taps = self.luma_x.iter().zip(&self.chroma_x);
-            for (((p0, p1), p2), (&lx, &cx)) in out.zip(taps) {
-                let rgb = to_rgb.rgb(at(&self.luma, lx), at(&self.cb, cx), at(&self.cr, cx));
-                *p0 = rgb[colours[0]] * gain[0] + offset[0];
-                *p1 = rgb[colours[1]] * gain[1] + offset[1];
-                *p2 = rgb[colours[2]] * gain[2] + offset[2];
+                .zip(&mut blue[range]);
+            let samples = self.luma.iter().zip(&self.cb).zip(&self.cr);
+            for (((to_r, to_g), to_b), ((&y, &cb), &cr)) in out.zip(samples) {
+                let rgb = to_rgb.rgb(y, cb, cr);
+                *to_r = rgb[0] * gain[r] + offset[r];
+                *to_g = rgb[1] * gain[1] + offset[1];
+                *to_b = rgb[2] * gain[b] + offset[b];
             }
         }
     }

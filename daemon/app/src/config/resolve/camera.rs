@@ -118,10 +118,16 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
     let tls_insecure = section.flag("tls_insecure");
     let repeat = section.flag("repeat");
     let formats = [
-        ("mjpeg", V4l2Format::Mjpeg),
-        ("yuyv", V4l2Format::Yuyv),
-        ("h264", V4l2Format::H264),
-    ];
+        V4l2Format::Mjpeg,
+        V4l2Format::Yuyv,
+        V4l2Format::Uyvy,
+        V4l2Format::Nv12,
+        V4l2Format::I420,
+        V4l2Format::Grey,
+        V4l2Format::H264,
+        V4l2Format::H265,
+    ]
+    .map(|format| (format.key(), format));
     let format = section.choice("format", &formats);
     let size = size(section);
     let fps = section.integer("fps", FPS);

@@ -1,5 +1,9 @@
 //! Detectors: `[[detector]]`.
 
+use std::path::PathBuf;
+
+use synoptic_vision::onnx::EngineChoice;
+
 use super::belongs_elsewhere;
 use crate::config::raw;
 use crate::config::reader::Section;
@@ -55,6 +59,19 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
     let threshold = section.number("threshold", 0.0..=1.0);
     let labels = section.texts("labels");
     let threads = section.integer("threads", 1..=MAX_THREADS);
+    let engines = [
+        ("auto", EngineChoice::Auto),
+        ("rten", EngineChoice::Rten),
+        ("onnxruntime", EngineChoice::OnnxRuntime),
+    ];
+    let engine = section.choice("engine", &engines);
+    let library = section.filled("library");
+    if let (Some(engine), Some(library)) = (&engine, &library)
+        && engine.value == EngineChoice::Rten
+    {
+        let message = "engine = \"rten\" needs no library";
+        reader.error_at(library, message, "remove the line, or choose another engine");
+    }
 
     if let Some(name) = &name {
         let text = name.value.as_str();
@@ -82,7 +99,7 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
     }
     let kind = match kind?.value {
         Kind::Motion => {
-            for key in ["model", "threads"] {
+            for key in ["model", "threads", "engine", "library"] {
                 section.out_of_place(key, "is for kind = \"onnx\"");
             }
             if let (Some([_, ..]), Some(place)) = (labels.as_deref(), section.find("labels")) {
@@ -96,6 +113,8 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
             DetectorKind::Onnx {
                 model: model.value.to_owned(),
                 threads: threads.and_then(|t| usize::try_from(t.value).ok()),
+                engine: engine.map_or(EngineChoice::Auto, |e| e.value),
+                library: library.map(|l| PathBuf::from(l.value)),
             }
         }
     };

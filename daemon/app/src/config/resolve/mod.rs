@@ -101,8 +101,13 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",
-        "cameras" | "tolerance" | "max_wait" => "[[group]]",
-        "model" | "threshold" | "labels" | "threads" | "kind" => "[[detector]]",
+        "cameras"
+        | "tolerance"
+        | "max_wait"
+        | "max_initial_stream_offset"
+        | "max_read_errors"
+        | "frame_packet_buffer_maxsize" => "[[group]]",
+        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })
 }

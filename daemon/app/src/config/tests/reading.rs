@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use synoptic_base::{Rotation, Size, Span, StreamId};
 use synoptic_media::{RtspTransport, Secret, Source, V4l2Format};
+use synoptic_vision::onnx::EngineChoice;
 
 use super::super::problem::Severity;
 use super::super::{DetectorKind, MqttTls};
@@ -182,6 +183,9 @@ fn groups_have_slots_for_enabled_cameras_only() {
         cameras = ["b", "off", "a"]
         tolerance = "20ms"
         max_wait = "1s"
+        max_initial_stream_offset = "5s"
+        max_read_errors = 0
+        frame_packet_buffer_maxsize = -1
         [[group]]
         id = "dark"
         cameras = []
@@ -194,6 +198,12 @@ fn groups_have_slots_for_enabled_cameras_only() {
     assert_eq!(
         (group.tolerance, group.max_wait),
         (Some(Span::from_millis(20)), Span::from_secs(1))
+    );
+    let align = group.align();
+    assert_eq!(align.max_initial_stream_offset, Span::from_secs(5));
+    assert_eq!(
+        (align.max_read_errors, align.frame_packet_buffer_maxsize),
+        (None, None)
     );
 }
 
@@ -286,6 +296,8 @@ fn detectors_by_name() {
         threshold = 0.25
         labels = ["person"]
         threads = 3
+        engine = "onnxruntime"
+        library = "/opt/libonnxruntime.so"
         [[detector]]
         name = "motion"
         kind = "motion"
@@ -305,6 +317,8 @@ fn detectors_by_name() {
     let kind = DetectorKind::Onnx {
         model: "yolox-nano".to_owned(),
         threads: Some(3),
+        engine: EngineChoice::OnnxRuntime,
+        library: Some("/opt/libonnxruntime.so".into()),
     };
     assert_eq!(people.kind, kind);
     assert_eq!(config.detectors[1].threshold, Some(0.5));

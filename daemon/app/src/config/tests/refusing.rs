@@ -436,6 +436,27 @@ fn each_error_says_where_what_and_how() {
             "out of range",
             "1 to 256",
         ),
+        (
+            DETECTOR,
+            "kind = \"onnx\"\nmodel = \"m\"\nengine = \"ort\"",
+            "detector[0].engine",
+            "not known",
+            "onnxruntime",
+        ),
+        (
+            DETECTOR,
+            "kind = \"onnx\"\nmodel = \"m\"\nengine = \"rten\"\nlibrary = \"/l.so\"",
+            "detector[0].library",
+            "needs no library",
+            "another engine",
+        ),
+        (
+            DETECTOR,
+            "kind = \"motion\"\nengine = \"rten\"",
+            "detector[0].engine",
+            "is for kind",
+            "remove",
+        ),
     ] {
         let problem = only(&format!("{before}{line}\n"), path);
         assert!(problem.message.contains(message), "{line}: {}", problem.message);

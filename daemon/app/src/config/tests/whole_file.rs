@@ -47,6 +47,12 @@ fn cameras_and_groups_are_checked_against_each_other() {
             "10s",
         ),
         (
+            "[[group]]\nid = \"g\"\ncameras = [\"a\", \"b\"]\nframe_packet_buffer_maxsize = 0",
+            "group[0].frame_packet_buffer_maxsize",
+            "no packet",
+            "1 or more",
+        ),
+        (
             "[[group]]\ncameras = [\"a\", \"b\"]",
             "group[0].id",
             "is missing",
@@ -198,4 +204,16 @@ proptest::proptest! {
         let damaged = format!("{}{c}{}", &text[..from], &text[to..]);
         let _ = parse_on(&damaged, &machine()).map_err(|e| e.to_string());
     }
+}
+
+#[test]
+fn a_buffer_without_a_limit_is_for_files_only() {
+    let text = "schema_version = 1\n[[camera]]\nid = \"c\"\nsource = \"rtsp://10.0.0.1/\"\n\
+        [[group]]\nid = \"g\"\ncameras = [\"c\"]\nframe_packet_buffer_maxsize = -1\n";
+    let problem = only(text, "group[0].frame_packet_buffer_maxsize");
+    assert!(
+        problem.message.contains("camera `c` is no file"),
+        "{}",
+        problem.message
+    );
 }

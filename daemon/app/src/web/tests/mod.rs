@@ -224,6 +224,7 @@ fn status() -> StatusDoc {
         name: "Hall \"A\"".to_owned(),
         source: "rtsp://127.0.0.1/a".to_owned(),
         detector: None,
+        engine: None,
         status: CameraStatus {
             state: CameraState::Online,
             reason: None,

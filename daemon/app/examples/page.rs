@@ -152,7 +152,7 @@ struct World {
 }
 
 impl EventSource for World {
-    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<AnyEventDoc>, Problem>> {
         let before = filter.before.map(|id| id.to_string());
         let events = self
             .events
@@ -162,15 +162,17 @@ impl EventSource for World {
             .into_iter()
             .rev()
             .map(|(event, _)| event)
+            .filter(|_| filter.kind.as_deref().is_none_or(|kind| kind == "track"))
             .filter(|e| filter.cam.is_none_or(|cam| e.cam == cam.as_str()))
             .filter(|e| filter.label.as_ref().is_none_or(|label| e.label == *label))
             .filter(|e| before.as_ref().is_none_or(|id| e.id < *id))
             .take(filter.limit)
+            .map(AnyEventDoc::Track)
             .collect();
         Box::pin(async move { Ok(found) })
     }
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
-        let found = self.find(id).map(|(event, _)| event);
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>> {
+        let found = self.find(id).map(|(event, _)| AnyEventDoc::Track(event));
         Box::pin(async move { Ok(found) })
     }
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
@@ -491,10 +493,11 @@ fn step(
                 {
                     kept.0 = last.clone();
                 }
-                let _ = hub.events.send(Arc::new(last));
+                let _ = hub.events.send(Arc::new(AnyEventDoc::Track(last)));
             }
             let id = Uuid::now_v7().to_string();
             let event = EventDoc {
+                kind: Default::default(),
                 picture: Some(format!("/api/v1/events/{id}/picture")),
                 id,
                 cam: name.clone(),
@@ -513,7 +516,7 @@ fn step(
                 events.push((event.clone(), jpeg));
             }
             *open = Some(event.clone());
-            let _ = hub.events.send(Arc::new(event));
+            let _ = hub.events.send(Arc::new(AnyEventDoc::Track(event)));
         }
         hub.show(LatestPicture {
             meta: FrameMeta {

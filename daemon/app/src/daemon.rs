@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_engine::system::SystemInput;
 use synoptic_engine::track::TrackIds;
 use synoptic_media::Epochs;
 use synoptic_media::clocks::{self, SystemClock};
@@ -28,6 +29,7 @@ use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
 use crate::recorder::Recorder;
 use crate::service;
+use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
 /// The status document is written this often, and at once after a reload.
@@ -74,6 +76,7 @@ struct Daemon {
     beats: Arc<Beats>,
     store: Store,
     recorder: Arc<Recorder>,
+    watchman: Arc<Watchman>,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -133,11 +136,12 @@ pub async fn run(path: PathBuf) -> Result<()> {
         clock: clock.clone(),
         started,
         box_clock,
-        map,
+        map: map.clone(),
         hub,
         board: Arc::new(Board::default()),
-        beats: Arc::new(Beats::new(clock)),
+        beats: Arc::new(Beats::new(clock.clone())),
         store,
+        watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
         groups: None,
         mqtt: None,
@@ -246,6 +250,7 @@ impl Daemon {
             beats: self.beats.clone(),
             store: self.store.clone(),
             recorder: self.recorder.clone(),
+            watchman: self.watchman.clone(),
             epochs: Arc::new(StoredEpochs(self.store.clone())),
             track_ids: TrackIds::default(),
         }
@@ -258,14 +263,17 @@ impl Daemon {
     /// Once a second. Fails when only a restart helps.
     fn tick(&mut self) -> Result<()> {
         let before = self.box_clock.map();
-        if let Some(step) = self.box_clock.look() {
-            log::warn!("the box's clock stepped by {step}; frames do not move, their UTC is mapped anew");
-        }
+        let step = self.box_clock.look();
         let map = self.box_clock.map();
         self.map.store(Arc::new(map));
         if map.version != before.version {
             self.store.put_clock_map(map);
         }
+        // Frames do not move, their UTC is mapped anew; the event itself is stamped by the new map.
+        if let Some(step) = step {
+            self.watchman.see(SystemInput::BoxStep(step));
+        }
+        self.watchman.tick();
         let dead = self.beats.dead();
         for (thread, silent) in &dead {
             log::error!("thread {thread} has not answered for {silent}");
@@ -322,6 +330,7 @@ impl Daemon {
         }
         for camera in &plan.stop_cameras {
             self.hub.forget(camera);
+            self.watchman.see(SystemInput::Forget(*camera));
         }
         self.publish_status();
     }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, select};
-use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Slot, Span, StreamId};
+use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Outage, Slot, Span, StreamId};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_engine::sync::SyncMonitor;
+use synoptic_engine::system::SystemInput;
 use synoptic_media::{CameraNote, CameraState as Connection, FrameQueue, Pixels};
 
 use crate::beat::Pulse;
 use crate::board::Board;
 use crate::documents::{CameraState, Capture, PacketLine, PacketSlot, round_ms};
 use crate::hub::Hub;
+use crate::watchman::Watchman;
 
 /// How often figures go to the board.
 const REPORT_INTERVAL: Span = Span::from_millis(500);
@@ -35,6 +37,7 @@ pub(crate) struct GroupTask {
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
     pub board: Arc<Board>,
+    pub watchman: Arc<Watchman>,
     pub pulse: Pulse,
 }
 
@@ -109,19 +112,37 @@ impl GroupTask {
                 if let Some(input) = input {
                     aligner.handle(now, input);
                 }
+                match state {
+                    Connection::Connecting => {}
+                    Connection::Online => self.watchman.see(SystemInput::Online(camera)),
+                    Connection::Stalled => self.away(camera, Outage::Stalled, &reason),
+                    Connection::Offline => self.away(camera, Outage::Offline, &reason),
+                    Connection::AuthFailed => self.away(camera, Outage::AuthFailed, &reason),
+                }
                 let utc = self.map.load().utc(now);
                 if self.board.camera_state(camera, shown, reason, utc) && shown == CameraState::Online {
                     log::info!("camera {camera}: online");
                 }
             }
             CameraNote::Format { camera, epoch, info } => self.board.camera_stream(camera, info, epoch.0),
-            CameraNote::Health { camera, health } => self.board.camera_health(camera, health),
+            CameraNote::Health { camera, health } => {
+                if let Some(source) = health.source {
+                    self.watchman.see(SystemInput::Source(camera, source));
+                }
+                self.board.camera_health(camera, health);
+            }
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
             }
-            // Logged where it was seen; becomes an event with the camera clock doctor.
-            CameraNote::WallStep { .. } => {}
+            CameraNote::WallStep { camera, step } => {
+                self.watchman.see(SystemInput::CameraStep(camera, step));
+            }
         }
+    }
+
+    fn away(&self, camera: StreamId, outage: Outage, reason: &Option<String>) {
+        self.watchman
+            .see(SystemInput::Away(camera, outage, reason.clone()));
     }
 
     /// Gives a packet to the detector; where that still has one, the new one takes its place. Returns the number of

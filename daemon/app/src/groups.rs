@@ -23,6 +23,7 @@ use crate::detectors;
 use crate::group::GroupTask;
 use crate::hub::Hub;
 use crate::recorder::Recorder;
+use crate::watchman::Watchman;
 
 /// Frames on their way to a group's aligner, for each of its cameras. The aligner takes them at once; this bounds
 /// what gathers while it is held up.
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub beats: Arc<Beats>,
     pub store: Store,
     pub recorder: Arc<Recorder>,
+    pub watchman: Arc<Watchman>,
     pub epochs: Arc<dyn Epochs>,
     pub track_ids: TrackIds,
 }
@@ -270,6 +272,7 @@ impl Running {
             map: shared.map.clone(),
             hub: shared.hub.clone(),
             board: shared.board.clone(),
+            watchman: shared.watchman.clone(),
             pulse: shared.beats.add(&format!("group {id}"), THREAD_LIMIT),
         };
         let detect = DetectTask {

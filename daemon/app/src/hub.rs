@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use synoptic_base::{FrameMeta, StreamId, Surface};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::documents::{DetectionDoc, EventDoc, PacketLine, StatusDoc};
+use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
 
 /// Packets a slow reader may fall behind before it loses the oldest.
 const PACKET_BACKLOG: usize = 64;
@@ -40,7 +40,7 @@ pub struct Hub {
     /// Every packet of every group.
     pub packets: broadcast::Sender<Arc<PacketLine>>,
     /// Every event, at each change.
-    pub events: broadcast::Sender<Arc<EventDoc>>,
+    pub events: broadcast::Sender<Arc<AnyEventDoc>>,
     /// Requests to the daemon.
     pub commands: mpsc::UnboundedSender<Command>,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,

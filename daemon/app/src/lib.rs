@@ -20,4 +20,5 @@ pub mod mqtt;
 pub mod probe;
 pub mod recorder;
 pub mod service;
+mod watchman;
 pub mod web;

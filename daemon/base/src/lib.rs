@@ -19,7 +19,9 @@ mod time;
 
 pub use clock::{Clock, ClockSample};
 pub use detect::{Detection, Detector, DetectorError, Picture};
-pub use event::{BestFrame, EndReason, Event, EventChange, EventId, Sighting};
+pub use event::{
+    BestFrame, EndReason, Event, EventChange, EventId, Outage, Sighting, SystemChange, SystemEvent,
+};
 pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};

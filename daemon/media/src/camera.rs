@@ -275,7 +275,7 @@ impl Runner {
                     health: session.health(),
                 });
                 for step in session.wall_steps() {
-                    log::warn!("camera {}: its own clock stepped by {step}", o.id);
+                    log::debug!("camera {}: its own clock stepped by {step}", o.id);
                     self.note(CameraNote::WallStep { camera: o.id, step });
                 }
             }

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Events a page unless asked otherwise.
-const PAGE: u32 = 50;
+pub(crate) const PAGE: u32 = 50;
 /// Most events a page.
-const PAGE_MAX: u32 = 500;
+pub(crate) const PAGE_MAX: u32 = 500;
 /// Detection rows a page unless asked otherwise.
 const DETECTIONS_PAGE: u32 = 1_000;
 /// Most detection rows a page.
@@ -26,7 +26,7 @@ const EVENTS: &str = "SELECT events.*, p.sha256 AS picture_sha256, p.bytes AS pi
      FROM events LEFT JOIN event_pictures p ON p.event_id = events.id WHERE 1";
 
 /// How many are wanted: 0 means the usual number.
-fn limit(wanted: u32, usual: u32, most: u32) -> u32 {
+pub(crate) fn limit(wanted: u32, usual: u32, most: u32) -> u32 {
     if wanted == 0 { usual } else { wanted.min(most) }
 }
 
@@ -177,14 +177,14 @@ pub(crate) async fn detections_of(db: &SqlitePool, frame: FrameKey) -> Result<Ve
 }
 
 /// Reads columns, and says which row was wrong.
-struct Columns<'a> {
-    row: &'a SqliteRow,
-    table: &'static str,
-    key: String,
+pub(crate) struct Columns<'a> {
+    pub(crate) row: &'a SqliteRow,
+    pub(crate) table: &'static str,
+    pub(crate) key: String,
 }
 
 impl<'a> Columns<'a> {
-    fn bad(&self, column: &str, why: &dyn std::fmt::Display) -> StoreError {
+    pub(crate) fn bad(&self, column: &str, why: &dyn std::fmt::Display) -> StoreError {
         StoreError::Row {
             table: self.table,
             row: self.key.clone(),
@@ -192,23 +192,23 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn value<T>(&self, column: &str) -> Result<T, StoreError>
+    pub(crate) fn value<T>(&self, column: &str) -> Result<T, StoreError>
     where
         T: sqlx::Decode<'a, Sqlite> + sqlx::Type<Sqlite>,
     {
         self.row.try_get(column).map_err(|e| self.bad(column, &e))
     }
 
-    fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T, StoreError> {
+    pub(crate) fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T, StoreError> {
         let value: i64 = self.value(column)?;
         T::try_from(value).map_err(|_| self.bad(column, &format!("{value} is out of range")))
     }
 
-    fn uuid(&self, column: &str) -> Result<Uuid, StoreError> {
+    pub(crate) fn uuid(&self, column: &str) -> Result<Uuid, StoreError> {
         Uuid::from_slice(self.value(column)?).map_err(|e| self.bad(column, &e))
     }
 
-    fn stream(&self) -> Result<StreamId, StoreError> {
+    pub(crate) fn stream(&self) -> Result<StreamId, StoreError> {
         StreamId::new(self.value("stream")?).map_err(|e| self.bad("stream", &e))
     }
 

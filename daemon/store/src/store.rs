@@ -21,8 +21,8 @@ use crate::stats::{Counters, add};
 use crate::trim::Trim;
 use crate::writer::{Parts, Shared, Writer, epochs_found};
 use crate::{
-    DetectionQuery, DetectionRow, EventPage, EventQuery, EventRow, OutboxMessage, OutboxRow, Quarantined,
-    StoreError, StoreStats, files, queries, sql,
+    AnyEventPage, AnyEventRow, DetectionQuery, DetectionRow, EventPage, EventQuery, EventRow, OutboxMessage,
+    OutboxRow, Quarantined, StoreError, StoreStats, files, queries, sql, system_events,
 };
 
 /// Readers of events.sqlite at a time: the page, the API, the outbox drainer and one to spare.
@@ -222,6 +222,22 @@ impl Store {
     /// The cursor is none of this store's, or the database cannot be read.
     pub async fn events(&self, q: &EventQuery) -> Result<EventPage, StoreError> {
         queries::events(&self.inner.events, q).await
+    }
+
+    /// A page of events of every kind, newest first by id.
+    ///
+    /// # Errors
+    /// The cursor is none of this store's, or the database cannot be read.
+    pub async fn any_events(&self, q: &EventQuery) -> Result<AnyEventPage, StoreError> {
+        system_events::any(&self.inner.events, q).await
+    }
+
+    /// One event of either kind; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn any_event(&self, id: EventId) -> Result<Option<AnyEventRow>, StoreError> {
+        system_events::one(&self.inner.events, id).await
     }
 
     /// One event; `None` when there is none of this id.

@@ -120,7 +120,26 @@ export interface FrameDoc {
   detections: DetectionDoc[] | null;
 }
 
+/** What happened to a camera or to the box. */
+export interface SystemEventDoc {
+  schema: number;
+  id: string;
+  type: "camera_online" | "camera_offline" | "time_source" | "camera_clock_step" | "box_clock_step";
+  cam: string | null;
+  utc: string;
+  error_ms: number | null;
+  boot_id: string;
+  from: string | null;
+  to: string | null;
+  step_ms: number | null;
+  reason: string | null;
+  untold: number;
+}
+
+export type AnyEventDoc = EventDoc | SystemEventDoc;
+
 export interface EventDoc {
+  type: "track";
   id: string;
   cam: string;
   track: number;
@@ -136,7 +155,7 @@ export interface EventDoc {
 }
 
 export interface EventPage {
-  events: EventDoc[];
+  events: AnyEventDoc[];
   next: string | null;
 }
 

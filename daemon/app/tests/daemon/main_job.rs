@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use synoptic_app::documents::{
-    CameraState, CameraStatus, CameraTime, DeviceInfo, DeviceState, DeviceStatus, EventDoc, EventPhase,
-    SyncState, SyncStatus,
+    AnyEventDoc, CameraState, CameraStatus, CameraTime, DeviceInfo, DeviceState, DeviceStatus, EventDoc,
+    EventPhase, SyncState, SyncStatus,
 };
 use synoptic_base::Span;
 
@@ -136,7 +136,12 @@ fn the_command_line_works_beside_it(stage: &Stage, daemon: &Daemon) {
     let exported = run(&["events", "export", "--pictures", &pictures]);
     let events: Vec<EventDoc> = exported
         .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+        .filter_map(|line| {
+            serde_json::from_str::<AnyEventDoc>(line)
+                .unwrap()
+                .track()
+                .cloned()
+        })
         .collect();
     assert!(!events.is_empty());
     for event in events.iter().filter(|e| e.picture.is_some()) {

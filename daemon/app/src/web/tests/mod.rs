@@ -81,7 +81,7 @@ fn encode(surface: &dyn Surface) -> Result<Vec<u8>, String> {
 #[derive(Default)]
 struct Memory(Mutex<Vec<EventDoc>>);
 impl EventSource for Memory {
-    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<AnyEventDoc>, Problem>> {
         let before = filter.before.map(|id| id.to_string());
         let events = self.0.lock().unwrap();
         let found = events
@@ -92,17 +92,19 @@ impl EventSource for Memory {
             .filter(|e| before.as_ref().is_none_or(|id| e.id < *id))
             .take(filter.limit)
             .cloned()
+            .map(AnyEventDoc::Track)
             .collect();
         Box::pin(async move { Ok(found) })
     }
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>> {
         let found = self
             .0
             .lock()
             .unwrap()
             .iter()
             .find(|e| e.id == id.to_string())
-            .cloned();
+            .cloned()
+            .map(AnyEventDoc::Track);
         Box::pin(async move { Ok(found) })
     }
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
@@ -185,6 +187,7 @@ fn map() -> ClockMap {
 
 fn event(n: u128, cam: &str, label: &str) -> EventDoc {
     EventDoc {
+        kind: TrackType::Track,
         id: Uuid::from_u128(n).to_string(),
         cam: cam.to_owned(),
         track: 1,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BBox, BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture,
-    Slot, Span, StreamId, TrackId,
+    BBox, BestFrame, Clock, ClockMap, Detection, Detector, EndReason, EventChange, Frame, FramePacket, Mono,
+    Picture, Slot, Span, StreamId, TrackId,
 };
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
@@ -53,8 +53,8 @@ pub(crate) struct DetectTask {
 }
 
 impl DetectTask {
-    /// Runs until the group's thread is gone, then ends the events that last.
-    pub(crate) fn run(mut self) {
+    /// Runs until the group's thread is gone. What it leaves goes to the task that follows, or ends.
+    pub(crate) fn run(mut self) -> Leftovers {
         loop {
             self.pulse.beat();
             let now = self.clock.now();
@@ -66,10 +66,13 @@ impl DetectTask {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let map = **self.map.load();
-        for (camera, machine) in &mut self.machines {
-            machine.shutdown(&map);
-            drain(machine, camera, None, &self.recorder);
+        Leftovers {
+            watches: self.watches,
+            machines: self.machines,
+            reason: EndReason::Shutdown,
+            recorder: self.recorder,
+            clock: self.clock,
+            map: self.map,
         }
     }
 
@@ -170,6 +173,49 @@ impl DetectTask {
         let now = self.clock.now();
         for (camera, machine) in &mut self.machines {
             machine.handle(now, input, &self.map.load());
+            drain(machine, camera, None, &self.recorder);
+        }
+    }
+}
+
+/// What a detect task leaves: detectors that know their backgrounds, and machines whose events last. Machines that
+/// nobody takes over end their events when this is dropped.
+pub(crate) struct Leftovers {
+    watches: Vec<Watch>,
+    machines: BTreeMap<StreamId, EventMachine>,
+    /// Why events end that nobody takes over.
+    reason: EndReason,
+    recorder: Arc<Recorder>,
+    clock: Arc<dyn Clock>,
+    map: Arc<ArcSwap<ClockMap>>,
+}
+
+impl Leftovers {
+    /// The daemon goes on, so what nobody takes over is of cameras that are gone, or are looked at in another way.
+    pub(crate) fn daemon_goes_on(&mut self) {
+        self.reason = EndReason::CameraLost;
+    }
+
+    /// Takes a detector over, by its name.
+    pub(crate) fn detector(&mut self, name: &str) -> Option<Watch> {
+        let index = self.watches.iter().position(|w| w.detector.name() == name)?;
+        Some(self.watches.swap_remove(index))
+    }
+
+    /// Takes a camera's machine over, with the events that last.
+    pub(crate) fn machine(&mut self, camera: &StreamId) -> Option<EventMachine> {
+        self.machines.remove(camera)
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let map = **self.map.load();
+        for (camera, machine) in &mut self.machines {
+            if self.reason == EndReason::CameraLost {
+                machine.handle(self.clock.now(), TrackInput::CameraLost, &map);
+            }
+            machine.shutdown(&map);
             drain(machine, camera, None, &self.recorder);
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use synoptic_base::{Detection, Detector, DetectorError, Picture};
+use synoptic_base::{Detection, Detector, DetectorError, Picture, StreamId};
 use synoptic_vision::fetch;
 use synoptic_vision::motion::{self, MotionDetector};
 use synoptic_vision::onnx::{OnnxDetector, OnnxOptions};
@@ -65,6 +65,10 @@ struct Named {
 impl Detector for Named {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn forget(&mut self, stream: &StreamId) {
+        self.inner.forget(stream);
     }
 
     fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError> {

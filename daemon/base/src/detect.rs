@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BBox, FrameMeta, Surface};
+use crate::{BBox, FrameMeta, StreamId, Surface};
 
 /// One object found in one picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,4 +51,9 @@ pub trait Detector: Send {
     fn name(&self) -> &str;
     /// Detections of each picture, in the order of `batch`.
     fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError>;
+    /// A stream will not come again: what is remembered of it may go.
+    fn forget(&mut self, stream: &StreamId) {
+        // Most detectors remember nothing.
+        let _ = stream;
+    }
 }

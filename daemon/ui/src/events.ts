@@ -24,12 +24,7 @@ export function query(filter: Filter): Record<string, string> {
 }
 
 /** The list with one event new or changed; newest first. Ids are UUIDv7 and sort by time. */
-export function merged(
-  list: readonly AnyEventDoc[],
-  event: AnyEventDoc,
-  filter: Filter,
-  limit: number,
-): AnyEventDoc[] {
+export function merged(list: readonly AnyEventDoc[], event: AnyEventDoc, filter: Filter, limit: number): AnyEventDoc[] {
   const at = list.findIndex((known) => known.id === event.id);
   if (at >= 0) return list.with(at, event);
   if (!matches(event, filter)) return [...list];

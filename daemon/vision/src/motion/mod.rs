@@ -150,6 +150,10 @@ impl Detector for MotionDetector {
         LABEL
     }
 
+    fn forget(&mut self, stream: &StreamId) {
+        self.streams.remove(stream);
+    }
+
     /// Every picture of the batch is taken in, also after one that cannot be read; the first error is returned.
     fn detect(&mut self, batch: &[Picture<'_>]) -> Result<Vec<Vec<Detection>>, DetectorError> {
         let found: Vec<_> = batch.iter().map(|picture| self.look(picture)).collect();

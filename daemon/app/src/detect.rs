@@ -239,7 +239,7 @@ fn drain(
     while let Some(output) = machine.poll() {
         match output {
             EventOutput::Begin(event) => {
-                log::info!("camera {camera}: {} appeared: event {}", event.label, event.id.0);
+                log::info!("camera {camera}: {}: event {}", event.label, event.id.0);
                 recorder.record(EventChange::Begin(event));
             }
             EventOutput::WantPicture { id, sighting } => {
@@ -267,7 +267,8 @@ fn drain(
                 reason,
                 sightings,
             } => {
-                log::info!("camera {camera}: event {} ended: {}", id.0, reason.name());
+                // One line an event is enough for a person; the rest is in the database.
+                log::debug!("camera {camera}: event {} ended: {}", id.0, reason.name());
                 recorder.record(EventChange::End {
                     id,
                     last,

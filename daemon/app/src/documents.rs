@@ -504,6 +504,47 @@ pub struct MqttDoc {
     pub outbox: u64,
 }
 
+/// State of the database and its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageState {
+    /// What is old goes by its age.
+    Okay,
+    /// The databases are at their limit: the oldest goes to make room, before its age.
+    Full,
+    /// The disk has less free space than `store.min_free`: the oldest goes, and that may not help.
+    DiskShort,
+    /// Writing fails: changes wait in memory and in the spill.
+    Failing,
+}
+
+/// The database and its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct StorageDoc {
+    /// State.
+    pub state: StorageState,
+    /// Bytes of both databases with their logs, at the last look (every 30 s).
+    pub bytes: u64,
+    /// What they may have: `store.max_size`.
+    pub max_bytes: u64,
+    /// Free bytes on their disk, at the last look.
+    pub free_bytes: u64,
+    /// What is never used up of it: `store.min_free`.
+    pub min_free_bytes: u64,
+    /// Changes of events that are not in the database yet, spilled ones included.
+    pub waiting: u64,
+    /// Those of them that wait in the spill on disk, because the database is behind.
+    pub spilled: u64,
+    /// Messages in the outbox.
+    pub outbox: u64,
+    /// Events removed by age or for space since the daemon started.
+    pub events_removed: u64,
+    /// Changes of events lost since the daemon started, because neither database nor spill took them.
+    pub lost: u64,
+    /// Why writing fails; `null` when it does not.
+    pub error: Option<String>,
+}
+
 /// The box's own clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct ClockDoc {
@@ -532,6 +573,10 @@ pub struct StatusDoc {
     pub groups: Vec<SyncStatus>,
     /// The broker.
     pub mqtt: MqttDoc,
+    /// The database.
+    pub storage: StorageDoc,
+    /// Keys of the configuration that were changed and take effect only when the daemon is started again.
+    pub restart_needed: Vec<String>,
 }
 
 /// What `synoptic probe` and the page's camera test find.

@@ -30,6 +30,8 @@ pub struct StoreStats {
     pub bytes: u64,
     /// Free bytes on their disk, at the last look.
     pub free_bytes: u64,
+    /// Room is being made by size, not by age alone: the databases are at their limit, or the disk is short of space.
+    pub making_room: bool,
     /// Events removed by age or for space.
     pub events_removed: u64,
     /// Messages in the outbox.
@@ -58,6 +60,7 @@ pub(crate) struct Counters {
     pub(crate) events_removed: AtomicU64,
     pub(crate) outbox_rows: AtomicU64,
     pub(crate) outbox_dropped: AtomicU64,
+    pub(crate) making_room: AtomicBool,
     pub(crate) damaged: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
@@ -110,6 +113,7 @@ impl Counters {
             dropped_detections: get(&self.dropped_detections),
             bytes: get(&self.bytes),
             free_bytes: get(&self.free_bytes),
+            making_room: self.making_room.load(Ordering::Relaxed),
             events_removed: get(&self.events_removed),
             outbox_rows: get(&self.outbox_rows),
             outbox_dropped: get(&self.outbox_dropped),

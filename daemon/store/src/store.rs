@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
@@ -136,6 +136,7 @@ impl Store {
             feed: Feed::new(waiting),
             counters,
             tail: Mutex::new(tail),
+            limits: Mutex::default(),
             outbox: watch::Sender::new(last_seq),
             clock: Arc::clone(&clock),
             #[cfg(test)]
@@ -207,6 +208,15 @@ impl Store {
     /// Keeps a clock map, so that the UTC of what was recorded under it can be corrected later.
     pub fn put_clock_map(&self, map: ClockMap) {
         self.inner.shared.feed.push_map(map);
+    }
+
+    /// Other limits, from the next look on: within half a minute.
+    pub fn set_limits(&self, limits: RetentionLimits) {
+        let shared = &self.inner.shared;
+        let mut tail = shared.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.set_max_bytes(limits.max_bytes / SPILL_PART);
+        drop(tail);
+        *shared.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(limits);
     }
 
     /// The next epoch of a stream, on disk before this returns; never one that was given out before, not even

@@ -131,19 +131,31 @@ pub(crate) fn cut_log(db: &Connection) -> rusqlite::Result<()> {
     done
 }
 
+/// Limits that leave room for what stays free within the files.
+fn with_slack(limits: RetentionLimits) -> RetentionLimits {
+    RetentionLimits {
+        max_bytes: limits.max_bytes.saturating_sub(SLACK_BYTES),
+        ..limits
+    }
+}
+
 impl Trim {
     /// The first look is due at once.
     pub(crate) fn new(dir: &Path, limits: RetentionLimits, now: Mono) -> Trim {
         Trim {
             dir: dir.to_owned(),
-            limits: RetentionLimits {
-                max_bytes: limits.max_bytes.saturating_sub(SLACK_BYTES),
-                ..limits
-            },
+            limits: with_slack(limits),
             look_at: now,
             written_since: 0,
             running: None,
         }
+    }
+
+    /// Other limits: looks at once, and plans anew.
+    pub(crate) fn set_limits(&mut self, limits: RetentionLimits, now: Mono) {
+        self.limits = with_slack(limits);
+        self.running = None;
+        self.look_at = now;
     }
 
     /// When [`Trim::step`] is due.
@@ -184,7 +196,9 @@ impl Trim {
             let usage = self.look(events, detections, clock, counters)?;
             let plan = RetentionPlan::new(&self.limits, &usage);
             log::debug!("retention: {usage:?}: {plan}");
-            if plan.detections_bytes.is_some() || plan.events_bytes.is_some() || plan.drop_messages > 0 {
+            let by_size = plan.detections_bytes.is_some() || plan.events_bytes.is_some();
+            counters.making_room.store(by_size, Ordering::Relaxed);
+            if by_size || plan.drop_messages > 0 {
                 log::info!("retention: {plan}");
             }
             self.running = Some((plan, Stage::DetectionsByAge));

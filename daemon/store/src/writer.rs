@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::entry::Entry;
 use crate::feed::{BATCH_BYTES, Feed, Pace, Work};
+use crate::retention::RetentionLimits;
 use crate::spill::{Position, SpillBatch, SpillHead, SpillTail};
 use crate::sql::{self, Applied};
 use crate::stats::{Counters, add};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) feed: Feed,
     pub(crate) counters: Arc<Counters>,
     pub(crate) tail: Mutex<SpillTail>,
+    /// New limits that the writer has not taken yet.
+    pub(crate) limits: Mutex<Option<RetentionLimits>>,
     /// Last sequence number committed to the outbox.
     pub(crate) outbox: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -239,6 +242,14 @@ impl Writer {
 
     fn trim_step(&mut self) {
         let shared = &self.shared;
+        let limits = shared
+            .limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(limits) = limits {
+            self.trim.set_limits(limits, shared.clock.now());
+        }
         let result = self.trim.step(
             &self.events,
             &self.detections,

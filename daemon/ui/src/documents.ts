@@ -74,6 +74,20 @@ export interface StatusDoc {
   clock: { synchronised: boolean; error_ms: number | null };
   cameras: CameraDoc[];
   groups: SyncStatus[];
+  storage: {
+    state: "okay" | "full" | "disk_short" | "failing";
+    bytes: number;
+    max_bytes: number;
+    free_bytes: number;
+    min_free_bytes: number;
+    waiting: number;
+    spilled: number;
+    outbox: number;
+    events_removed: number;
+    lost: number;
+    error: string | null;
+  };
+  restart_needed: string[];
   mqtt: { state: "off" | "connecting" | "connected"; broker: string | null; error: string | null; outbox: number };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AnyEventDoc, EventDoc, PacketLine, SystemEventDoc } from "./documents";
 import { lasted, matches, merged, pictureUrl, query, SYSTEM, withoutPicture } from "./events";
-import { bound, duration, freeId, lastedText, signed, slug, span } from "./format";
+import { bound, bytes, duration, freeId, lastedText, signed, slug, span } from "./format";
 import { History, niceLimit, phaseReach } from "./history";
 import { preferred } from "./i18n";
 import { en } from "./texts/en";
@@ -25,6 +25,9 @@ describe("format", () => {
   it("gives durations their two largest units", () => {
     expect([0, 59.4, 200, 7500, 349_200].map(duration)).toEqual(["0 s", "59 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"]);
     expect([0.42, 9.94, 9.96, 200].map(lastedText)).toEqual(["0.4 s", "9.9 s", "10 s", "3 min 20 s"]);
+  });
+  it("gives bytes a unit that fits", () => {
+    expect([0, 640_000, 1_240_000_000, 20e9].map(bytes)).toEqual(["0 B", "640 kB", "1.2 GB", "20 GB"]);
   });
   it("makes ids from names", () => {
     expect(["Front gate", " Tür 2 ", "前门", "--x--", "a".repeat(40)].map(slug)).toEqual([

@@ -136,7 +136,7 @@ impl fmt::Display for ReloadPlan {
             }
         }
         for key in &self.needs_restart {
-            writeln!(f, "{key} needs a restart of the daemon")?;
+            writeln!(f, "{key} takes effect when the daemon is started again")?;
         }
         Ok(())
     }
@@ -242,12 +242,12 @@ mod tests {
             (
                 "[mqtt]",
                 "[web]\nlisten = [\"127.0.0.1:0\"]\n[mqtt]",
-                vec!["web.listen needs a restart of the daemon"],
+                vec!["web.listen takes effect when the daemon is started again"],
             ),
             (
                 "id = \"box\"",
                 "id = \"box\"\nname = \"box\"\ndata_dir = \"/d\"\nmodel_dirs = [\"/var/lib/synoptic/models\", \"/usr/share/synoptic/models\"]",
-                vec!["device.data_dir needs a restart of the daemon"],
+                vec!["device.data_dir takes effect when the daemon is started again"],
             ),
         ] {
             assert_eq!(lines(OLD, &OLD.replacen(from, to, 1)), expected, "{from} -> {to}");

@@ -99,6 +99,20 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             members: cameras.iter().map(member).collect(),
         }],
         mqtt: super::initial_state(None),
+        storage: StorageDoc {
+            state: StorageState::Okay,
+            bytes: 1_200_000_000,
+            max_bytes: 20_000_000_000,
+            free_bytes: 50_000_000_000,
+            min_free_bytes: 1_000_000_000,
+            waiting: 0,
+            spilled: 0,
+            outbox: 0,
+            events_removed: 0,
+            lost: 0,
+            error: None,
+        },
+        restart_needed: Vec::new(),
     }
 }
 

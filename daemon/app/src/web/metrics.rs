@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 
 use super::WebState;
 use super::tally::{SPREAD_EDGES_S, Tally};
-use crate::documents::{CameraState, StatusDoc, SyncState};
+use crate::documents::{CameraState, StatusDoc, StorageDoc, StorageState, SyncState};
 
 /// Numbers for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "status",
@@ -68,6 +68,7 @@ fn render(status: Option<&StatusDoc>, tally: &Tally) -> String {
         device(&mut page, status);
         cameras(&mut page, status);
         groups(&mut page, status);
+        storage(&mut page, &status.storage);
     }
     counted(&mut page, tally);
     page.0
@@ -176,6 +177,72 @@ fn groups(page: &mut Page, status: &StatusDoc) {
     for group in &status.groups {
         let labels = [("group", group.group.as_str())];
         page.sample("sync_tolerance_seconds", &labels, group.tolerance_ms / 1e3);
+    }
+}
+
+fn storage(page: &mut Page, storage: &StorageDoc) {
+    let figures = [
+        (
+            "storage_bytes",
+            "gauge",
+            "Bytes of both databases.",
+            storage.bytes,
+        ),
+        (
+            "storage_max_bytes",
+            "gauge",
+            "What they may have.",
+            storage.max_bytes,
+        ),
+        (
+            "storage_free_bytes",
+            "gauge",
+            "Free bytes on their disk.",
+            storage.free_bytes,
+        ),
+        (
+            "storage_min_free_bytes",
+            "gauge",
+            "What is never used up of it.",
+            storage.min_free_bytes,
+        ),
+        (
+            "storage_changes_waiting",
+            "gauge",
+            "Changes of events that are not in the database yet.",
+            storage.waiting,
+        ),
+        (
+            "storage_changes_spilled",
+            "gauge",
+            "Those of them that wait in the spill on disk.",
+            storage.spilled,
+        ),
+        (
+            "storage_events_removed_total",
+            "counter",
+            "Events removed by age or for space.",
+            storage.events_removed,
+        ),
+        (
+            "storage_changes_lost_total",
+            "counter",
+            "Changes of events that neither database nor spill took.",
+            storage.lost,
+        ),
+    ];
+    for (name, kind, help, value) in figures {
+        page.family(name, kind, help);
+        page.sample(name, &[], value as f64);
+    }
+    page.family("storage_state", "gauge", "1 for the state that holds.");
+    for (state, name) in [
+        (StorageState::Okay, "okay"),
+        (StorageState::Full, "full"),
+        (StorageState::DiskShort, "disk_short"),
+        (StorageState::Failing, "failing"),
+    ] {
+        page.sample("storage_state", &[("state", name)], flag(storage.state == state));
     }
 }
 

@@ -42,7 +42,7 @@ pub use events::EventPage;
 pub use guard::Access;
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
-pub use session::{PasswordDoc, SessionDoc};
+pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 
 use crate::hub::Hub;
 
@@ -167,6 +167,7 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(events::get))
         .routes(routes!(events::picture))
         .routes(routes!(metrics::get))
+        .routes(routes!(session::change))
         .routes(routes!(openapi));
     if let Some(state) = state {
         closed = closed.route_layer(middleware::from_fn_with_state(state.clone(), guard::signed_in));

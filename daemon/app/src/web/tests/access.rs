@@ -82,6 +82,39 @@ fn guessing_passwords_is_slowed_down() {
 }
 
 #[test]
+fn the_password_is_changed_by_who_knows_it_and_others_are_signed_out() {
+    let server = Server::start(CLOSED);
+    let cookie = |answer: &Answer| answer.header("set-cookie").split(';').next().unwrap().to_owned();
+    let mine = cookie(&server.post("/api/v1/session/setup", &json!({"password": "correct horse"})));
+    let other = cookie(&server.post("/api/v1/session", &json!({"password": "correct horse"})));
+    let change = |session: &str, body: Value| {
+        let headers = [("cookie", session)];
+        server.ask("POST", "/api/v1/password", &headers, Some(&body.to_string()))
+    };
+    let good = json!({"old": "correct horse", "new": "another horse"});
+    change("synoptic=guess", good.clone()).problem(401);
+    change(&mine, json!({"old": "wrong horse!", "new": "another horse"})).problem(403);
+    let short = change(&mine, json!({"old": "correct horse", "new": "short"}));
+    assert_eq!(short.problem(422)["field"], "new");
+    let changed = change(&mine, good);
+    assert_eq!(changed.status, 204);
+    let status = |session: &str| {
+        server
+            .ask("GET", "/api/v1/status", &[("cookie", session)], None)
+            .status
+    };
+    assert_eq!(
+        (status(&mine), status(&other), status(&cookie(&changed))),
+        (401, 401, 200)
+    );
+    server
+        .post("/api/v1/session", &json!({"password": "correct horse"}))
+        .problem(403);
+    let again = server.post("/api/v1/session", &json!({"password": "another horse"}));
+    assert_eq!(again.status, 204);
+}
+
+#[test]
 fn other_sites_are_refused() {
     let server = Server::start(OPEN);
     let ask = |method: &str, name: &str, value: &str| {

@@ -272,6 +272,20 @@ fn status() -> StatusDoc {
             error: None,
             outbox: 0,
         },
+        storage: StorageDoc {
+            state: StorageState::Okay,
+            bytes: 1_200_000_000,
+            max_bytes: 20_000_000_000,
+            free_bytes: 50_000_000_000,
+            min_free_bytes: 1_000_000_000,
+            waiting: 0,
+            spilled: 0,
+            outbox: 0,
+            events_removed: 0,
+            lost: 0,
+            error: None,
+        },
+        restart_needed: Vec::new(),
     }
 }
 

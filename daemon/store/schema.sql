@@ -18,6 +18,7 @@ CREATE TABLE clock_maps (
     version INTEGER NOT NULL,
     utc_minus_mono_ns INTEGER NOT NULL,
     error_ns INTEGER, -- NULL: not synchronised
+    mono_ns INTEGER, -- when it was found; NULL: by a program of schema 1
     PRIMARY KEY (boot_id, version)
 ) STRICT, WITHOUT ROWID;
 

@@ -432,9 +432,14 @@ async fn main() -> anyhow::Result<()> {
         cameras: Arc::new(Admin(world.clone())),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
+        metrics_token: None,
     };
     let (stop, shutdown) = tokio::sync::watch::channel(());
-    let config = WebConfig { listen, tls: None };
+    let config = WebConfig {
+        listen,
+        tls: None,
+        metrics_token: None,
+    };
     let bound = serve(&config, &data_dir, parts, shutdown).await?;
     for at in &bound.listening {
         println!("{}", at.url());
@@ -521,6 +526,7 @@ fn step(
                 bbox,
                 detector: "motion".to_owned(),
                 begin: Capture::new(captured, map),
+                restamped: None,
                 end: None,
                 ended_by: None,
                 frame: key.to_string(),

@@ -251,6 +251,7 @@ impl Daemon {
                 editing: std::sync::Mutex::new(()),
             }),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
+            metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
         };
         let web = web::serve(&config.web, &config.device.data_dir, parts, stopped).await?;
@@ -469,6 +470,7 @@ impl Daemon {
                 since: Some(map.utc(now).to_rfc3339()),
             };
         }
+        self.hub.stages.set("store", stored.commit_durations);
         let mqtt = MqttDoc {
             outbox: stored.outbox_rows,
             ..self.mqtt_state.borrow().clone()

@@ -31,6 +31,8 @@ const IGNORED_PART: f32 = 0.5;
 /// A detector and the cameras it looks at.
 pub(crate) struct Watch {
     pub detector: Box<dyn Detector>,
+    /// Its model; `motion` where it has none.
+    pub model: String,
     /// The score from which its detections are believed, 0 to 1.
     pub threshold: f32,
     pub cameras: Vec<StreamId>,
@@ -61,7 +63,11 @@ impl DetectTask {
             let deadline = self.machines.values().filter_map(EventMachine::deadline).min();
             let wait = deadline.map_or(TICK, |d| (d - now).min(TICK));
             match self.packets.recv_timeout(wait.to_std()) {
-                Ok(packet) => self.packet(&packet),
+                Ok(packet) => {
+                    let began = self.clock.now();
+                    self.packet(&packet);
+                    self.hub.stages.took("detect", self.clock.now() - began);
+                }
                 Err(RecvTimeoutError::Timeout) => self.tell_all(TrackInput::Time),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -108,7 +114,13 @@ impl DetectTask {
                     surface: &*f.pixels,
                 })
                 .collect();
-            let found = match watch.detector.detect(&batch) {
+            let began = self.clock.now();
+            let found = watch.detector.detect(&batch);
+            let took = self.clock.now() - began;
+            self.hub
+                .stages
+                .inferred(watch.detector.name(), &watch.model, took);
+            let found = match found {
                 Ok(found) => found,
                 Err(error) => {
                     log::error!("{error}");

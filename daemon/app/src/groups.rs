@@ -17,7 +17,7 @@ use synoptic_store::Store;
 
 use crate::beat::Beats;
 use crate::board::Board;
-use crate::config::{Config, DetectorConfig};
+use crate::config::{Config, DetectorConfig, DetectorKind};
 use crate::detect::{DetectTask, Leftovers, Watch};
 use crate::detectors;
 use crate::group::GroupTask;
@@ -155,6 +155,7 @@ impl Groups {
         for id in gone {
             if let Some(group) = self.running.remove(&id) {
                 group.remove();
+                self.shared.hub.stages.forget(id.as_str());
             }
         }
         self.announce(config, now);
@@ -396,6 +397,10 @@ fn build<'a>(
         match detectors::build(config, model_dirs) {
             Ok(built) => watches.push(Watch {
                 detector: built.detector,
+                model: match &config.kind {
+                    DetectorKind::Motion => "motion".to_owned(),
+                    DetectorKind::Onnx { model, .. } => model.clone(),
+                },
                 threshold: built.threshold,
                 cameras: Vec::new(),
             }),

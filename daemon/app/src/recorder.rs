@@ -249,6 +249,7 @@ fn begun(event: &synoptic_base::Event) -> EventDoc {
         bbox: [first.bbox.x, first.bbox.y, first.bbox.w, first.bbox.h],
         detector: event.detector.clone(),
         begin: Capture::of_stamp(first.stamp, first.captured.rel_error),
+        restamped: None,
         end: None,
         ended_by: None,
         frame: first.frame.to_string(),
@@ -314,6 +315,9 @@ pub fn event_doc(row: &EventRow) -> EventDoc {
         score: best.score,
         bbox: [best.bbox.x, best.bbox.y, best.bbox.w, best.bbox.h],
         frame: best.frame.to_string(),
+        restamped: row
+            .restamped(&row.event.first)
+            .map(|stamp| Capture::of_stamp(stamp, row.event.first.captured.rel_error)),
         end: row
             .end()
             .map(|last| Capture::of_stamp(last.stamp, last.captured.rel_error)),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use rusqlite::{CachedStatement, Connection, Transaction};
 use sha2::{Digest as _, Sha256};
-use synoptic_base::{BootId, ClockMap, Event, EventChange, EventId, Sighting, Span, SystemEvent};
+use synoptic_base::{BootId, Event, EventChange, EventId, KnownMap, Mono, Sighting, Span, SystemEvent};
 
 use crate::entry::Entry;
 use crate::spill::Position;
@@ -80,9 +80,9 @@ const INSERT_OUTBOX: &str = "INSERT INTO outbox (id, event_id, topic, properties
 const DELETE_OUTBOX: &str = "DELETE FROM outbox WHERE seq = ?1";
 const INSERT_SYSTEM_EVENT: &str = "INSERT INTO system_events (id, type, stream, boot_id, mono_ns, map, utc_ns, \
      error_ns, facts, untold) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING";
-const PUT_MAP: &str = "INSERT INTO clock_maps (boot_id, version, utc_minus_mono_ns, error_ns) \
-     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
-     utc_minus_mono_ns = excluded.utc_minus_mono_ns, error_ns = excluded.error_ns";
+const PUT_MAP: &str = "INSERT INTO clock_maps (boot_id, version, utc_minus_mono_ns, error_ns, mono_ns) \
+     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+     utc_minus_mono_ns = excluded.utc_minus_mono_ns, error_ns = excluded.error_ns, mono_ns = excluded.mono_ns";
 const PUT_POSITION: &str = "INSERT INTO spill (segment, done) VALUES (?1, ?2) \
      ON CONFLICT (segment) DO UPDATE SET done = excluded.done";
 const FORGET_POSITIONS: &str = "DELETE FROM spill WHERE segment < ?1";
@@ -235,12 +235,14 @@ pub(crate) fn delete_outbox(tx: &Transaction<'_>, seqs: &[i64]) -> rusqlite::Res
     Ok(removed)
 }
 
-pub(crate) fn put_map(tx: &Transaction<'_>, map: &ClockMap) -> rusqlite::Result<usize> {
+pub(crate) fn put_map(tx: &Transaction<'_>, known: &KnownMap) -> rusqlite::Result<usize> {
+    let map = &known.map;
     tx.prepare_cached(PUT_MAP)?.execute((
         map.boot_id.0.as_bytes(),
         map.version,
         map.utc_minus_mono.as_nanos(),
         map.error.map(Span::as_nanos),
+        known.found.map(Mono::as_nanos),
     ))
 }
 

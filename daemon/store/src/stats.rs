@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use synoptic_base::{Durations, Span};
+
 /// Counters and levels of the store. Counters run since it was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreStats {
     /// Changes in memory that are not committed yet.
     pub queue: u64,
@@ -22,6 +24,8 @@ pub struct StoreStats {
     pub changes: u64,
     /// Commits to events.sqlite.
     pub commits: u64,
+    /// How long commits to events.sqlite took, from the first statement to the disk's word.
+    pub commit_durations: Durations,
     /// Detection rows stored.
     pub detections: u64,
     /// Detection rows dropped, because the disk was behind or full.
@@ -63,6 +67,7 @@ pub(crate) struct Counters {
     pub(crate) making_room: AtomicBool,
     pub(crate) damaged: AtomicBool,
     last_error: Mutex<Option<String>>,
+    commit_durations: Mutex<Durations>,
 }
 
 /// Adds to a counter; they are independent of each other, so no order is needed.
@@ -73,6 +78,15 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
 impl Counters {
     pub(crate) fn spilled(&self, n: usize) {
         add(&self.spilled, n as u64);
+    }
+
+    pub(crate) fn committed(&self, took: Span) {
+        add(&self.commits, 1);
+        let mut durations = self
+            .commit_durations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        durations.add(took);
     }
 
     /// Notes a failure, and logs it when it is another one than before.
@@ -109,6 +123,10 @@ impl Counters {
             refused: get(&self.refused),
             changes: get(&self.changes),
             commits: get(&self.commits),
+            commit_durations: *self
+                .commit_durations
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
             detections: get(&self.detections),
             dropped_detections: get(&self.dropped_detections),
             bytes: get(&self.bytes),

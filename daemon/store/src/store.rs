@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 use synoptic_base::{
-    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, Span, StreamId,
+    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, KnownMap, Span, StreamId,
 };
 use tokio::sync::watch;
 
@@ -205,9 +205,11 @@ impl Store {
         add(&self.inner.shared.counters.dropped_detections, dropped);
     }
 
-    /// Keeps a clock map, so that the UTC of what was recorded under it can be corrected later.
+    /// Keeps a clock map that was found just now: the UTC of what was recorded in its boot can be corrected by it, see
+    /// [`EventRow::restamped`].
     pub fn put_clock_map(&self, map: ClockMap) {
-        self.inner.shared.feed.push_map(map);
+        let found = Some(self.inner.shared.clock.now());
+        self.inner.shared.feed.push_map(KnownMap { map, found });
     }
 
     /// Other limits, from the next look on: within half a minute.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use synoptic_base::{
-    BootId, Captured, Detection, EndReason, Event, EventId, FrameKey, Sighting, Stamp, StreamId, SystemEvent,
-    Utc,
+    BootId, Captured, Detection, EndReason, Event, EventId, FrameKey, KnownMap, Sighting, Stamp, StreamId,
+    SystemEvent, Utc,
 };
 use uuid::Uuid;
 
@@ -60,9 +60,17 @@ pub struct EventRow {
     pub changes: u32,
     /// Its picture, if one was kept.
     pub picture: Option<PictureInfo>,
+    /// The best clock map of its boot that is known now, if any was kept.
+    pub known_map: Option<KnownMap>,
 }
 
 impl EventRow {
+    /// A better stamp of one of its sightings than the one it was recorded with; `None` where there is none.
+    pub fn restamped(&self, seen: &Sighting) -> Option<Stamp> {
+        self.known_map?
+            .restamp(seen.captured, &seen.stamp, seen.map_version)
+    }
+
     /// The last sighting, once the event has ended.
     pub fn end(&self) -> Option<&Sighting> {
         self.ended_by.map(|_| &self.last)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
-use synoptic_base::{BootId, Clock, ClockMap, Span};
+use synoptic_base::{BootId, Clock, KnownMap, Span};
 use tokio::sync::watch;
 
 use crate::entry::Entry;
@@ -91,7 +91,7 @@ struct Batch {
     entries: Vec<Entry>,
     positions: Vec<Position>,
     done: Vec<i64>,
-    maps: Vec<ClockMap>,
+    maps: Vec<KnownMap>,
 }
 
 /// The parts a writer is made of.
@@ -330,10 +330,11 @@ impl Writer {
     /// Commits a batch; entries that SQLite refuses for good are taken out, counted and logged.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), rusqlite::Error> {
         loop {
+            let began = self.shared.clock.now();
             match self.try_commit(batch) {
                 Ok((committed, last_seq)) => {
                     let counters = &self.shared.counters;
-                    add(&counters.commits, 1);
+                    counters.committed(self.shared.clock.now() - began);
                     add(&counters.changes, committed.stored);
                     add(&counters.ignored, committed.ignored);
                     counters

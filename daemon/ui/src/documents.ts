@@ -162,6 +162,7 @@ export interface EventDoc {
   bbox: BBox;
   detector: string;
   begin: Capture;
+  restamped: Capture | null;
   end: Capture | null;
   ended_by: string | null;
   frame: string;

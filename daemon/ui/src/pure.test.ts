@@ -85,6 +85,7 @@ function event(id: string, extra: Partial<EventDoc> = {}): EventDoc {
     bbox: [0, 0, 1, 1],
     detector: "motion",
     begin,
+    restamped: null,
     end: null,
     ended_by: null,
     frame: "a/1/2",

@@ -143,6 +143,10 @@ fn line(row: &AnyEventRow) -> String {
     };
     format!(
         "{}  {}  {}  {:.2}  {end}  {}",
-        doc.begin.utc, doc.cam, doc.label, doc.score, doc.id
+        doc.restamped.as_ref().unwrap_or(&doc.begin).utc,
+        doc.cam,
+        doc.label,
+        doc.score,
+        doc.id
     )
 }

@@ -90,6 +90,10 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
         ("device.data_dir", old.device.data_dir != new.device.data_dir),
         ("web.listen", old.web.listen != new.web.listen),
         ("web.tls_cert", old.web.tls != new.web.tls),
+        (
+            "web.metrics_token",
+            old.web.metrics_token != new.web.metrics_token,
+        ),
     ] {
         if changed {
             plan.needs_restart.push(key);

@@ -14,4 +14,6 @@ CREATE TABLE system_events (
 CREATE INDEX system_events_by_stream ON system_events (stream, id);
 CREATE INDEX system_events_by_utc ON system_events (utc_ns);
 
+ALTER TABLE clock_maps ADD COLUMN mono_ns INTEGER;
+
 UPDATE meta SET value = '2' WHERE key = 'schema';

@@ -154,7 +154,7 @@ async fn a_file_of_schema_1_is_brought_up_and_read_before_that() {
     store.close().await.unwrap();
     let db = rusqlite::Connection::open(dir.path().join("events.sqlite")).unwrap();
     db.execute_batch(
-        "DROP TABLE system_events; UPDATE meta SET value = '1' WHERE key = 'schema';
+        "DROP TABLE system_events; ALTER TABLE clock_maps DROP COLUMN mono_ns; UPDATE meta SET value = '1' WHERE key = 'schema';
          DELETE FROM _sqlx_migrations WHERE version > 1",
     )
     .unwrap();
@@ -168,5 +168,43 @@ async fn a_file_of_schema_1_is_brought_up_and_read_before_that() {
     store.record(EventChange::System(later.clone()), vec![]);
     stored(&store, 1).await;
     assert_eq!(ids(&store, EventQuery::default()).await, [later.id, event.id]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_of_before_the_box_knew_the_time_gets_it_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.store;
+    let unknown = ClockMap {
+        version: 1,
+        utc_minus_mono: Span::ZERO,
+        error: None,
+        ..map()
+    };
+    let mut event = begin(cam("a"), "person");
+    event.first.map_version = 1;
+    event.first.stamp = unknown.stamp(event.first.captured);
+    store.put_clock_map(unknown);
+    store.record(EventChange::Begin(event.clone()), vec![]);
+    stored(&store, 1).await;
+    let row = store.event(event.id).await.unwrap().unwrap();
+    assert_eq!(row.restamped(&row.event.first), None);
+    let known = map();
+    store.put_clock_map(known);
+    let other = begin(cam("a"), "person");
+    store.record(EventChange::Begin(other.clone()), vec![]);
+    stored(&store, 2).await;
+    let row = store.event(event.id).await.unwrap().unwrap();
+    assert_eq!(row.event, event, "what was recorded stays");
+    let better = row.restamped(&row.event.first).unwrap();
+    assert_eq!(better.utc, known.utc(event.first.captured.mono));
+    let least = known.error.unwrap() + event.first.captured.rel_error;
+    assert!(better.error.unwrap() >= least && better.error.unwrap() < least + Span::from_millis(50));
+    let row = store.event(other.id).await.unwrap().unwrap();
+    assert_eq!(
+        row.restamped(&row.event.first),
+        None,
+        "it was right from the first"
+    );
     store.close().await.unwrap();
 }

@@ -102,6 +102,7 @@ function ending(event: EventDoc): string {
 function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
   const url = pictureUrl(event);
   const [x, y, w, h] = event.bbox;
+  const shown = event.restamped ?? event.begin;
   const centre = { objectPosition: `${(100 * (x + w / 2)).toFixed(0)}% ${(100 * (y + h / 2)).toFixed(0)}%` };
   return (
     <button type="button" class="row" data-event={event.id} onClick={onOpen}>
@@ -113,7 +114,7 @@ function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
       <span class="what">
         <strong>{labelName(event.label)}</strong>
         <span class="muted">{cameraName(event.cam)}</span>
-        <time dateTime={event.begin.utc}>{dayTime(event.begin.utc, locale(), new Date())}</time>
+        <time dateTime={shown.utc}>{dayTime(shown.utc, locale(), new Date())}</time>
       </span>
       <span class={event.end ? "chip idle" : "chip good"}>{ending(event)}</span>
     </button>
@@ -153,6 +154,7 @@ function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
   const t = texts.value;
   const url = pictureUrl(event);
   const [x, y, w, h] = event.bbox.map((part) => `${(100 * part).toFixed(2)}%`);
+  const shown = event.restamped ?? event.begin;
   const box = { left: x, top: y, width: w, height: h };
   const title = `${labelName(event.label)} · ${cameraName(event.cam)}`;
   return (
@@ -172,7 +174,7 @@ function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
       <dl class="facts">
         <dt>{t.began}</dt>
         <dd>
-          {dayTime(event.begin.utc, locale(), new Date(0))} <CaptureBound of={event.begin} />
+          {dayTime(shown.utc, locale(), new Date(0))} <CaptureBound of={shown} />
         </dd>
         <dt>{t.ended}</dt>
         <dd>

@@ -115,6 +115,27 @@ fn the_password_is_changed_by_who_knows_it_and_others_are_signed_out() {
 }
 
 #[test]
+fn the_metrics_token_opens_the_metrics_and_nothing_else() {
+    let server = Server::start(CLOSED);
+    let ask = |path: &str, header: &str| server.ask("GET", path, &[("authorization", header)], None);
+    let right = format!("Bearer {METRICS_TOKEN}");
+    let page = ask("/metrics", &right);
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("synoptic_storage_state{state=\"okay\"} 1"));
+    assert_eq!(ask("/metrics", &right.replace("Bearer", "bearer")).status, 200);
+    for wrong in [
+        "Bearer ",
+        "Bearer guess",
+        METRICS_TOKEN,
+        &format!("Basic {METRICS_TOKEN}"),
+    ] {
+        ask("/metrics", wrong).problem(401);
+    }
+    ask("/api/v1/status", &right).problem(401);
+    ask("/api/v1/cameras", &right).problem(401);
+}
+
+#[test]
 fn other_sites_are_refused() {
     let server = Server::start(OPEN);
     let ask = |method: &str, name: &str, value: &str| {
@@ -182,10 +203,12 @@ fn an_address_in_use_is_named() {
         cameras: server.admin.clone(),
         auth: Arc::new(Auth::open(server.dir.path(), clock).unwrap()),
         encode_jpeg: encode,
+        metrics_token: None,
     };
     let config = WebConfig {
         listen: vec![at],
         tls: None,
+        metrics_token: None,
     };
     let failed = server
         .runtime

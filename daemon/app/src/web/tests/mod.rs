@@ -196,6 +196,7 @@ fn event(n: u128, cam: &str, label: &str) -> EventDoc {
         bbox: [0.1, 0.2, 0.3, 0.4],
         detector: "motion".to_owned(),
         begin: Capture::new(captured(), &map()),
+        restamped: None,
         end: None,
         ended_by: None,
         frame: format!("{cam}/1/2"),
@@ -313,6 +314,9 @@ impl Answer {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
@@ -336,6 +340,8 @@ const CLOSED: Access = Access {
     https: false,
     sign_in: true,
 };
+/// Opens `/metrics`.
+const METRICS_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const TLS: Access = Access {
     https: true,
     sign_in: true,
@@ -361,10 +367,12 @@ impl Server {
             cameras: admin.clone(),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
+            metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),
         };
         let config = WebConfig {
             listen: Vec::new(),
             tls: None,
+            metrics_token: None,
         };
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let (stop, shutdown) = watch::channel(());

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EventChange, Frame, FramePacket,
-    Mono, Picture, Slot, Span, StreamId, TrackId,
+    BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EndReason, EventChange, Frame,
+    FramePacket, Mono, Picture, Slot, Span, StreamId, TrackId,
 };
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
@@ -36,6 +36,8 @@ const SAY_AGAIN: Span = Span::from_secs(10);
 /// A detector and the cameras it looks at.
 pub(crate) struct Watch {
     pub detector: Box<dyn Detector>,
+    /// Its model; `motion` where it has none.
+    pub model: String,
     /// What runs its model, for people.
     pub engine: Option<String>,
     /// The score from which its detections are believed, 0 to 1. Weaker ones only keep known tracks.
@@ -63,23 +65,30 @@ pub(crate) struct DetectTask {
 }
 
 impl DetectTask {
-    /// Runs until the group's thread is gone, then ends the events that last.
-    pub(crate) fn run(mut self) {
+    /// Runs until the group's thread is gone. What it leaves goes to the task that follows, or ends.
+    pub(crate) fn run(mut self) -> Leftovers {
         loop {
             self.pulse.beat();
             let now = self.clock.now();
             let deadline = self.machines.values().filter_map(EventMachine::deadline).min();
             let wait = deadline.map_or(TICK, |d| (d - now).min(TICK));
             match self.packets.recv_timeout(wait.to_std()) {
-                Ok(packet) => self.packet(&packet),
+                Ok(packet) => {
+                    let began = self.clock.now();
+                    self.packet(&packet);
+                    self.hub.stages.took("detect", self.clock.now() - began);
+                }
                 Err(RecvTimeoutError::Timeout) => self.tell_all(TrackInput::Time),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let map = **self.map.load();
-        for (camera, machine) in &mut self.machines {
-            machine.shutdown(&map);
-            drain(machine, camera, None, &self.recorder);
+        Leftovers {
+            watches: self.watches,
+            machines: self.machines,
+            reason: EndReason::Shutdown,
+            recorder: self.recorder,
+            clock: self.clock,
+            map: self.map,
         }
     }
 
@@ -115,7 +124,12 @@ impl DetectTask {
                     surface: &*f.pixels,
                 })
                 .collect();
+            let began = self.clock.now();
             let found = watch.detector.detect(&batch);
+            let took = self.clock.now() - began;
+            self.hub
+                .stages
+                .inferred(watch.detector.name(), &watch.model, took);
             let by = (watch.detector.name().to_owned(), watch.threshold);
             for (frame, found) in frames.into_iter().zip(found) {
                 match found {
@@ -212,6 +226,49 @@ fn believed(
     all.filter(|(d, id)| d.score >= threshold || id.is_some()).unzip()
 }
 
+/// What a detect task leaves: detectors that know their backgrounds, and machines whose events last. Machines that
+/// nobody takes over end their events when this is dropped.
+pub(crate) struct Leftovers {
+    watches: Vec<Watch>,
+    machines: BTreeMap<StreamId, EventMachine>,
+    /// Why events end that nobody takes over.
+    reason: EndReason,
+    recorder: Arc<Recorder>,
+    clock: Arc<dyn Clock>,
+    map: Arc<ArcSwap<ClockMap>>,
+}
+
+impl Leftovers {
+    /// The daemon goes on, so what nobody takes over is of cameras that are gone, or are looked at in another way.
+    pub(crate) fn daemon_goes_on(&mut self) {
+        self.reason = EndReason::CameraLost;
+    }
+
+    /// Takes a detector over, by its name.
+    pub(crate) fn detector(&mut self, name: &str) -> Option<Watch> {
+        let index = self.watches.iter().position(|w| w.detector.name() == name)?;
+        Some(self.watches.swap_remove(index))
+    }
+
+    /// Takes a camera's machine over, with the events that last.
+    pub(crate) fn machine(&mut self, camera: &StreamId) -> Option<EventMachine> {
+        self.machines.remove(camera)
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let map = **self.map.load();
+        for (camera, machine) in &mut self.machines {
+            if self.reason == EndReason::CameraLost {
+                machine.handle(self.clock.now(), TrackInput::CameraLost, &map);
+            }
+            machine.shutdown(&map);
+            drain(machine, camera, None, &self.recorder);
+        }
+    }
+}
+
 /// Whether most of a box lies in the regions. Regions that overlap count twice where they do.
 fn is_ignored(bbox: &BBox, regions: &[BBox]) -> bool {
     let covered: f32 = regions.iter().map(|r| bbox.intersection(r)).sum();
@@ -230,7 +287,7 @@ fn drain(
     while let Some(output) = machine.poll() {
         match output {
             EventOutput::Begin(event) => {
-                log::info!("camera {camera}: {} appeared: event {}", event.label, event.id.0);
+                log::info!("camera {camera}: {}: event {}", event.label, event.id.0);
                 recorder.record(EventChange::Begin(event));
             }
             EventOutput::WantPicture { id, sighting } => {
@@ -258,7 +315,8 @@ fn drain(
                 reason,
                 sightings,
             } => {
-                log::info!("camera {camera}: event {} ended: {}", id.0, reason.name());
+                // One line an event is enough for a person; the rest is in the database.
+                log::debug!("camera {camera}: event {} ended: {}", id.0, reason.name());
                 recorder.record(EventChange::End {
                     id,
                     last,

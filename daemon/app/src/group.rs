@@ -1,21 +1,28 @@
 //! A group's thread: cameras in, packets out. The aligner decides; this thread waits for it and passes on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, select};
-use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Slot, Span, StreamId};
+use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Outage, Slot, Span, StreamId};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_engine::sync::SyncMonitor;
+use synoptic_engine::system::SystemInput;
 use synoptic_media::{CameraNote, CameraState as Connection, FrameQueue, Pixels};
 
 use crate::beat::Pulse;
 use crate::board::Board;
 use crate::documents::{CameraState, Capture, PacketLine, PacketSlot, round_ms};
 use crate::hub::Hub;
+use crate::watchman::Watchman;
 
 /// How often figures go to the board.
 const REPORT_INTERVAL: Span = Span::from_millis(500);
+
+/// Frames whose time of coming is remembered until their packet is made: two seconds of eight cameras at 30 frames a
+/// second. Of those that wait longer the stage is not measured.
+const TAKEN: usize = 480;
 
 /// What a group's thread needs.
 pub(crate) struct GroupTask {
@@ -35,6 +42,7 @@ pub(crate) struct GroupTask {
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
     pub board: Arc<Board>,
+    pub watchman: Arc<Watchman>,
     pub pulse: Pulse,
 }
 
@@ -48,6 +56,7 @@ impl GroupTask {
         }
         let mut next_report = self.clock.now();
         let mut undetected = 0_u64;
+        let mut taken = VecDeque::with_capacity(TAKEN);
         loop {
             let now = self.clock.now();
             let wake = aligner.deadline().map_or(next_report, |d| d.min(next_report));
@@ -56,6 +65,11 @@ impl GroupTask {
                 recv(self.frames.receiver()) -> frame => if let Ok(frame) = frame {
                     let now = self.clock.now();
                     self.board.camera_frame(frame.meta.key.stream, now);
+                    self.hub.stages.took("decode", now - frame.meta.arrival);
+                    if taken.len() == TAKEN {
+                        taken.pop_front();
+                    }
+                    taken.push_back((frame.meta.key, now));
                     aligner.handle(now, AlignInput::Frame(frame));
                 },
                 recv(self.notes) -> note => match note {
@@ -66,7 +80,14 @@ impl GroupTask {
                 recv(timer) -> _ => aligner.handle_time(self.clock.now()),
             }
             while let Some(packet) = aligner.poll() {
-                monitor.handle(self.clock.now(), &packet);
+                let now = self.clock.now();
+                for frame in packet.frames() {
+                    let found = taken.iter().find(|(key, _)| *key == frame.meta.key);
+                    if let Some((_, at)) = found {
+                        self.hub.stages.took("align", now - *at);
+                    }
+                }
+                monitor.handle(now, &packet);
                 self.publish(&packet);
                 undetected += self.hand_over(packet);
             }
@@ -109,13 +130,25 @@ impl GroupTask {
                 if let Some(input) = input {
                     aligner.handle(now, input);
                 }
+                match state {
+                    Connection::Connecting => {}
+                    Connection::Online => self.watchman.see(SystemInput::Online(camera)),
+                    Connection::Stalled => self.away(camera, Outage::Stalled, &reason),
+                    Connection::Offline => self.away(camera, Outage::Offline, &reason),
+                    Connection::AuthFailed => self.away(camera, Outage::AuthFailed, &reason),
+                }
                 let utc = self.map.load().utc(now);
                 if self.board.camera_state(camera, shown, reason, utc) && shown == CameraState::Online {
                     log::info!("camera {camera}: online");
                 }
             }
             CameraNote::Format { camera, epoch, info } => self.board.camera_stream(camera, info, epoch.0),
-            CameraNote::Health { camera, health } => self.board.camera_health(camera, health),
+            CameraNote::Health { camera, health } => {
+                if let Some(source) = health.source {
+                    self.watchman.see(SystemInput::Source(camera, source));
+                }
+                self.board.camera_health(camera, health);
+            }
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
             }
@@ -124,9 +157,15 @@ impl GroupTask {
                 reason,
                 total,
             } => self.board.camera_drops(camera, reason, total),
-            // Logged where it was seen; becomes an event with the camera clock doctor.
-            CameraNote::WallStep { .. } => {}
+            CameraNote::WallStep { camera, step } => {
+                self.watchman.see(SystemInput::CameraStep(camera, step));
+            }
         }
+    }
+
+    fn away(&self, camera: StreamId, outage: Outage, reason: &Option<String>) {
+        self.watchman
+            .see(SystemInput::Away(camera, outage, reason.clone()));
     }
 
     /// Gives a packet to the detector; where that still has one, the new one takes its place. Returns the number of
@@ -170,6 +209,9 @@ impl GroupTask {
     }
 
     fn report(&self, aligner: &Aligner<Pixels>, monitor: &mut SyncMonitor, undetected: u64) {
+        let id = self.id.as_str();
+        self.hub.stages.depth(id, "frames", self.frames.receiver().len());
+        self.hub.stages.depth(id, "packets", self.detect.len());
         self.board
             .group(self.id, aligner.tolerance(), monitor.report(self.clock.now()));
         for camera in &self.config.cameras {

@@ -9,5 +9,6 @@ pub mod align;
 pub mod backoff;
 pub mod rules;
 pub mod sync;
+pub mod system;
 pub mod timebase;
 pub mod track;

@@ -295,7 +295,7 @@ impl Runner {
                 });
                 self.drops(&session, false);
                 for step in session.wall_steps() {
-                    log::warn!("camera {}: its own clock stepped by {step}", o.id);
+                    log::debug!("camera {}: its own clock stepped by {step}", o.id);
                     self.note(CameraNote::WallStep { camera: o.id, step });
                 }
             }

@@ -106,6 +106,10 @@ pub struct RawWeb {
     /// PEM file of the certificate's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<String>,
+    /// Token of at least 16 characters, by reference, that opens `/metrics` and nothing else to who sends
+    /// `Authorization: Bearer TOKEN`. Default: none, a session is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_token: Option<RawSecret>,
 }
 
 /// The MQTT broker.

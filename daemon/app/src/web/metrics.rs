@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use super::WebState;
 use super::tally::{SPREAD_EDGES_S, Tally};
+use super::{WebState, workings};
 use crate::documents::{CameraState, StatusDoc, SyncState};
+use crate::stages::Measured;
 
 /// Numbers for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "status",
+#[utoipa::path(get, path = "/metrics", tag = "status", security(("session" = []), ("metrics_token" = [])),
     responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn get(State(state): State<WebState>) -> impl IntoResponse {
     let status = state.hub.status.borrow().clone();
@@ -24,21 +25,24 @@ pub(super) async fn get(State(state): State<WebState>) -> impl IntoResponse {
         .clone();
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
-    (headers, render(status.as_deref(), &tally))
+    (
+        headers,
+        render(status.as_deref(), &tally, &state.hub.stages.snapshot()),
+    )
 }
 
 /// Samples under a family's name.
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(
             self.0,
             "# HELP synoptic_{name} {help}\n# TYPE synoptic_{name} {kind}"
         );
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         let _ = write!(self.0, "synoptic_{name}");
         for (n, (label, text)) in labels.iter().enumerate() {
             let open = if n == 0 { '{' } else { ',' };
@@ -56,11 +60,11 @@ fn escape(text: &str) -> String {
         .replace('\n', "\\n")
 }
 
-fn flag(on: bool) -> f64 {
+pub(super) fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
-fn render(status: Option<&StatusDoc>, tally: &Tally) -> String {
+fn render(status: Option<&StatusDoc>, tally: &Tally, measured: &Measured) -> String {
     let mut page = Page(String::new());
     page.family("build_info", "gauge", "Version of the daemon.");
     page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -68,7 +72,9 @@ fn render(status: Option<&StatusDoc>, tally: &Tally) -> String {
         device(&mut page, status);
         cameras(&mut page, status);
         groups(&mut page, status);
+        workings::storage(&mut page, &status.storage);
     }
+    workings::stages(&mut page, measured);
     counted(&mut page, tally);
     page.0
 }

@@ -11,6 +11,8 @@ mod crash;
 mod daemon;
 mod disk;
 mod faults;
+mod handover;
 mod harness;
 mod main_job;
 mod mqtt;
+mod system;

@@ -142,7 +142,10 @@ fn events_come_in_pages() {
     let page = |query: &str| {
         let doc: EventPage =
             serde_json::from_slice(&server.get(&format!("/api/v1/events{query}")).body).unwrap();
-        let ids = doc.events.iter().map(|e| e.id.parse::<Uuid>().unwrap().as_u128());
+        let ids = doc
+            .events
+            .iter()
+            .map(|e| e.id().parse::<Uuid>().unwrap().as_u128());
         (ids.collect::<Vec<_>>(), doc.next)
     };
     assert_eq!(page(""), (vec![5, 4, 3, 2, 1], None));
@@ -198,7 +201,11 @@ fn live_tells_what_happens_and_ends_at_shutdown() {
     server.hub.packets.send(Arc::new(packet(2))).unwrap();
     let (name, doc) = next_message(&mut lines);
     assert_eq!((name.as_str(), &doc["id"]), ("packet", &json!(1)));
-    server.hub.events.send(Arc::new(event(1, "a", "car"))).unwrap();
+    server
+        .hub
+        .events
+        .send(Arc::new(AnyEventDoc::Track(event(1, "a", "car"))))
+        .unwrap();
     assert_eq!(next_message(&mut lines).0, "event");
     server.clock.advance(Span::from_millis(100));
     server.hub.packets.send(Arc::new(packet(3))).unwrap();
@@ -221,8 +228,12 @@ fn metrics_have_the_status_and_the_counts() {
     partial.slots[1].status = "dropped".to_owned();
     for n in 0..2 {
         let doc = event(n, "a", "car");
-        server.hub.events.send(Arc::new(doc.clone())).unwrap();
-        server.hub.events.send(Arc::new(doc)).unwrap();
+        server
+            .hub
+            .events
+            .send(Arc::new(AnyEventDoc::Track(doc.clone())))
+            .unwrap();
+        server.hub.events.send(Arc::new(AnyEventDoc::Track(doc))).unwrap();
     }
     server.hub.packets.send(Arc::new(packet(1))).unwrap();
     server.hub.packets.send(Arc::new(partial)).unwrap();

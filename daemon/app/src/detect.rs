@@ -287,7 +287,7 @@ fn drain(
     while let Some(output) = machine.poll() {
         match output {
             EventOutput::Begin(event) => {
-                log::info!("camera {camera}: {}: event {}", event.label, event.id.0);
+                log::info!("camera {camera}: {} appeared: event {}", event.label, event.id.0);
                 recorder.record(EventChange::Begin(event));
             }
             EventOutput::WantPicture { id, sighting } => {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BBox, BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FramePacket, Mono, Picture,
-    Slot, Span, StreamId, TrackId,
+    BBox, BestFrame, Clock, ClockMap, Detection, Detector, EventChange, Frame, FrameMeta, FramePacket, Mono,
+    Picture, Slot, Span, StreamId, TrackId,
 };
+use synoptic_engine::pair::{Look, SubStream};
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
 use synoptic_media::Pixels;
@@ -17,6 +18,7 @@ use synoptic_store::{DetectionRow, Store};
 use synoptic_vision::jpeg;
 
 use crate::beat::Pulse;
+use crate::board::Board;
 use crate::documents::DetectionDoc;
 use crate::hub::{Hub, LatestPicture};
 use crate::recorder::Recorder;
@@ -39,6 +41,11 @@ pub(crate) struct Watch {
 /// What a detect thread needs.
 pub(crate) struct DetectTask {
     pub packets: Receiver<FramePacket<Pixels>>,
+    /// Frames of the sub streams.
+    pub sub_frames: Receiver<Frame<Pixels>>,
+    /// One for each camera that has a sub stream: its detector looks at that.
+    pub subs: BTreeMap<StreamId, SubStream<Pixels>>,
+    pub board: Arc<Board>,
     pub watches: Vec<Watch>,
     /// One for each camera with a detector.
     pub machines: BTreeMap<StreamId, EventMachine>,
@@ -90,35 +97,73 @@ impl DetectTask {
             self.show(frame, None);
         }
         for index in 0..self.watches.len() {
-            let watch = &mut self.watches[index];
-            let frames: Vec<&Frame<Pixels>> = packet
-                .frames()
-                .filter(|f| watch.cameras.contains(&f.meta.key.stream))
-                .collect();
-            if frames.is_empty() {
+            let cameras = self.watches[index].cameras.clone();
+            let mut looks: Vec<(&Frame<Pixels>, Option<Frame<Pixels>>)> = Vec::new();
+            for frame in packet.frames().filter(|f| cameras.contains(&f.meta.key.stream)) {
+                match self.look(now, &frame.meta) {
+                    Look::Sub(sub) => looks.push((frame, Some(sub))),
+                    Look::Main => looks.push((frame, None)),
+                    Look::Nothing | Look::Wait(_) => self.show(frame, None),
+                }
+            }
+            if looks.is_empty() {
                 continue;
             }
-            let batch: Vec<Picture<'_>> = frames
+            let batch: Vec<Picture<'_>> = looks
                 .iter()
+                .map(|(main, sub)| sub.as_ref().unwrap_or(main))
                 .map(|f| Picture {
                     meta: &f.meta,
                     surface: &*f.pixels,
                 })
                 .collect();
+            let watch = &mut self.watches[index];
             let found = match watch.detector.detect(&batch) {
                 Ok(found) => found,
                 Err(error) => {
                     log::error!("{error}");
-                    frames.iter().for_each(|frame| self.show(frame, None));
+                    looks.iter().for_each(|(frame, _)| self.show(frame, None));
                     continue;
                 }
             };
+            drop(batch);
+            let frames = looks.iter().map(|(main, _)| *main);
             let name = watch.detector.name().to_owned();
-            for (frame, mut detections) in frames.into_iter().zip(found) {
+            for (frame, mut detections) in frames.zip(found) {
                 if let Some(regions) = self.ignore.get(&frame.meta.key.stream) {
                     detections.retain(|d| !is_ignored(&d.bbox, regions));
                 }
                 self.found(now, frame, detections, &name);
+            }
+        }
+    }
+
+    /// What to look at for a frame of a packet taken at `taken`. Boxes are fractions of the picture, and both streams of
+    /// a camera show the same scene: what is found in the sub frame needs no scaling to be the main frame's.
+    fn look(&mut self, taken: Mono, main: &FrameMeta) -> Look<Pixels> {
+        let camera = main.key.stream;
+        loop {
+            for frame in self.sub_frames.try_iter() {
+                if let Some(sub) = self.subs.get_mut(&frame.meta.key.stream) {
+                    sub.push(frame);
+                }
+            }
+            let now = self.clock.now();
+            let Some(sub) = self.subs.get_mut(&camera) else {
+                return Look::Main;
+            };
+            match sub.look(now, taken, main) {
+                Look::Wait(until) => {
+                    if let Ok(frame) = self.sub_frames.recv_timeout((until - now).to_std())
+                        && let Some(sub) = self.subs.get_mut(&frame.meta.key.stream)
+                    {
+                        sub.push(frame);
+                    }
+                }
+                look => {
+                    self.board.sub_looked(camera, sub.counts());
+                    return look;
+                }
             }
         }
     }

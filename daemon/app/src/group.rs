@@ -25,6 +25,10 @@ pub(crate) struct GroupTask {
     pub online: Vec<StreamId>,
     pub frames: FrameQueue<Pixels>,
     pub notes: Receiver<CameraNote>,
+    /// What the sub streams tell.
+    pub sub_notes: Receiver<CameraNote>,
+    /// Where the sub streams' frames go, for its drop counter; `None` without any.
+    pub sub_frames: Option<FrameQueue<Pixels>>,
     /// Closed when the group is to end.
     pub stopped: Receiver<()>,
     /// The detect thread's mailbox: one packet, the newest wins.
@@ -62,6 +66,10 @@ impl GroupTask {
                     Ok(note) => self.note(&mut aligner, &mut monitor, note),
                     Err(_) => return,
                 },
+                recv(self.sub_notes) -> note => match note {
+                    Ok(note) => self.sub_note(note),
+                    Err(_) => return,
+                },
                 recv(self.stopped) -> _ => return,
                 recv(timer) -> _ => aligner.handle_time(self.clock.now()),
             }
@@ -87,21 +95,14 @@ impl GroupTask {
                 state,
                 reason,
             } => {
-                let (shown, input) = match state {
-                    Connection::Connecting => (CameraState::Connecting, None),
-                    Connection::Online => (CameraState::Online, Some(AlignInput::Up(camera))),
-                    Connection::Stalled => (
-                        CameraState::Stalled,
-                        Some(AlignInput::Down(camera, BrokenReason::Stalled)),
-                    ),
-                    Connection::Offline => (
-                        CameraState::Offline,
-                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
-                    ),
-                    Connection::AuthFailed => (
-                        CameraState::AuthFailed,
-                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
-                    ),
+                let shown = shown(state);
+                let input = match state {
+                    Connection::Connecting => None,
+                    Connection::Online => Some(AlignInput::Up(camera)),
+                    Connection::Stalled => Some(AlignInput::Down(camera, BrokenReason::Stalled)),
+                    Connection::Offline | Connection::AuthFailed => {
+                        Some(AlignInput::Down(camera, BrokenReason::Disconnected))
+                    }
                 };
                 if matches!(input, Some(AlignInput::Down(..))) {
                     monitor.down(camera);
@@ -116,11 +117,32 @@ impl GroupTask {
             }
             CameraNote::Format { camera, epoch, info } => self.board.camera_stream(camera, info, epoch.0),
             CameraNote::Health { camera, health } => self.board.camera_health(camera, health),
+            CameraNote::Stats { camera, stats } => self.board.camera_stats(camera, stats),
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
             }
             // Logged where it was seen; becomes an event with the camera clock doctor.
             CameraNote::WallStep { .. } => {}
+        }
+    }
+
+    /// A sub stream makes no packets: all that it tells goes to the board.
+    fn sub_note(&self, note: CameraNote) {
+        match note {
+            CameraNote::State {
+                camera,
+                state,
+                reason,
+            } => {
+                let utc = self.map.load().utc(self.clock.now());
+                self.board.sub_state(camera, shown(state), reason, utc);
+            }
+            CameraNote::Stats { camera, stats } => self.board.sub_stats(camera, stats),
+            // Its time is the main stream's, from the same camera; a frame that is lost shows in the pairing.
+            CameraNote::Format { .. }
+            | CameraNote::Health { .. }
+            | CameraNote::Unreadable { .. }
+            | CameraNote::WallStep { .. } => {}
         }
     }
 
@@ -174,6 +196,21 @@ impl GroupTask {
             self.board.camera_drops(*camera, "not_detected", undetected);
             self.board
                 .camera_drops(*camera, "queue_full", self.frames.dropped());
+            if let Some(sub) = &self.sub_frames {
+                self.board
+                    .camera_drops(*camera, "sub_not_detected", sub.dropped());
+            }
         }
+    }
+}
+
+/// A connection's state as documents have it.
+fn shown(state: Connection) -> CameraState {
+    match state {
+        Connection::Connecting => CameraState::Connecting,
+        Connection::Online => CameraState::Online,
+        Connection::Stalled => CameraState::Stalled,
+        Connection::Offline => CameraState::Offline,
+        Connection::AuthFailed => CameraState::AuthFailed,
     }
 }

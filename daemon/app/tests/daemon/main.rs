@@ -14,3 +14,4 @@ mod faults;
 mod harness;
 mod main_job;
 mod mqtt;
+mod sub_stream;

@@ -195,13 +195,18 @@ fn bare(urls: &[String], uncopied: bool) -> Result<(), Error> {
         if uncopied {
             let pad = sink.static_pad("sink").ok_or("no pad")?;
             pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-                match info.query_mut().map(gst::QueryRef::view_mut) {
-                    Some(gst::QueryViewMut::Allocation(query)) => {
-                        query.add_allocation_meta::<gst_video::VideoMeta>(None);
-                        gst::PadProbeReturn::Handled
-                    }
-                    _ => gst::PadProbeReturn::Ok,
+                let Some(gst::QueryViewMut::Allocation(query)) =
+                    info.query_mut().map(gst::QueryRef::view_mut)
+                else {
+                    return gst::PadProbeReturn::Ok;
+                };
+                query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                let caps = query.get_owned().0;
+                if let Some(info) = caps.and_then(|c| gst_video::VideoInfo::from_caps(&c).ok()) {
+                    let pool = gst_video::VideoBufferPool::new();
+                    query.add_allocation_pool(Some(&pool), info.size() as u32, 0, 0);
                 }
+                gst::PadProbeReturn::Handled
             });
         }
         pipeline.set_state(gst::State::Playing)?;

@@ -323,6 +323,8 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                 epoch: 3,
             }),
             drops: BTreeMap::from([("late".to_owned(), 2 * n as u64)]),
+            traffic: Default::default(),
+            sub: None,
         }
     });
     let docs = docs.collect::<Vec<_>>();

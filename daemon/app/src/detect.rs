@@ -8,8 +8,9 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
     BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EndReason, EventChange, Frame,
-    FramePacket, Mono, Picture, Slot, Span, StreamId, TrackId,
+    FrameMeta, FramePacket, Mono, Picture, Slot, Span, StreamId, TrackId,
 };
+use synoptic_engine::pair::{Look, SubStream};
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
 use synoptic_media::Pixels;
@@ -48,6 +49,11 @@ pub(crate) struct Watch {
 /// What a detect thread needs.
 pub(crate) struct DetectTask {
     pub packets: Receiver<FramePacket<Pixels>>,
+    /// Frames of the sub streams.
+    pub sub_frames: Receiver<Frame<Pixels>>,
+    /// One for each camera that has a sub stream: its detector looks at that.
+    pub subs: BTreeMap<StreamId, SubStream<Pixels>>,
+    pub board: Arc<Board>,
     pub watches: Vec<Watch>,
     /// One for each camera with a detector.
     pub machines: BTreeMap<StreamId, EventMachine>,
@@ -58,7 +64,6 @@ pub(crate) struct DetectTask {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
-    pub board: Arc<Board>,
     /// Of each camera, frames in which its detector failed, and when that was last logged.
     pub unread: BTreeMap<StreamId, (u64, Option<Mono>)>,
     pub pulse: Pulse,
@@ -109,21 +114,27 @@ impl DetectTask {
             self.show(frame, None);
         }
         for index in 0..self.watches.len() {
-            let watch = &mut self.watches[index];
-            let frames: Vec<&Frame<Pixels>> = packet
-                .frames()
-                .filter(|f| watch.cameras.contains(&f.meta.key.stream))
-                .collect();
-            if frames.is_empty() {
+            let cameras = self.watches[index].cameras.clone();
+            let mut looks: Vec<(&Frame<Pixels>, Option<Frame<Pixels>>)> = Vec::new();
+            for frame in packet.frames().filter(|f| cameras.contains(&f.meta.key.stream)) {
+                match self.look(now, &frame.meta) {
+                    Look::Sub(sub) => looks.push((frame, Some(sub))),
+                    Look::Main => looks.push((frame, None)),
+                    Look::Nothing | Look::Wait(_) => self.show(frame, None),
+                }
+            }
+            if looks.is_empty() {
                 continue;
             }
-            let batch: Vec<Picture<'_>> = frames
+            let batch: Vec<Picture<'_>> = looks
                 .iter()
+                .map(|(main, sub)| sub.as_ref().unwrap_or(main))
                 .map(|f| Picture {
                     meta: &f.meta,
                     surface: &*f.pixels,
                 })
                 .collect();
+            let watch = &mut self.watches[index];
             let began = self.clock.now();
             let found = watch.detector.detect(&batch);
             let took = self.clock.now() - began;
@@ -131,10 +142,41 @@ impl DetectTask {
                 .stages
                 .inferred(watch.detector.name(), &watch.model, took);
             let by = (watch.detector.name().to_owned(), watch.threshold);
-            for (frame, found) in frames.into_iter().zip(found) {
+            drop(batch);
+            for ((frame, _), found) in looks.iter().zip(found) {
                 match found {
                     Ok(detections) => self.found(now, frame, detections, &by),
                     Err(error) => self.failed(now, frame, &error),
+                }
+            }
+        }
+    }
+
+    /// What to look at for a frame of a packet taken at `taken`. Boxes are fractions of the picture, and both streams of
+    /// a camera show the same scene: what is found in the sub frame needs no scaling to be the main frame's.
+    fn look(&mut self, taken: Mono, main: &FrameMeta) -> Look<Pixels> {
+        let camera = main.key.stream;
+        loop {
+            for frame in self.sub_frames.try_iter() {
+                if let Some(sub) = self.subs.get_mut(&frame.meta.key.stream) {
+                    sub.push(frame);
+                }
+            }
+            let now = self.clock.now();
+            let Some(sub) = self.subs.get_mut(&camera) else {
+                return Look::Main;
+            };
+            match sub.look(now, taken, main) {
+                Look::Wait(until) => {
+                    if let Ok(frame) = self.sub_frames.recv_timeout((until - now).to_std())
+                        && let Some(sub) = self.subs.get_mut(&frame.meta.key.stream)
+                    {
+                        sub.push(frame);
+                    }
+                }
+                look => {
+                    self.board.sub_looked(camera, sub.counts());
+                    return look;
                 }
             }
         }

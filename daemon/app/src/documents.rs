@@ -292,6 +292,42 @@ pub struct StreamDoc {
     pub epoch: u32,
 }
 
+/// What came from one stream of a camera, since the daemon started it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct TrafficDoc {
+    /// Connections that gave a picture.
+    pub connections: u64,
+    /// Frames decoded.
+    pub frames_decoded: u64,
+    /// Frames that came and could not be decoded.
+    pub frames_unreadable: u64,
+    /// RTP packets that came.
+    pub rtp_packets: u64,
+    /// Their bytes.
+    pub rtp_bytes: u64,
+    /// RTP packets that did not come in time.
+    pub rtp_lost: u64,
+    /// RTP packets that came too late.
+    pub rtp_late: u64,
+    /// Mean deviation of the packets' spacing; `null` without RTP.
+    pub rtp_jitter_ms: Option<f64>,
+}
+
+/// A camera's sub stream, which detectors look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct SubDoc {
+    /// State of its connection.
+    pub status: CameraStatus,
+    /// What came from it.
+    pub traffic: TrafficDoc,
+    /// Frames of the main stream for which it was looked at.
+    pub looked_sub: u64,
+    /// Frames of the main stream that were looked at themselves, because it gave nothing for 2 s.
+    pub looked_main: u64,
+    /// Frames of the main stream that were not looked at, because it lacked one frame.
+    pub looked_nothing: u64,
+}
+
 /// A camera as the page shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct CameraDoc {
@@ -313,6 +349,12 @@ pub struct CameraDoc {
     pub stream: Option<StreamDoc>,
     /// Frames dropped, by reason, since the daemon started.
     pub drops: std::collections::BTreeMap<String, u64>,
+    /// What came from its main stream.
+    #[serde(default)]
+    pub traffic: TrafficDoc,
+    /// Its sub stream; `null` where none is used.
+    #[serde(default)]
+    pub sub: Option<SubDoc>,
 }
 
 /// State of the connection to the broker.

@@ -32,6 +32,10 @@ pub(crate) struct GroupTask {
     pub online: Vec<StreamId>,
     pub frames: FrameQueue<Pixels>,
     pub notes: Receiver<CameraNote>,
+    /// What the sub streams tell.
+    pub sub_notes: Receiver<CameraNote>,
+    /// Where the sub streams' frames go, for its drop counter; `None` without any.
+    pub sub_frames: Option<FrameQueue<Pixels>>,
     /// Closed when the group is to end.
     pub stopped: Receiver<()>,
     /// The detect thread's mailbox: one packet, the newest wins.
@@ -76,6 +80,10 @@ impl GroupTask {
                     Ok(note) => self.note(&mut aligner, &mut monitor, note),
                     Err(_) => return,
                 },
+                recv(self.sub_notes) -> note => match note {
+                    Ok(note) => self.sub_note(note),
+                    Err(_) => return,
+                },
                 recv(self.stopped) -> _ => return,
                 recv(timer) -> _ => aligner.handle_time(self.clock.now()),
             }
@@ -108,21 +116,14 @@ impl GroupTask {
                 state,
                 reason,
             } => {
-                let (shown, input) = match state {
-                    Connection::Connecting => (CameraState::Connecting, None),
-                    Connection::Online => (CameraState::Online, Some(AlignInput::Up(camera))),
-                    Connection::Stalled => (
-                        CameraState::Stalled,
-                        Some(AlignInput::Down(camera, BrokenReason::Stalled)),
-                    ),
-                    Connection::Offline => (
-                        CameraState::Offline,
-                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
-                    ),
-                    Connection::AuthFailed => (
-                        CameraState::AuthFailed,
-                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
-                    ),
+                let shown = shown(state);
+                let input = match state {
+                    Connection::Connecting => None,
+                    Connection::Online => Some(AlignInput::Up(camera)),
+                    Connection::Stalled => Some(AlignInput::Down(camera, BrokenReason::Stalled)),
+                    Connection::Offline | Connection::AuthFailed => {
+                        Some(AlignInput::Down(camera, BrokenReason::Disconnected))
+                    }
                 };
                 if matches!(input, Some(AlignInput::Down(..))) {
                     monitor.down(camera);
@@ -149,6 +150,7 @@ impl GroupTask {
                 }
                 self.board.camera_health(camera, health);
             }
+            CameraNote::Stats { camera, stats } => self.board.camera_stats(camera, stats),
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
             }
@@ -166,6 +168,27 @@ impl GroupTask {
     fn away(&self, camera: StreamId, outage: Outage, reason: &Option<String>) {
         self.watchman
             .see(SystemInput::Away(camera, outage, reason.clone()));
+    }
+
+    /// A sub stream makes no packets: all that it tells goes to the board.
+    fn sub_note(&self, note: CameraNote) {
+        match note {
+            CameraNote::State {
+                camera,
+                state,
+                reason,
+            } => {
+                let utc = self.map.load().utc(self.clock.now());
+                self.board.sub_state(camera, shown(state), reason, utc);
+            }
+            CameraNote::Stats { camera, stats } => self.board.sub_stats(camera, stats),
+            // Its time is the main stream's, from the same camera; a frame that is lost shows in the pairing.
+            CameraNote::Format { .. }
+            | CameraNote::Drops { .. }
+            | CameraNote::Health { .. }
+            | CameraNote::Unreadable { .. }
+            | CameraNote::WallStep { .. } => {}
+        }
     }
 
     /// Gives a packet to the detector; where that still has one, the new one takes its place. Returns the number of
@@ -221,6 +244,21 @@ impl GroupTask {
             self.board.camera_drops(*camera, "not_detected", undetected);
             self.board
                 .camera_drops(*camera, "queue_full", self.frames.dropped());
+            if let Some(sub) = &self.sub_frames {
+                self.board
+                    .camera_drops(*camera, "sub_not_detected", sub.dropped());
+            }
         }
+    }
+}
+
+/// A connection's state as documents have it.
+fn shown(state: Connection) -> CameraState {
+    match state {
+        Connection::Connecting => CameraState::Connecting,
+        Connection::Online => CameraState::Online,
+        Connection::Stalled => CameraState::Stalled,
+        Connection::Offline => CameraState::Offline,
+        Connection::AuthFailed => CameraState::AuthFailed,
     }
 }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
+use synoptic_engine::pair::SubStream;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
 use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
 use synoptic_media::{Camera, CameraContext, CameraNote, CameraOptions, Epochs, FrameQueue, Pixels};
@@ -102,12 +103,44 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
     named.chain(alone).filter(|s| !s.cameras.is_empty()).collect()
 }
 
-/// A running group.
-struct Running {
-    spec: GroupSpec,
+/// The main or the sub streams of a group's cameras, and where what they give goes.
+struct Streams {
     cameras: BTreeMap<StreamId, Camera>,
     frames: FrameQueue<Pixels>,
     notes: (Sender<CameraNote>, Receiver<CameraNote>),
+}
+
+impl Streams {
+    fn new(capacity: usize) -> Streams {
+        Streams {
+            cameras: BTreeMap::new(),
+            frames: FrameQueue::new(capacity),
+            notes: unbounded(),
+        }
+    }
+
+    /// These without the cameras that do not stay.
+    fn kept(mut self, stays: impl Fn(&StreamId) -> bool) -> Streams {
+        self.cameras.retain(|id, _| stays(id));
+        self
+    }
+
+    fn context(&self, shared: &Shared) -> CameraContext {
+        CameraContext {
+            clock: shared.clock.clone(),
+            epochs: shared.epochs.clone(),
+            frames: self.frames.clone(),
+            notes: self.notes.0.clone(),
+        }
+    }
+}
+
+/// A running group.
+struct Running {
+    spec: GroupSpec,
+    main: Streams,
+    /// The sub streams of cameras with a detector.
+    sub: Streams,
     /// Detectors that could not be built, with the reason: the next reload tries again, for a model may have come.
     blind: BTreeMap<String, String>,
     stop: Option<Sender<()>>,
@@ -180,10 +213,7 @@ impl Groups {
     pub(crate) fn stop(self) {
         let mut groups: Vec<Running> = self.running.into_values().collect();
         // All are told before any is waited for.
-        groups
-            .iter_mut()
-            .flat_map(|g| g.cameras.values_mut())
-            .for_each(Camera::stop);
+        groups.iter_mut().for_each(Running::tell_cameras);
         groups.into_iter().for_each(Running::stop);
     }
 }
@@ -203,9 +233,8 @@ impl Running {
             }
             shared.board.camera_blind(&member.options.id, why);
         }
-        let mut kept = BTreeMap::new();
         let mut machines = BTreeMap::new();
-        let (frames, notes) = match old {
+        let (main, sub) = match old {
             Some(mut old) => {
                 let mut left = old.stop_threads();
                 if let Some(left) = &mut left {
@@ -220,19 +249,18 @@ impl Running {
                 }
                 // Ends the events of all others.
                 drop(left);
+                let before = std::mem::take(&mut old.spec.cameras);
+                let member = |members: &[Member], id| members.iter().find(|m| m.options.id == id).cloned();
                 let stays = |id: &StreamId| {
-                    let now = spec.cameras.iter().find(|m| m.options.id == *id);
-                    let before = old.spec.cameras.iter().find(|m| m.options.id == *id);
-                    now.map(|m| &m.options) == before.map(|m| &m.options)
+                    let (now, before) = (member(&spec.cameras, *id), member(&before, *id));
+                    now.map(|m| m.options) == before.map(|m| m.options)
                 };
-                let all = std::mem::take(&mut old.cameras);
-                let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                    all.into_iter().partition(|(id, _)| stays(id));
-                drop(go);
-                kept = stay;
-                (old.frames.clone(), old.notes.clone())
+                let detected =
+                    |id: &StreamId| member(&spec.cameras, *id).is_some_and(|m| m.detector.is_some());
+                let sub = old.sub.kept(|id| stays(id) && detected(id));
+                (old.main.kept(stays), sub)
             }
-            None => (FrameQueue::new(capacity), unbounded()),
+            None => (Streams::new(capacity), Streams::new(capacity)),
         };
         for member in &spec.cameras {
             let looks = |w: &&Watch| member.detector.as_deref() == Some(w.detector.name());
@@ -241,9 +269,8 @@ impl Running {
         }
         let mut running = Running {
             spec,
-            cameras: kept,
-            frames,
-            notes,
+            main,
+            sub,
             blind,
             stop: None,
             aligning: None,
@@ -252,19 +279,26 @@ impl Running {
         running
             .start_threads(built, machines, shared)
             .context("starting its threads")?;
-        for Member { options, .. } in &running.spec.cameras {
-            if running.cameras.contains_key(&options.id) {
-                continue;
+        let failed = |id: &StreamId| format!("starting the thread of camera {id}");
+        for Member {
+            options, detector, ..
+        } in &running.spec.cameras
+        {
+            let id = options.id;
+            if !running.main.cameras.contains_key(&id) {
+                let context = running.main.context(shared);
+                let camera = Camera::start(options.clone(), context).with_context(|| failed(&id))?;
+                running.main.cameras.insert(id, camera);
             }
-            let context = CameraContext {
-                clock: shared.clock.clone(),
-                epochs: shared.epochs.clone(),
-                frames: running.frames.clone(),
-                notes: running.notes.0.clone(),
-            };
-            let camera = Camera::start(options.clone(), context)
-                .with_context(|| format!("starting the thread of camera {}", options.id))?;
-            running.cameras.insert(options.id, camera);
+            if detector.is_some() && !running.sub.cameras.contains_key(&id) {
+                let context = running.sub.context(shared);
+                if let Some(camera) = Camera::start_sub(options, context) {
+                    running
+                        .sub
+                        .cameras
+                        .insert(id, camera.with_context(|| failed(&id))?);
+                }
+            }
         }
         Ok(running)
     }
@@ -310,6 +344,14 @@ impl Running {
         let (stop, stopped) = bounded(0);
         let (detect, packets) = bounded(1);
         let id = self.spec.id;
+        let with_sub = |m: &&Member| m.detector.is_some() && m.options.source.sub().is_some();
+        let subs: BTreeMap<StreamId, SubStream<Pixels>> = self
+            .spec
+            .cameras
+            .iter()
+            .filter(with_sub)
+            .map(|m| (m.options.id, SubStream::default()))
+            .collect();
         let group = GroupTask {
             id,
             config: AlignConfig {
@@ -317,13 +359,16 @@ impl Running {
                 ..self.spec.align.clone()
             },
             online: self
+                .main
                 .cameras
                 .keys()
                 .filter(|c| shared.board.is_online(c))
                 .copied()
                 .collect(),
-            frames: self.frames.clone(),
-            notes: self.notes.1.clone(),
+            frames: self.main.frames.clone(),
+            notes: self.main.notes.1.clone(),
+            sub_notes: self.sub.notes.1.clone(),
+            sub_frames: (!subs.is_empty()).then(|| self.sub.frames.clone()),
             stopped,
             detect,
             detect_behind: packets.clone(),
@@ -337,6 +382,8 @@ impl Running {
         let detect = DetectTask {
             packets,
             machines,
+            sub_frames: self.sub.frames.receiver().clone(),
+            subs,
             watches,
             ignore: self
                 .spec
@@ -372,16 +419,28 @@ impl Running {
         detecting.and_then(|left| left.map_err(panicked).ok())
     }
 
+    /// Tells the cameras to stop, and waits for none.
+    fn tell_cameras(&mut self) {
+        let all = self
+            .main
+            .cameras
+            .values_mut()
+            .chain(self.sub.cameras.values_mut());
+        all.for_each(Camera::stop);
+    }
+
     fn stop(mut self) {
-        self.cameras.values_mut().for_each(Camera::stop);
-        self.cameras.clear();
+        self.tell_cameras();
+        self.main.cameras.clear();
+        self.sub.cameras.clear();
         drop(self.stop_threads());
     }
 
     /// Stops a group that is not wanted any more, while the daemon goes on.
     fn remove(mut self) {
-        self.cameras.values_mut().for_each(Camera::stop);
-        self.cameras.clear();
+        self.tell_cameras();
+        self.main.cameras.clear();
+        self.sub.cameras.clear();
         if let Some(mut left) = self.stop_threads() {
             left.daemon_goes_on();
         }

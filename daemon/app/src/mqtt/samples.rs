@@ -63,6 +63,8 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
         },
         stream: None,
         drops: Default::default(),
+        traffic: Default::default(),
+        sub: None,
     };
     let member = |id: &&str| SyncMember {
         cam: (*id).to_owned(),

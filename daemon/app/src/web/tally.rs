@@ -25,6 +25,8 @@ pub(super) struct GroupTally {
     pub(super) buckets: [u64; SPREAD_EDGES_S.len()],
     /// Sum of their spreads, seconds.
     pub(super) sum_s: f64,
+    /// Slots of all packets, by camera and status.
+    pub(super) slots: BTreeMap<(String, String), u64>,
 }
 
 /// The counters.
@@ -43,6 +45,10 @@ pub(super) struct Tally {
 impl Tally {
     fn packet(&mut self, packet: &PacketLine) {
         let group = self.groups.entry(packet.group.clone()).or_default();
+        for slot in &packet.slots {
+            let key = (slot.cam.clone(), slot.status.clone());
+            *group.slots.entry(key).or_default() += 1;
+        }
         if packet.slots.iter().any(|slot| slot.status != "okay") {
             group.partial += 1;
             return;

@@ -15,4 +15,5 @@ mod handover;
 mod harness;
 mod main_job;
 mod mqtt;
+mod sub_stream;
 mod system;

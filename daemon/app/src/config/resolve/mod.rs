@@ -91,6 +91,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "sub_source"
         | "transport"
         | "tls_insecure"
+        | "tls_ca"
         | "repeat"
         | "format"
         | "size"

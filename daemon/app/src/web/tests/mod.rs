@@ -244,6 +244,27 @@ fn status() -> StatusDoc {
         },
         stream: None,
         drops: BTreeMap::from([("late".to_owned(), 3)]),
+        traffic: TrafficDoc {
+            connections: 3,
+            frames_decoded: 100,
+            frames_unreadable: 2,
+            rtp_packets: 2_500,
+            rtp_bytes: 3_000_000,
+            rtp_lost: 7,
+            rtp_late: 1,
+            rtp_jitter_ms: Some(4.0),
+        },
+        sub: Some(SubDoc {
+            status: CameraStatus {
+                state: CameraState::Stalled,
+                reason: None,
+                since: "2026-11-21T10:00:00.000000Z".to_owned(),
+            },
+            traffic: TrafficDoc::default(),
+            looked_sub: 90,
+            looked_main: 8,
+            looked_nothing: 2,
+        }),
     };
     StatusDoc {
         device: DeviceInfo {

@@ -26,10 +26,25 @@ pub struct Report {
     pub lens_coefficients: u8,
     /// Did they determine the principal point?
     pub principal_point: bool,
-    /// Per camera, in the order of the rig.
+    /// Per camera, in the order of the rig; empty for an import.
     pub cameras: Vec<CameraReport>,
     /// Per pair of cameras that share ties.
     pub seams: Vec<SeamReport>,
+}
+
+impl Report {
+    /// Of a calibration that was made elsewhere: nothing is known of how good it is.
+    pub fn imported(method: &str) -> Report {
+        Report {
+            method: method.to_owned(),
+            rms_px: 0.0,
+            inliers: 0,
+            lens_coefficients: 0,
+            principal_point: false,
+            cameras: Vec::new(),
+            seams: Vec::new(),
+        }
+    }
 }
 
 /// The figures of one camera.

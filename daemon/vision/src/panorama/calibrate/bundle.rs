@@ -11,7 +11,7 @@ use synoptic_base::Intrinsics;
 use super::model::{Free, Model, Tie, cross, moved, orthonormal, rotation, times};
 use crate::panorama::geometry::{Vec3, mul, mul_transposed, project, unproject};
 
-/// Steps at most; real problems take 5 to 15.
+/// Steps at most.
 const MAX_STEPS: usize = 40;
 /// A relative gain of cost below this ends the work.
 const ENOUGH: f64 = 1e-9;

@@ -10,7 +10,7 @@ use super::image::Gray;
 
 /// Bytes of samples held for a camera: 30 frames of 1080p, 7 of 4K.
 const MAX_BYTES: usize = 64 << 20;
-/// Frames at most: more than this lowers noise by less than a codec leaves.
+/// Frames at most; the noise of independent frames falls by the root of their number only.
 const MAX_FRAMES: usize = 31;
 /// A sample further than this from the middle is something passing, in levels of 255.
 const PASSING: f32 = 10.0;

@@ -46,8 +46,8 @@ impl Gray {
         self.data[y * self.width + x]
     }
 
-    /// The value between pixels by the cubic of Keys (1981), a = -1/2: third order, so that what it adds to a
-    /// sub-pixel match stays below a hundredth of a pixel.
+    /// The value between pixels by the cubic of Keys (1981), a = -1/2: third order, as sub-pixel matches suffer
+    /// from linear interpolation.
     pub fn cubic(&self, x: f64, y: f64) -> f32 {
         let (bx, by) = (x.floor(), y.floor());
         let wx = cubic_weights((x - bx) as f32);

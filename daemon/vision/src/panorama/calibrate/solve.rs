@@ -17,8 +17,8 @@ const RAYLEIGH_MEDIAN: f64 = 1.177_410_022_515_474_7;
 const OUTLIER: f64 = 4.0;
 /// From so many ties on, residuals may lower what is thought of their errors.
 const MANY: usize = 60;
-/// A parameter is freed when it lowers the cost by this much at least; by chance half of it per parameter is met once
-/// in 10^5 (chi-squared), and ties of neighbouring patches are not wholly independent.
+/// A parameter is freed when it lowers the cost by this much at least; by chance that happens once in
+/// 10^6 (chi-squared of 24, one degree of freedom), so that there is room for ties that are not independent.
 const WORTH: f64 = 12.0;
 /// With it freed, no direction at a picture's corners may be less sure than this, in parts of the longer side.
 const SURE: f64 = 0.0015;

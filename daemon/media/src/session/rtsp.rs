@@ -15,6 +15,8 @@ use crate::{MediaError, RtspTransport, Source, TransportStats};
 const CONNECT_TIMEOUT_US: u64 = 5_000_000;
 /// How long the jitter buffer waits for a packet that UDP lost or reordered. Packets in order pass at once.
 const JITTER_MS: u32 = 200;
+/// The marker bit in the second byte of an RTP packet: the last one of a picture (RFC 6184 section 5.1).
+const MARKER: u8 = 0x80;
 /// No RTP time: those have 32 bits.
 const NO_STAMP: u64 = u64::MAX;
 
@@ -174,18 +176,19 @@ fn depayload(
         .static_pad("sink")
         .ok_or_else(|| internal("no sink pad at the depayloader"))?;
     let probed = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-    // Each mark is carried through depayloader, parser and decoder: one a picture, not one a packet.
+    // Each mark is carried through depayloader, parser and decoder: two a picture, not one a packet. The first packet may
+    // hold a parameter set, which the depayloader takes out with its mark; the last one holds a slice.
     let last = AtomicU64::new(NO_STAMP);
     sink.add_probe(probed, move |_, info| {
         match &mut info.data {
             Some(gst::PadProbeData::Buffer(buffer)) => {
-                if let Some(rtp) = begins(buffer, &last) {
+                if let Some(rtp) = outermost(buffer, &last) {
                     decode::mark_rtp(buffer.make_mut(), rtp);
                 }
             }
             Some(gst::PadProbeData::BufferList(list)) => {
                 for i in 0..list.len() {
-                    let Some(rtp) = list.get(i).and_then(|buffer| begins(buffer, &last)) else {
+                    let Some(rtp) = list.get(i).and_then(|buffer| outermost(buffer, &last)) else {
                         continue;
                     };
                     if let Some(buffer) = list.make_mut().get_mut(i) {
@@ -208,11 +211,13 @@ fn depayload(
     Ok(())
 }
 
-/// RTP time of a packet that begins a picture: `last` is that of the packet before.
-fn begins(packet: &gst::BufferRef, last: &AtomicU64) -> Option<u32> {
+/// RTP time of a packet that begins or ends a picture: `last` is that of the packet before.
+fn outermost(packet: &gst::BufferRef, last: &AtomicU64) -> Option<u32> {
     let map = packet.map_readable().ok()?;
     let (_, rtp) = rtcp::rtp_header(&map)?;
-    (last.swap(u64::from(rtp), Ordering::Relaxed) != u64::from(rtp)).then_some(rtp)
+    let begins = last.swap(u64::from(rtp), Ordering::Relaxed) != u64::from(rtp);
+    let ends = map.get(1).is_some_and(|byte| byte & MARKER != 0);
+    (begins || ends).then_some(rtp)
 }
 
 /// Watches a sink pad of rtpbin: packets and sender reports get their arrival before any jitter buffer.

@@ -18,6 +18,7 @@ CREATE TABLE clock_maps (
     version INTEGER NOT NULL,
     utc_minus_mono_ns INTEGER NOT NULL,
     error_ns INTEGER, -- NULL: not synchronised
+    mono_ns INTEGER, -- when it was found; NULL: by a program of schema 1
     PRIMARY KEY (boot_id, version)
 ) STRICT, WITHOUT ROWID;
 
@@ -82,6 +83,22 @@ CREATE INDEX events_by_begin ON events (begin_utc_ns);
 CREATE INDEX events_by_last ON events (last_utc_ns);
 CREATE INDEX events_open ON events (id) WHERE ended_by IS NULL;
 
+-- What happened to the cameras and to the box itself: written once, never changed.
+CREATE TABLE system_events (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16), -- UUIDv7: sorts by time, also among events
+    type TEXT NOT NULL, -- camera_online, camera_offline, time_source, camera_clock_step, box_clock_step
+    stream TEXT, -- the camera; NULL: the box itself
+    boot_id BLOB NOT NULL CHECK (length(boot_id) = 16),
+    mono_ns INTEGER NOT NULL, -- when it happened
+    map INTEGER NOT NULL,
+    utc_ns INTEGER NOT NULL,
+    error_ns INTEGER, -- NULL: the box's clock was not synchronised
+    facts TEXT NOT NULL, -- JSON object: type, and what belongs to it; spans in nanoseconds
+    untold INTEGER NOT NULL -- changes of this kind since the last event that were too short or too many to be told
+) STRICT, WITHOUT ROWID;
+CREATE INDEX system_events_by_stream ON system_events (stream, id);
+CREATE INDEX system_events_by_utc ON system_events (utc_ns);
+
 -- The best picture of an event. The JPEG comes last, so that reading the rest never touches its pages.
 CREATE TABLE event_pictures (
     event_id BLOB NOT NULL PRIMARY KEY REFERENCES events (id) ON DELETE CASCADE,
@@ -123,4 +140,4 @@ SELECT
 FROM events
 ORDER BY events.id DESC;
 
-INSERT INTO meta (key, value) VALUES ('schema', '1'), ('min_reader', '1');
+INSERT INTO meta (key, value) VALUES ('schema', '2'), ('min_reader', '1');

@@ -152,7 +152,7 @@ struct World {
 }
 
 impl EventSource for World {
-    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<AnyEventDoc>, Problem>> {
         let before = filter.before.map(|id| id.to_string());
         let events = self
             .events
@@ -162,15 +162,17 @@ impl EventSource for World {
             .into_iter()
             .rev()
             .map(|(event, _)| event)
+            .filter(|_| filter.kind.as_deref().is_none_or(|kind| kind == "track"))
             .filter(|e| filter.cam.is_none_or(|cam| e.cam == cam.as_str()))
             .filter(|e| filter.label.as_ref().is_none_or(|label| e.label == *label))
             .filter(|e| before.as_ref().is_none_or(|id| e.id < *id))
             .take(filter.limit)
+            .map(AnyEventDoc::Track)
             .collect();
         Box::pin(async move { Ok(found) })
     }
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
-        let found = self.find(id).map(|(event, _)| event);
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>> {
+        let found = self.find(id).map(|(event, _)| AnyEventDoc::Track(event));
         Box::pin(async move { Ok(found) })
     }
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
@@ -321,6 +323,8 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                 epoch: 3,
             }),
             drops: BTreeMap::from([("late".to_owned(), 2 * n as u64)]),
+            traffic: Default::default(),
+            sub: None,
         }
     });
     let docs = docs.collect::<Vec<_>>();
@@ -374,6 +378,20 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error: None,
             outbox: 0,
         },
+        storage: StorageDoc {
+            state: StorageState::Okay,
+            bytes: 1_200_000_000,
+            max_bytes: 20_000_000_000,
+            free_bytes: 50_000_000_000,
+            min_free_bytes: 1_000_000_000,
+            waiting: 0,
+            spilled: 0,
+            outbox: 0,
+            events_removed: 0,
+            lost: 0,
+            error: None,
+        },
+        restart_needed: Vec::new(),
     }
 }
 
@@ -417,9 +435,14 @@ async fn main() -> anyhow::Result<()> {
         cameras: Arc::new(Admin(world.clone())),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
+        metrics_token: None,
     };
     let (stop, shutdown) = tokio::sync::watch::channel(());
-    let config = WebConfig { listen, tls: None };
+    let config = WebConfig {
+        listen,
+        tls: None,
+        metrics_token: None,
+    };
     let bound = serve(&config, &data_dir, parts, shutdown).await?;
     for at in &bound.listening {
         println!("{}", at.url());
@@ -492,10 +515,11 @@ fn step(
                 {
                     kept.0 = last.clone();
                 }
-                let _ = hub.events.send(Arc::new(last));
+                let _ = hub.events.send(Arc::new(AnyEventDoc::Track(last)));
             }
             let id = Uuid::now_v7().to_string();
             let event = EventDoc {
+                kind: Default::default(),
                 picture: Some(format!("/api/v1/events/{id}/picture")),
                 id,
                 cam: name.clone(),
@@ -505,6 +529,7 @@ fn step(
                 bbox,
                 detector: "motion".to_owned(),
                 begin: Capture::new(captured, map),
+                restamped: None,
                 end: None,
                 ended_by: None,
                 frame: key.to_string(),
@@ -514,7 +539,7 @@ fn step(
                 events.push((event.clone(), jpeg));
             }
             *open = Some(event.clone());
-            let _ = hub.events.send(Arc::new(event));
+            let _ = hub.events.send(Arc::new(AnyEventDoc::Track(event)));
         }
         hub.show(LatestPicture {
             meta: FrameMeta {

@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::{self, Config, EditError, SourceError};
-use crate::documents::{EventDoc, ProbeDoc};
+use crate::documents::{AnyEventDoc, ProbeDoc};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
 use crate::probe;
-use crate::recorder::{Recorder, event_doc};
+use crate::recorder::{Recorder, any_event_doc};
 use crate::web::{
     BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Problem,
 };
@@ -28,9 +28,10 @@ pub(crate) struct StoredEvents {
 }
 
 impl EventSource for StoredEvents {
-    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<AnyEventDoc>, Problem>> {
         Box::pin(async move {
             let query = EventQuery {
+                kind: filter.kind,
                 stream: filter.cam,
                 label: filter.label,
                 cursor: filter.before.map(|id| id.to_string()),
@@ -39,21 +40,21 @@ impl EventSource for StoredEvents {
             };
             let page = self
                 .store
-                .events(&query)
+                .any_events(&query)
                 .await
                 .map_err(|e| Problem::internal("reading events", e))?;
-            Ok(page.events.iter().map(event_doc).collect())
+            Ok(page.events.iter().map(any_event_doc).collect())
         })
     }
 
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>> {
         Box::pin(async move {
             let row = self
                 .store
-                .event(EventId(id))
+                .any_event(EventId(id))
                 .await
                 .map_err(|e| Problem::internal("reading an event", e))?;
-            Ok(row.as_ref().map(event_doc))
+            Ok(row.as_ref().map(any_event_doc))
         })
     }
 

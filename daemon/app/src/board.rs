@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use synoptic_base::{ClockMap, Mono, Span, StreamId, TimeSource, Utc};
+use synoptic_engine::pair::PairCounts;
 use synoptic_engine::sync::{SyncGrade, SyncReport, WINDOW};
 use synoptic_engine::timebase::TimeHealth;
+use synoptic_media::StreamStats;
 use synoptic_media::session::StreamInfo;
 
 use crate::config::Config;
 use crate::documents::{
-    CameraDoc, CameraState, CameraStatus, CameraTime, Quantiles, StreamDoc, SyncMember, SyncState,
-    SyncStatus, TimeQuality, round_ms,
+    CameraDoc, CameraState, CameraStatus, CameraTime, Quantiles, StreamDoc, SubDoc, SyncMember, SyncState,
+    SyncStatus, TimeQuality, TrafficDoc, round_ms,
 };
 
 /// Delivered frames a second are counted over this.
@@ -33,6 +35,64 @@ struct CameraLine {
     stream: Option<(StreamInfo, u32)>,
     arrivals: std::collections::VecDeque<Mono>,
     drops: BTreeMap<String, u64>,
+    stats: StreamStats,
+    sub: Option<SubLine>,
+}
+
+/// A sub stream's part of a camera's line.
+struct SubLine {
+    state: CameraState,
+    reason: Option<String>,
+    since: Utc,
+    stats: StreamStats,
+    looked: PairCounts,
+}
+
+impl SubLine {
+    fn new(now: Utc) -> SubLine {
+        SubLine {
+            state: CameraState::Connecting,
+            reason: None,
+            since: now,
+            stats: StreamStats::default(),
+            looked: PairCounts::default(),
+        }
+    }
+
+    /// What a person should know although the camera itself is well.
+    fn trouble(&self) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        Some(format!(
+            "detection looks at the main stream; sub stream: {reason}"
+        ))
+    }
+
+    fn doc(&self) -> SubDoc {
+        SubDoc {
+            status: CameraStatus {
+                state: self.state,
+                reason: self.reason.clone(),
+                since: self.since.to_rfc3339(),
+            },
+            traffic: traffic(&self.stats),
+            looked_sub: self.looked.sub,
+            looked_main: self.looked.main,
+            looked_nothing: self.looked.nothing,
+        }
+    }
+}
+
+fn traffic(stats: &StreamStats) -> TrafficDoc {
+    TrafficDoc {
+        connections: stats.connections,
+        frames_decoded: stats.decoded,
+        frames_unreadable: stats.unreadable,
+        rtp_packets: stats.transport.packets,
+        rtp_bytes: stats.transport.bytes,
+        rtp_lost: stats.transport.lost,
+        rtp_late: stats.transport.late,
+        rtp_jitter_ms: stats.transport.jitter.map(round_ms),
+    }
 }
 
 /// A group's line on the board.
@@ -87,9 +147,16 @@ impl Board {
                 stream: None,
                 arrivals: std::collections::VecDeque::new(),
                 drops: BTreeMap::new(),
+                stats: StreamStats::default(),
+                sub: None,
             });
             line.name.clone_from(&camera.name);
             line.detector.clone_from(&camera.detector);
+            if camera.options.source.sub().is_none() || camera.detector.is_none() {
+                line.sub = None;
+            } else if camera.enabled {
+                line.sub.get_or_insert_with(|| SubLine::new(now));
+            }
             lines.cameras.insert(id, line);
         }
         let mut known = std::mem::take(&mut lines.groups);
@@ -165,6 +232,39 @@ impl Board {
             while line.arrivals.front().is_some_and(|t| now - *t > FPS_WINDOW) {
                 line.arrivals.pop_front();
             }
+        }
+    }
+
+    /// What came from a camera.
+    pub fn camera_stats(&self, id: StreamId, stats: StreamStats) {
+        if let Some(line) = self.lines().cameras.get_mut(&id) {
+            line.stats = stats;
+        }
+    }
+
+    /// The connection of a camera's sub stream changed.
+    pub fn sub_state(&self, id: StreamId, state: CameraState, reason: Option<String>, now: Utc) {
+        self.sub(id, |sub| {
+            if sub.state != state {
+                (sub.state, sub.since) = (state, now);
+            }
+            sub.reason = reason;
+        });
+    }
+
+    /// What came from a camera's sub stream.
+    pub fn sub_stats(&self, id: StreamId, stats: StreamStats) {
+        self.sub(id, |sub| sub.stats = stats);
+    }
+
+    /// What the detector looked at, of a camera with a sub stream.
+    pub fn sub_looked(&self, id: StreamId, looked: PairCounts) {
+        self.sub(id, |sub| sub.looked = looked);
+    }
+
+    fn sub(&self, id: StreamId, change: impl FnOnce(&mut SubLine)) {
+        if let Some(sub) = self.lines().cameras.get_mut(&id).and_then(|l| l.sub.as_mut()) {
+            change(sub);
         }
     }
 
@@ -261,7 +361,11 @@ impl CameraLine {
             engine: self.engine.clone(),
             status: CameraStatus {
                 state: self.state,
-                reason: self.reason.clone().or_else(|| self.blind.clone()),
+                reason: self
+                    .reason
+                    .clone()
+                    .or_else(|| self.blind.clone())
+                    .or_else(|| self.sub.as_ref()?.trouble()),
                 since: self.since.to_rfc3339(),
             },
             time: self.time(now, map),
@@ -274,6 +378,8 @@ impl CameraLine {
                 epoch: *epoch,
             }),
             drops: self.drops.clone(),
+            traffic: traffic(&self.stats),
+            sub: self.sub.as_ref().map(SubLine::doc),
         }
     }
 }

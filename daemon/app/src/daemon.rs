@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_engine::system::SystemInput;
 use synoptic_engine::track::TrackIds;
 use synoptic_media::Epochs;
 use synoptic_media::clocks::{self, SystemClock};
-use synoptic_store::{Opened, Options, Store};
+use synoptic_store::{Opened, Options, RetentionLimits, Store, StoreStats};
 use synoptic_vision::jpeg;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -22,12 +23,15 @@ use crate::board::Board;
 use crate::box_clock::BoxClock;
 use crate::config::{self, Config};
 use crate::documents::{CameraState, SyncState};
-use crate::documents::{ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms};
+use crate::documents::{
+    ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, StorageDoc, StorageState, round_ms,
+};
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
 use crate::recorder::Recorder;
 use crate::service;
+use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
 /// The status document is written this often, and at once after a reload.
@@ -65,6 +69,10 @@ struct Mqtt {
 struct Daemon {
     path: PathBuf,
     config: Arc<ArcSwap<Config>>,
+    /// The configuration of the start: some of it holds until the next one.
+    started_with: Arc<Config>,
+    /// Keys that have another value by now.
+    restart_needed: Vec<&'static str>,
     clock: Arc<dyn Clock>,
     started: Mono,
     box_clock: BoxClock,
@@ -74,6 +82,7 @@ struct Daemon {
     beats: Arc<Beats>,
     store: Store,
     recorder: Arc<Recorder>,
+    watchman: Arc<Watchman>,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -127,17 +136,21 @@ pub async fn run(path: PathBuf) -> Result<()> {
         state: DeviceState::Online,
         since: Some(box_clock.map().utc(started).to_rfc3339()),
     };
+    let config = Arc::new(config);
     let mut daemon = Daemon {
         path,
-        config: Arc::new(ArcSwap::from_pointee(config)),
+        started_with: config.clone(),
+        restart_needed: Vec::new(),
+        config: Arc::new(ArcSwap::new(config)),
         clock: clock.clone(),
         started,
         box_clock,
-        map,
+        map: map.clone(),
         hub,
         board: Arc::new(Board::default()),
-        beats: Arc::new(Beats::new(clock)),
+        beats: Arc::new(Beats::new(clock.clone())),
         store,
+        watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
         groups: None,
         mqtt: None,
@@ -172,6 +185,44 @@ fn store_options(config: &Config, boot_id: BootId) -> Options {
     }
 }
 
+fn retention(config: &Config) -> RetentionLimits {
+    let s = &config.store;
+    RetentionLimits {
+        keep_events: s.keep_events,
+        keep_detections: s.keep_detections,
+        max_bytes: s.max_bytes,
+        min_free_bytes: s.min_free_bytes,
+    }
+}
+
+/// What the store says of itself, as a document. Before its first look all bytes are 0, which is no shortage.
+fn storage_doc(stats: &StoreStats, config: &Config) -> StorageDoc {
+    let limits = &config.store;
+    let looked = stats.bytes > 0;
+    let state = if stats.last_error.is_some() || stats.damaged {
+        StorageState::Failing
+    } else if looked && stats.free_bytes < limits.min_free_bytes {
+        StorageState::DiskShort
+    } else if stats.making_room {
+        StorageState::Full
+    } else {
+        StorageState::Okay
+    };
+    StorageDoc {
+        state,
+        bytes: stats.bytes,
+        max_bytes: limits.max_bytes,
+        free_bytes: stats.free_bytes,
+        min_free_bytes: limits.min_free_bytes,
+        waiting: stats.queue + stats.spill_waiting,
+        spilled: stats.spill_waiting,
+        outbox: stats.outbox_rows,
+        events_removed: stats.events_removed,
+        lost: stats.lost,
+        error: stats.last_error.clone(),
+    }
+}
+
 fn topics(config: &Config) -> Option<Topics> {
     config
         .mqtt
@@ -200,6 +251,7 @@ impl Daemon {
                 editing: std::sync::Mutex::new(()),
             }),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
+            metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
         };
         let web = web::serve(&config.web, &config.device.data_dir, parts, stopped).await?;
@@ -246,6 +298,7 @@ impl Daemon {
             beats: self.beats.clone(),
             store: self.store.clone(),
             recorder: self.recorder.clone(),
+            watchman: self.watchman.clone(),
             epochs: Arc::new(StoredEpochs(self.store.clone())),
             track_ids: TrackIds::default(),
         }
@@ -258,14 +311,17 @@ impl Daemon {
     /// Once a second. Fails when only a restart helps.
     fn tick(&mut self) -> Result<()> {
         let before = self.box_clock.map();
-        if let Some(step) = self.box_clock.look() {
-            log::warn!("the box's clock stepped by {step}; frames do not move, their UTC is mapped anew");
-        }
+        let step = self.box_clock.look();
         let map = self.box_clock.map();
         self.map.store(Arc::new(map));
         if map.version != before.version {
             self.store.put_clock_map(map);
         }
+        // Frames do not move, their UTC is mapped anew; the event itself is stamped by the new map.
+        if let Some(step) = step {
+            self.watchman.see(SystemInput::BoxStep(step));
+        }
+        self.watchman.tick();
         let dead = self.beats.dead();
         for (thread, silent) in &dead {
             log::error!("thread {thread} has not answered for {silent}");
@@ -297,21 +353,23 @@ impl Daemon {
             "configuration read again: {}",
             plan.to_string().trim_end().replace('\n', "; ")
         );
-        for key in &plan.needs_restart {
-            log::warn!("{key} changed: takes effect when the daemon is started again");
-        }
         self.config.store(Arc::new(new));
         let config = self.config.load_full();
         if plan.restart_mqtt {
             self.recorder.set_topics(topics(&config));
-            if let Some(mqtt) = self.mqtt.take() {
-                mqtt.stop.send_replace(true);
-            }
             self.start_mqtt();
         }
         if plan.update_store {
-            log::warn!("[store] changed: takes effect when the daemon is started again");
+            self.store.set_limits(retention(&config));
         }
+        let waiting = config::plan(&self.started_with, &config).needs_restart;
+        if waiting != self.restart_needed && !waiting.is_empty() {
+            log::warn!(
+                "changed, but in effect only when the daemon is started again: {}",
+                waiting.join(", ")
+            );
+        }
+        self.restart_needed = waiting;
         let now = self.utc_now();
         if let Some(mut groups) = self.groups.take() {
             // The page hears of it before it takes effect, so that it does not ask for a camera that is gone.
@@ -322,15 +380,38 @@ impl Daemon {
         }
         for camera in &plan.stop_cameras {
             self.hub.forget(camera);
+            self.watchman.see(SystemInput::Forget(*camera));
         }
         self.publish_status();
     }
 
+    /// Starts the publisher that the configuration wants. One that runs is told to leave, and the new one connects
+    /// only once it has left: both have the same client id, of which the broker keeps one, and the last word on the
+    /// retained status must be the new one's.
     fn start_mqtt(&mut self) {
         let config = self.config.load_full();
-        self.mqtt_state.send_replace(initial_state(config.mqtt.as_ref()));
-        let Some(mqtt) = config.mqtt.clone() else { return };
+        let before = self.mqtt.take();
+        if let Some(before) = &before {
+            before.stop.send_replace(true);
+        }
+        let left = async move {
+            if let Some(before) = before
+                && let Err(error) = before.task.await
+            {
+                log::error!("mqtt: the publisher of before ended badly: {error}");
+            }
+        };
+        let state = self.mqtt_state.clone();
+        let initial = initial_state(config.mqtt.as_ref());
         let (stop, shutdown) = watch::channel(false);
+        let Some(mqtt) = config.mqtt.clone() else {
+            let task = tokio::spawn(async move {
+                left.await;
+                state.send_replace(initial);
+            });
+            self.mqtt = Some(Mqtt { task, stop });
+            return;
+        };
         let publisher = Publisher {
             config: mqtt,
             device: config.device.id,
@@ -341,10 +422,14 @@ impl Daemon {
             state: self.mqtt_state.clone(),
             shutdown,
         };
-        self.mqtt = Some(Mqtt {
-            task: tokio::spawn(publisher.run()),
-            stop,
+        let task = tokio::spawn(async move {
+            left.await;
+            state.send_replace(initial);
+            if !*publisher.shutdown.borrow() {
+                publisher.run().await;
+            }
         });
+        self.mqtt = Some(Mqtt { task, stop });
     }
 
     fn info(&self) -> DeviceInfo {
@@ -385,6 +470,7 @@ impl Daemon {
                 since: Some(map.utc(now).to_rfc3339()),
             };
         }
+        self.hub.stages.set("store", stored.commit_durations);
         let mqtt = MqttDoc {
             outbox: stored.outbox_rows,
             ..self.mqtt_state.borrow().clone()
@@ -401,6 +487,8 @@ impl Daemon {
             cameras,
             groups,
             mqtt,
+            storage: storage_doc(&stored, &self.config.load()),
+            restart_needed: self.restart_needed.iter().map(|key| (*key).to_owned()).collect(),
         };
         self.hub.status.send_replace(Some(Arc::new(doc)));
     }

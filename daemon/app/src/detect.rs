@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
-    BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EventChange, Frame, FramePacket,
-    Mono, Picture, Slot, Span, StreamId, TrackId,
+    BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EndReason, EventChange, Frame,
+    FrameMeta, FramePacket, Mono, Picture, Slot, Span, StreamId, TrackId,
 };
+use synoptic_engine::pair::{Look, SubStream};
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
 use synoptic_media::Pixels;
@@ -36,6 +37,8 @@ const SAY_AGAIN: Span = Span::from_secs(10);
 /// A detector and the cameras it looks at.
 pub(crate) struct Watch {
     pub detector: Box<dyn Detector>,
+    /// Its model; `motion` where it has none.
+    pub model: String,
     /// What runs its model, for people.
     pub engine: Option<String>,
     /// The score from which its detections are believed, 0 to 1. Weaker ones only keep known tracks.
@@ -46,6 +49,11 @@ pub(crate) struct Watch {
 /// What a detect thread needs.
 pub(crate) struct DetectTask {
     pub packets: Receiver<FramePacket<Pixels>>,
+    /// Frames of the sub streams.
+    pub sub_frames: Receiver<Frame<Pixels>>,
+    /// One for each camera that has a sub stream: its detector looks at that.
+    pub subs: BTreeMap<StreamId, SubStream<Pixels>>,
+    pub board: Arc<Board>,
     pub watches: Vec<Watch>,
     /// One for each camera with a detector.
     pub machines: BTreeMap<StreamId, EventMachine>,
@@ -56,30 +64,36 @@ pub(crate) struct DetectTask {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
-    pub board: Arc<Board>,
     /// Of each camera, frames in which its detector failed, and when that was last logged.
     pub unread: BTreeMap<StreamId, (u64, Option<Mono>)>,
     pub pulse: Pulse,
 }
 
 impl DetectTask {
-    /// Runs until the group's thread is gone, then ends the events that last.
-    pub(crate) fn run(mut self) {
+    /// Runs until the group's thread is gone. What it leaves goes to the task that follows, or ends.
+    pub(crate) fn run(mut self) -> Leftovers {
         loop {
             self.pulse.beat();
             let now = self.clock.now();
             let deadline = self.machines.values().filter_map(EventMachine::deadline).min();
             let wait = deadline.map_or(TICK, |d| (d - now).min(TICK));
             match self.packets.recv_timeout(wait.to_std()) {
-                Ok(packet) => self.packet(&packet),
+                Ok(packet) => {
+                    let began = self.clock.now();
+                    self.packet(&packet);
+                    self.hub.stages.took("detect", self.clock.now() - began);
+                }
                 Err(RecvTimeoutError::Timeout) => self.tell_all(TrackInput::Time),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let map = **self.map.load();
-        for (camera, machine) in &mut self.machines {
-            machine.shutdown(&map);
-            drain(machine, camera, None, &self.recorder);
+        Leftovers {
+            watches: self.watches,
+            machines: self.machines,
+            reason: EndReason::Shutdown,
+            recorder: self.recorder,
+            clock: self.clock,
+            map: self.map,
         }
     }
 
@@ -100,27 +114,69 @@ impl DetectTask {
             self.show(frame, None);
         }
         for index in 0..self.watches.len() {
-            let watch = &mut self.watches[index];
-            let frames: Vec<&Frame<Pixels>> = packet
-                .frames()
-                .filter(|f| watch.cameras.contains(&f.meta.key.stream))
-                .collect();
-            if frames.is_empty() {
+            let cameras = self.watches[index].cameras.clone();
+            let mut looks: Vec<(&Frame<Pixels>, Option<Frame<Pixels>>)> = Vec::new();
+            for frame in packet.frames().filter(|f| cameras.contains(&f.meta.key.stream)) {
+                match self.look(now, &frame.meta) {
+                    Look::Sub(sub) => looks.push((frame, Some(sub))),
+                    Look::Main => looks.push((frame, None)),
+                    Look::Nothing | Look::Wait(_) => self.show(frame, None),
+                }
+            }
+            if looks.is_empty() {
                 continue;
             }
-            let batch: Vec<Picture<'_>> = frames
+            let batch: Vec<Picture<'_>> = looks
                 .iter()
+                .map(|(main, sub)| sub.as_ref().unwrap_or(main))
                 .map(|f| Picture {
                     meta: &f.meta,
                     surface: &*f.pixels,
                 })
                 .collect();
+            let watch = &mut self.watches[index];
+            let began = self.clock.now();
             let found = watch.detector.detect(&batch);
+            let took = self.clock.now() - began;
+            self.hub
+                .stages
+                .inferred(watch.detector.name(), &watch.model, took);
             let by = (watch.detector.name().to_owned(), watch.threshold);
-            for (frame, found) in frames.into_iter().zip(found) {
+            drop(batch);
+            for ((frame, _), found) in looks.iter().zip(found) {
                 match found {
                     Ok(detections) => self.found(now, frame, detections, &by),
                     Err(error) => self.failed(now, frame, &error),
+                }
+            }
+        }
+    }
+
+    /// What to look at for a frame of a packet taken at `taken`. Boxes are fractions of the picture, and both streams of
+    /// a camera show the same scene: what is found in the sub frame needs no scaling to be the main frame's.
+    fn look(&mut self, taken: Mono, main: &FrameMeta) -> Look<Pixels> {
+        let camera = main.key.stream;
+        loop {
+            for frame in self.sub_frames.try_iter() {
+                if let Some(sub) = self.subs.get_mut(&frame.meta.key.stream) {
+                    sub.push(frame);
+                }
+            }
+            let now = self.clock.now();
+            let Some(sub) = self.subs.get_mut(&camera) else {
+                return Look::Main;
+            };
+            match sub.look(now, taken, main) {
+                Look::Wait(until) => {
+                    if let Ok(frame) = self.sub_frames.recv_timeout((until - now).to_std())
+                        && let Some(sub) = self.subs.get_mut(&frame.meta.key.stream)
+                    {
+                        sub.push(frame);
+                    }
+                }
+                look => {
+                    self.board.sub_looked(camera, sub.counts());
+                    return look;
                 }
             }
         }
@@ -212,6 +268,49 @@ fn believed(
     all.filter(|(d, id)| d.score >= threshold || id.is_some()).unzip()
 }
 
+/// What a detect task leaves: detectors that know their backgrounds, and machines whose events last. Machines that
+/// nobody takes over end their events when this is dropped.
+pub(crate) struct Leftovers {
+    watches: Vec<Watch>,
+    machines: BTreeMap<StreamId, EventMachine>,
+    /// Why events end that nobody takes over.
+    reason: EndReason,
+    recorder: Arc<Recorder>,
+    clock: Arc<dyn Clock>,
+    map: Arc<ArcSwap<ClockMap>>,
+}
+
+impl Leftovers {
+    /// The daemon goes on, so what nobody takes over is of cameras that are gone, or are looked at in another way.
+    pub(crate) fn daemon_goes_on(&mut self) {
+        self.reason = EndReason::CameraLost;
+    }
+
+    /// Takes a detector over, by its name.
+    pub(crate) fn detector(&mut self, name: &str) -> Option<Watch> {
+        let index = self.watches.iter().position(|w| w.detector.name() == name)?;
+        Some(self.watches.swap_remove(index))
+    }
+
+    /// Takes a camera's machine over, with the events that last.
+    pub(crate) fn machine(&mut self, camera: &StreamId) -> Option<EventMachine> {
+        self.machines.remove(camera)
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let map = **self.map.load();
+        for (camera, machine) in &mut self.machines {
+            if self.reason == EndReason::CameraLost {
+                machine.handle(self.clock.now(), TrackInput::CameraLost, &map);
+            }
+            machine.shutdown(&map);
+            drain(machine, camera, None, &self.recorder);
+        }
+    }
+}
+
 /// Whether most of a box lies in the regions. Regions that overlap count twice where they do.
 fn is_ignored(bbox: &BBox, regions: &[BBox]) -> bool {
     let covered: f32 = regions.iter().map(|r| bbox.intersection(r)).sum();
@@ -258,7 +357,8 @@ fn drain(
                 reason,
                 sightings,
             } => {
-                log::info!("camera {camera}: event {} ended: {}", id.0, reason.name());
+                // One line an event is enough for a person; the rest is in the database.
+                log::debug!("camera {camera}: event {} ended: {}", id.0, reason.name());
                 recorder.record(EventChange::End {
                     id,
                     last,

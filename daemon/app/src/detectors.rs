@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use synoptic_base::{Detected, Detector, Picture};
+use synoptic_base::{Detected, Detector, Picture, StreamId};
 use synoptic_engine::track::TrackConfig;
 use synoptic_vision::fetch;
 use synoptic_vision::motion::{self, MotionDetector};
@@ -90,6 +90,10 @@ struct Named {
 impl Detector for Named {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn forget(&mut self, stream: &StreamId) {
+        self.inner.forget(stream);
     }
 
     fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected> {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use synoptic_base::{Captured, ClockMap, Span, Stamp};
 use utoipa::ToSchema;
 
+mod events;
+
+pub use events::*;
+
 /// State of the box (`…/status`, retained, last will).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -271,93 +275,6 @@ pub struct FrameDoc {
     pub detections: Option<Vec<DetectionDoc>>,
 }
 
-/// Phase of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EventPhase {
-    /// It began.
-    Start,
-    /// A better picture.
-    Update,
-    /// It ended.
-    End,
-}
-
-/// Where a picture or a clip of an event is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
-pub struct MediaRef {
-    /// Path on the box's web server.
-    pub url: String,
-    /// Media type.
-    pub kind: String,
-    /// SHA-256 of the file, hex.
-    pub sha256: String,
-}
-
-/// `…/event/{type}`; CloudEvents attributes travel as MQTT 5 user properties.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
-pub struct EventMessage {
-    /// Version of this document's schema.
-    pub schema: u32,
-    /// UUIDv7 of the event; the same in all its phases.
-    pub id: String,
-    /// Phase.
-    pub phase: EventPhase,
-    /// 0 for `start`, then counting.
-    pub seq: u32,
-    /// Camera id.
-    pub cam: String,
-    /// Track id.
-    pub track: u64,
-    /// Class.
-    pub label: String,
-    /// 0 to 1, of the sighting.
-    pub score: f32,
-    /// `[x, y, w, h]` in fractions of the picture, of the sighting.
-    pub bbox: [f32; 4],
-    /// Detector.
-    pub detector: String,
-    /// The frame of the sighting.
-    pub frame: String,
-    /// When that frame was captured.
-    pub capture: Capture,
-    /// Boot of the box.
-    pub boot_id: String,
-    /// `lost`, `camera_lost`, `shutdown`, `restart`; `null` unless `end`.
-    pub ended_by: Option<String>,
-    /// Pictures.
-    pub media: Vec<MediaRef>,
-}
-
-/// An event as the API lists it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
-pub struct EventDoc {
-    /// UUIDv7.
-    pub id: String,
-    /// Camera id.
-    pub cam: String,
-    /// Track id.
-    pub track: u64,
-    /// Class.
-    pub label: String,
-    /// Best score so far.
-    pub score: f32,
-    /// `[x, y, w, h]` in the best picture.
-    pub bbox: [f32; 4],
-    /// Detector.
-    pub detector: String,
-    /// First sighting.
-    pub begin: Capture,
-    /// Last sighting; `null` while it lasts.
-    pub end: Option<Capture>,
-    /// Why it ended; `null` while it lasts.
-    pub ended_by: Option<String>,
-    /// Frame of the best picture.
-    pub frame: String,
-    /// Path of the best picture; `null` when none was kept.
-    pub picture: Option<String>,
-}
-
 /// What the camera sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct StreamDoc {
@@ -373,6 +290,42 @@ pub struct StreamDoc {
     pub fps_delivered: f64,
     /// Epoch.
     pub epoch: u32,
+}
+
+/// What came from one stream of a camera, since the daemon started it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct TrafficDoc {
+    /// Connections that gave a picture.
+    pub connections: u64,
+    /// Frames decoded.
+    pub frames_decoded: u64,
+    /// Frames that came and could not be decoded.
+    pub frames_unreadable: u64,
+    /// RTP packets that came.
+    pub rtp_packets: u64,
+    /// Their bytes.
+    pub rtp_bytes: u64,
+    /// RTP packets that did not come in time.
+    pub rtp_lost: u64,
+    /// RTP packets that came too late.
+    pub rtp_late: u64,
+    /// Mean deviation of the packets' spacing; `null` without RTP.
+    pub rtp_jitter_ms: Option<f64>,
+}
+
+/// A camera's sub stream, which detectors look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct SubDoc {
+    /// State of its connection.
+    pub status: CameraStatus,
+    /// What came from it.
+    pub traffic: TrafficDoc,
+    /// Frames of the main stream for which it was looked at.
+    pub looked_sub: u64,
+    /// Frames of the main stream that were looked at themselves, because it gave nothing for 2 s.
+    pub looked_main: u64,
+    /// Frames of the main stream that were not looked at, because it lacked one frame.
+    pub looked_nothing: u64,
 }
 
 /// A camera as the page shows it.
@@ -396,6 +349,12 @@ pub struct CameraDoc {
     pub stream: Option<StreamDoc>,
     /// Frames dropped, by reason, since the daemon started.
     pub drops: std::collections::BTreeMap<String, u64>,
+    /// What came from its main stream.
+    #[serde(default)]
+    pub traffic: TrafficDoc,
+    /// Its sub stream; `null` where none is used.
+    #[serde(default)]
+    pub sub: Option<SubDoc>,
 }
 
 /// State of the connection to the broker.
@@ -409,6 +368,47 @@ pub struct MqttDoc {
     pub error: Option<String>,
     /// Messages waiting in the outbox.
     pub outbox: u64,
+}
+
+/// State of the database and its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageState {
+    /// What is old goes by its age.
+    Okay,
+    /// The databases are at their limit: the oldest goes to make room, before its age.
+    Full,
+    /// The disk has less free space than `store.min_free`: the oldest goes, and that may not help.
+    DiskShort,
+    /// Writing fails: changes wait in memory and in the spill.
+    Failing,
+}
+
+/// The database and its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct StorageDoc {
+    /// State.
+    pub state: StorageState,
+    /// Bytes of both databases with their logs, at the last look (every 30 s).
+    pub bytes: u64,
+    /// What they may have: `store.max_size`.
+    pub max_bytes: u64,
+    /// Free bytes on their disk, at the last look.
+    pub free_bytes: u64,
+    /// What is never used up of it: `store.min_free`.
+    pub min_free_bytes: u64,
+    /// Changes of events that are not in the database yet, spilled ones included.
+    pub waiting: u64,
+    /// Those of them that wait in the spill on disk, because the database is behind.
+    pub spilled: u64,
+    /// Messages in the outbox.
+    pub outbox: u64,
+    /// Events removed by age or for space since the daemon started.
+    pub events_removed: u64,
+    /// Changes of events lost since the daemon started, because neither database nor spill took them.
+    pub lost: u64,
+    /// Why writing fails; `null` when it does not.
+    pub error: Option<String>,
 }
 
 /// The box's own clock.
@@ -439,6 +439,10 @@ pub struct StatusDoc {
     pub groups: Vec<SyncStatus>,
     /// The broker.
     pub mqtt: MqttDoc,
+    /// The database.
+    pub storage: StorageDoc,
+    /// Keys of the configuration that were changed and take effect only when the daemon is started again.
+    pub restart_needed: Vec<String>,
 }
 
 /// What `synoptic probe` and the page's camera test find.

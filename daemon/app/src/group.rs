@@ -1,21 +1,28 @@
 //! A group's thread: cameras in, packets out. The aligner decides; this thread waits for it and passes on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, select};
-use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Slot, Span, StreamId};
+use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Outage, Slot, Span, StreamId};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_engine::sync::SyncMonitor;
+use synoptic_engine::system::SystemInput;
 use synoptic_media::{CameraNote, CameraState as Connection, FrameQueue, Pixels};
 
 use crate::beat::Pulse;
 use crate::board::Board;
 use crate::documents::{CameraState, Capture, PacketLine, PacketSlot, round_ms};
 use crate::hub::Hub;
+use crate::watchman::Watchman;
 
 /// How often figures go to the board.
 const REPORT_INTERVAL: Span = Span::from_millis(500);
+
+/// Frames whose time of coming is remembered until their packet is made: two seconds of eight cameras at 30 frames a
+/// second. Of those that wait longer the stage is not measured.
+const TAKEN: usize = 480;
 
 /// What a group's thread needs.
 pub(crate) struct GroupTask {
@@ -25,6 +32,10 @@ pub(crate) struct GroupTask {
     pub online: Vec<StreamId>,
     pub frames: FrameQueue<Pixels>,
     pub notes: Receiver<CameraNote>,
+    /// What the sub streams tell.
+    pub sub_notes: Receiver<CameraNote>,
+    /// Where the sub streams' frames go, for its drop counter; `None` without any.
+    pub sub_frames: Option<FrameQueue<Pixels>>,
     /// Closed when the group is to end.
     pub stopped: Receiver<()>,
     /// The detect thread's mailbox: one packet, the newest wins.
@@ -35,6 +46,7 @@ pub(crate) struct GroupTask {
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
     pub board: Arc<Board>,
+    pub watchman: Arc<Watchman>,
     pub pulse: Pulse,
 }
 
@@ -48,6 +60,7 @@ impl GroupTask {
         }
         let mut next_report = self.clock.now();
         let mut undetected = 0_u64;
+        let mut taken = VecDeque::with_capacity(TAKEN);
         loop {
             let now = self.clock.now();
             let wake = aligner.deadline().map_or(next_report, |d| d.min(next_report));
@@ -56,17 +69,33 @@ impl GroupTask {
                 recv(self.frames.receiver()) -> frame => if let Ok(frame) = frame {
                     let now = self.clock.now();
                     self.board.camera_frame(frame.meta.key.stream, now);
+                    self.hub.stages.took("decode", now - frame.meta.arrival);
+                    if taken.len() == TAKEN {
+                        taken.pop_front();
+                    }
+                    taken.push_back((frame.meta.key, now));
                     aligner.handle(now, AlignInput::Frame(frame));
                 },
                 recv(self.notes) -> note => match note {
                     Ok(note) => self.note(&mut aligner, &mut monitor, note),
                     Err(_) => return,
                 },
+                recv(self.sub_notes) -> note => match note {
+                    Ok(note) => self.sub_note(note),
+                    Err(_) => return,
+                },
                 recv(self.stopped) -> _ => return,
                 recv(timer) -> _ => aligner.handle_time(self.clock.now()),
             }
             while let Some(packet) = aligner.poll() {
-                monitor.handle(self.clock.now(), &packet);
+                let now = self.clock.now();
+                for frame in packet.frames() {
+                    let found = taken.iter().find(|(key, _)| *key == frame.meta.key);
+                    if let Some((_, at)) = found {
+                        self.hub.stages.took("align", now - *at);
+                    }
+                }
+                monitor.handle(now, &packet);
                 self.publish(&packet);
                 undetected += self.hand_over(packet);
             }
@@ -87,21 +116,14 @@ impl GroupTask {
                 state,
                 reason,
             } => {
-                let (shown, input) = match state {
-                    Connection::Connecting => (CameraState::Connecting, None),
-                    Connection::Online => (CameraState::Online, Some(AlignInput::Up(camera))),
-                    Connection::Stalled => (
-                        CameraState::Stalled,
-                        Some(AlignInput::Down(camera, BrokenReason::Stalled)),
-                    ),
-                    Connection::Offline => (
-                        CameraState::Offline,
-                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
-                    ),
-                    Connection::AuthFailed => (
-                        CameraState::AuthFailed,
-                        Some(AlignInput::Down(camera, BrokenReason::Disconnected)),
-                    ),
+                let shown = shown(state);
+                let input = match state {
+                    Connection::Connecting => None,
+                    Connection::Online => Some(AlignInput::Up(camera)),
+                    Connection::Stalled => Some(AlignInput::Down(camera, BrokenReason::Stalled)),
+                    Connection::Offline | Connection::AuthFailed => {
+                        Some(AlignInput::Down(camera, BrokenReason::Disconnected))
+                    }
                 };
                 if matches!(input, Some(AlignInput::Down(..))) {
                     monitor.down(camera);
@@ -109,13 +131,26 @@ impl GroupTask {
                 if let Some(input) = input {
                     aligner.handle(now, input);
                 }
+                match state {
+                    Connection::Connecting => {}
+                    Connection::Online => self.watchman.see(SystemInput::Online(camera)),
+                    Connection::Stalled => self.away(camera, Outage::Stalled, &reason),
+                    Connection::Offline => self.away(camera, Outage::Offline, &reason),
+                    Connection::AuthFailed => self.away(camera, Outage::AuthFailed, &reason),
+                }
                 let utc = self.map.load().utc(now);
                 if self.board.camera_state(camera, shown, reason, utc) && shown == CameraState::Online {
                     log::info!("camera {camera}: online");
                 }
             }
             CameraNote::Format { camera, epoch, info } => self.board.camera_stream(camera, info, epoch.0),
-            CameraNote::Health { camera, health } => self.board.camera_health(camera, health),
+            CameraNote::Health { camera, health } => {
+                if let Some(source) = health.source {
+                    self.watchman.see(SystemInput::Source(camera, source));
+                }
+                self.board.camera_health(camera, health);
+            }
+            CameraNote::Stats { camera, stats } => self.board.camera_stats(camera, stats),
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
             }
@@ -124,8 +159,35 @@ impl GroupTask {
                 reason,
                 total,
             } => self.board.camera_drops(camera, reason, total),
-            // Logged where it was seen; becomes an event with the camera clock doctor.
-            CameraNote::WallStep { .. } => {}
+            CameraNote::WallStep { camera, step } => {
+                self.watchman.see(SystemInput::CameraStep(camera, step));
+            }
+        }
+    }
+
+    fn away(&self, camera: StreamId, outage: Outage, reason: &Option<String>) {
+        self.watchman
+            .see(SystemInput::Away(camera, outage, reason.clone()));
+    }
+
+    /// A sub stream makes no packets: all that it tells goes to the board.
+    fn sub_note(&self, note: CameraNote) {
+        match note {
+            CameraNote::State {
+                camera,
+                state,
+                reason,
+            } => {
+                let utc = self.map.load().utc(self.clock.now());
+                self.board.sub_state(camera, shown(state), reason, utc);
+            }
+            CameraNote::Stats { camera, stats } => self.board.sub_stats(camera, stats),
+            // Its time is the main stream's, from the same camera; a frame that is lost shows in the pairing.
+            CameraNote::Format { .. }
+            | CameraNote::Drops { .. }
+            | CameraNote::Health { .. }
+            | CameraNote::Unreadable { .. }
+            | CameraNote::WallStep { .. } => {}
         }
     }
 
@@ -170,6 +232,9 @@ impl GroupTask {
     }
 
     fn report(&self, aligner: &Aligner<Pixels>, monitor: &mut SyncMonitor, undetected: u64) {
+        let id = self.id.as_str();
+        self.hub.stages.depth(id, "frames", self.frames.receiver().len());
+        self.hub.stages.depth(id, "packets", self.detect.len());
         self.board
             .group(self.id, aligner.tolerance(), monitor.report(self.clock.now()));
         for camera in &self.config.cameras {
@@ -179,6 +244,21 @@ impl GroupTask {
             self.board.camera_drops(*camera, "not_detected", undetected);
             self.board
                 .camera_drops(*camera, "queue_full", self.frames.dropped());
+            if let Some(sub) = &self.sub_frames {
+                self.board
+                    .camera_drops(*camera, "sub_not_detected", sub.dropped());
+            }
         }
+    }
+}
+
+/// A connection's state as documents have it.
+fn shown(state: Connection) -> CameraState {
+    match state {
+        Connection::Connecting => CameraState::Connecting,
+        Connection::Online => CameraState::Online,
+        Connection::Stalled => CameraState::Stalled,
+        Connection::Offline => CameraState::Offline,
+        Connection::AuthFailed => CameraState::AuthFailed,
     }
 }

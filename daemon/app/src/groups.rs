@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
+use synoptic_engine::pair::SubStream;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
 use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
 use synoptic_media::{Camera, CameraContext, CameraNote, CameraOptions, Epochs, FrameQueue, Pixels};
@@ -17,12 +18,13 @@ use synoptic_store::Store;
 
 use crate::beat::Beats;
 use crate::board::Board;
-use crate::config::{Config, DetectorConfig};
-use crate::detect::{DetectTask, Watch};
+use crate::config::{Config, DetectorConfig, DetectorKind};
+use crate::detect::{DetectTask, Leftovers, Watch};
 use crate::detectors;
 use crate::group::GroupTask;
 use crate::hub::Hub;
 use crate::recorder::Recorder;
+use crate::watchman::Watchman;
 
 /// Frames on their way to a group's aligner, for each of its cameras. The aligner takes them at once; this bounds
 /// what gathers while it is held up.
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     pub beats: Arc<Beats>,
     pub store: Store,
     pub recorder: Arc<Recorder>,
+    pub watchman: Arc<Watchman>,
     pub epochs: Arc<dyn Epochs>,
     pub track_ids: TrackIds,
 }
@@ -100,16 +103,49 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
     named.chain(alone).filter(|s| !s.cameras.is_empty()).collect()
 }
 
-/// A running group.
-struct Running {
-    spec: GroupSpec,
+/// The main or the sub streams of a group's cameras, and where what they give goes.
+struct Streams {
     cameras: BTreeMap<StreamId, Camera>,
     frames: FrameQueue<Pixels>,
     notes: (Sender<CameraNote>, Receiver<CameraNote>),
-    /// A detector could not be built: the next reload tries again, for its model may have come.
-    blind: bool,
+}
+
+impl Streams {
+    fn new(capacity: usize) -> Streams {
+        Streams {
+            cameras: BTreeMap::new(),
+            frames: FrameQueue::new(capacity),
+            notes: unbounded(),
+        }
+    }
+
+    /// These without the cameras that do not stay.
+    fn kept(mut self, stays: impl Fn(&StreamId) -> bool) -> Streams {
+        self.cameras.retain(|id, _| stays(id));
+        self
+    }
+
+    fn context(&self, shared: &Shared) -> CameraContext {
+        CameraContext {
+            clock: shared.clock.clone(),
+            epochs: shared.epochs.clone(),
+            frames: self.frames.clone(),
+            notes: self.notes.0.clone(),
+        }
+    }
+}
+
+/// A running group.
+struct Running {
+    spec: GroupSpec,
+    main: Streams,
+    /// The sub streams of cameras with a detector.
+    sub: Streams,
+    /// Detectors that could not be built, with the reason: the next reload tries again, for a model may have come.
+    blind: BTreeMap<String, String>,
     stop: Option<Sender<()>>,
-    threads: Vec<JoinHandle<()>>,
+    aligning: Option<JoinHandle<()>>,
+    detecting: Option<JoinHandle<Leftovers>>,
 }
 
 /// All running groups.
@@ -147,7 +183,8 @@ impl Groups {
             .collect();
         for id in gone {
             if let Some(group) = self.running.remove(&id) {
-                group.stop();
+                group.remove();
+                self.shared.hub.stages.forget(id.as_str());
             }
         }
         self.announce(config, now);
@@ -156,7 +193,7 @@ impl Groups {
             let id = spec.id;
             let old = self.running.remove(&id);
             let started = match old {
-                Some(running) if running.spec == spec && !running.blind => Ok(running),
+                Some(running) if running.spec == spec && running.blind.is_empty() => Ok(running),
                 old => Running::start(spec, old, &self.shared),
             };
             match started {
@@ -176,77 +213,145 @@ impl Groups {
     pub(crate) fn stop(self) {
         let mut groups: Vec<Running> = self.running.into_values().collect();
         // All are told before any is waited for.
-        groups
-            .iter_mut()
-            .flat_map(|g| g.cameras.values_mut())
-            .for_each(Camera::stop);
+        groups.iter_mut().for_each(Running::tell_cameras);
         groups.into_iter().for_each(Running::stop);
     }
 }
 
 impl Running {
-    /// Starts a group. Of the one it replaces, cameras that did not change go on without a gap.
+    /// Starts a group. Of the one it replaces, cameras that did not change go on without a gap, and so do their
+    /// detectors, tracks and events.
     fn start(spec: GroupSpec, old: Option<Running>, shared: &Shared) -> Result<Running> {
         let capacity = spec.cameras.len() * QUEUE_PER_CAMERA;
-        let (watches, blind) = watches(&spec);
+        // New detectors are built before the old threads stop: a model takes a while to load.
+        let stays = |d: &DetectorConfig| old.as_ref().is_some_and(|old| old.keeps(d, &spec));
+        let (mut built, blind) = build(spec.detectors.iter().filter(|d| !stays(d)), &spec.model_dirs);
         for member in &spec.cameras {
-            let why = blind.get(&member.options.id).cloned();
+            let why = member.detector.as_ref().and_then(|name| blind.get(name)).cloned();
+            if let Some(why) = &why {
+                log::error!("camera {}: {why}", member.options.id);
+            }
             shared.board.camera_blind(&member.options.id, why);
-            let watch = watches.iter().find(|w| w.cameras.contains(&member.options.id));
-            let engine = watch.and_then(|w| w.engine.clone());
+        }
+        let mut machines = BTreeMap::new();
+        let (main, sub) = match old {
+            Some(mut old) => {
+                let mut left = old.stop_threads();
+                if let Some(left) = &mut left {
+                    left.daemon_goes_on();
+                    for config in spec.detectors.iter().filter(|d| old.keeps(d, &spec)) {
+                        built.extend(left.detector(&config.name));
+                    }
+                    for member in spec.cameras.iter().filter(|m| old.follows(m, &spec)) {
+                        let id = member.options.id;
+                        machines.extend(left.machine(&id).map(|machine| (id, machine)));
+                    }
+                }
+                // Ends the events of all others.
+                drop(left);
+                let before = std::mem::take(&mut old.spec.cameras);
+                let member = |members: &[Member], id| members.iter().find(|m| m.options.id == id).cloned();
+                let stays = |id: &StreamId| {
+                    let (now, before) = (member(&spec.cameras, *id), member(&before, *id));
+                    now.map(|m| m.options) == before.map(|m| m.options)
+                };
+                let detected =
+                    |id: &StreamId| member(&spec.cameras, *id).is_some_and(|m| m.detector.is_some());
+                let sub = old.sub.kept(|id| stays(id) && detected(id));
+                (old.main.kept(stays), sub)
+            }
+            None => (Streams::new(capacity), Streams::new(capacity)),
+        };
+        for member in &spec.cameras {
+            let looks = |w: &&Watch| member.detector.as_deref() == Some(w.detector.name());
+            let engine = built.iter().find(looks).and_then(|w| w.engine.clone());
             shared.board.camera_engine(&member.options.id, engine);
         }
-        let mut kept = BTreeMap::new();
-        let (frames, notes) = match old {
-            Some(mut old) => {
-                old.stop_threads();
-                let stays = |id: &StreamId| {
-                    let now = spec.cameras.iter().find(|m| m.options.id == *id);
-                    let before = old.spec.cameras.iter().find(|m| m.options.id == *id);
-                    now.map(|m| &m.options) == before.map(|m| &m.options)
-                };
-                let all = std::mem::take(&mut old.cameras);
-                let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                    all.into_iter().partition(|(id, _)| stays(id));
-                drop(go);
-                kept = stay;
-                (old.frames.clone(), old.notes.clone())
-            }
-            None => (FrameQueue::new(capacity), unbounded()),
-        };
         let mut running = Running {
             spec,
-            cameras: kept,
-            frames,
-            notes,
-            blind: !blind.is_empty(),
+            main,
+            sub,
+            blind,
             stop: None,
-            threads: Vec::new(),
+            aligning: None,
+            detecting: None,
         };
         running
-            .start_threads(watches, shared)
+            .start_threads(built, machines, shared)
             .context("starting its threads")?;
-        for Member { options, .. } in &running.spec.cameras {
-            if running.cameras.contains_key(&options.id) {
-                continue;
+        let failed = |id: &StreamId| format!("starting the thread of camera {id}");
+        for Member {
+            options, detector, ..
+        } in &running.spec.cameras
+        {
+            let id = options.id;
+            if !running.main.cameras.contains_key(&id) {
+                let context = running.main.context(shared);
+                let camera = Camera::start(options.clone(), context).with_context(|| failed(&id))?;
+                running.main.cameras.insert(id, camera);
             }
-            let context = CameraContext {
-                clock: shared.clock.clone(),
-                epochs: shared.epochs.clone(),
-                frames: running.frames.clone(),
-                notes: running.notes.0.clone(),
-            };
-            let camera = Camera::start(options.clone(), context)
-                .with_context(|| format!("starting the thread of camera {}", options.id))?;
-            running.cameras.insert(options.id, camera);
+            if detector.is_some() && !running.sub.cameras.contains_key(&id) {
+                let context = running.sub.context(shared);
+                if let Some(camera) = Camera::start_sub(options, context) {
+                    running
+                        .sub
+                        .cameras
+                        .insert(id, camera.with_context(|| failed(&id))?);
+                }
+            }
         }
         Ok(running)
     }
 
-    fn start_threads(&mut self, watches: Vec<Watch>, shared: &Shared) -> std::io::Result<()> {
+    /// Whether this group has the detector as `next` wants it.
+    fn keeps(&self, detector: &DetectorConfig, next: &GroupSpec) -> bool {
+        self.spec.detectors.contains(detector)
+            && !self.blind.contains_key(&detector.name)
+            && self.spec.model_dirs == next.model_dirs
+    }
+
+    /// Whether this group looks at the camera as `next` wants it.
+    fn follows(&self, member: &Member, next: &GroupSpec) -> bool {
+        let same = |m: &&Member| m.options == member.options && m.detector == member.detector;
+        let detector = next
+            .detectors
+            .iter()
+            .find(|d| Some(&d.name) == member.detector.as_ref());
+        self.spec.cameras.iter().any(|m| same(&m)) && detector.is_some_and(|d| self.keeps(d, next))
+    }
+
+    /// `machines` are those taken over; the others are made.
+    fn start_threads(
+        &mut self,
+        mut watches: Vec<Watch>,
+        mut machines: BTreeMap<StreamId, EventMachine>,
+        shared: &Shared,
+    ) -> std::io::Result<()> {
+        for watch in &mut watches {
+            let name = watch.detector.name().to_owned();
+            let looks = |m: &Member| (m.detector.as_ref() == Some(&name)).then_some(m.options.id);
+            let cameras: Vec<StreamId> = self.spec.cameras.iter().filter_map(looks).collect();
+            for gone in watch.cameras.iter().filter(|c| !cameras.contains(c)) {
+                watch.detector.forget(gone);
+            }
+            watch.cameras = cameras;
+            for camera in &watch.cameras {
+                machines
+                    .entry(*camera)
+                    .or_insert_with(|| machine(watch, *camera, shared));
+            }
+        }
         let (stop, stopped) = bounded(0);
         let (detect, packets) = bounded(1);
         let id = self.spec.id;
+        let with_sub = |m: &&Member| m.detector.is_some() && m.options.source.sub().is_some();
+        let subs: BTreeMap<StreamId, SubStream<Pixels>> = self
+            .spec
+            .cameras
+            .iter()
+            .filter(with_sub)
+            .map(|m| (m.options.id, SubStream::default()))
+            .collect();
         let group = GroupTask {
             id,
             config: AlignConfig {
@@ -254,13 +359,16 @@ impl Running {
                 ..self.spec.align.clone()
             },
             online: self
+                .main
                 .cameras
                 .keys()
                 .filter(|c| shared.board.is_online(c))
                 .copied()
                 .collect(),
-            frames: self.frames.clone(),
-            notes: self.notes.1.clone(),
+            frames: self.main.frames.clone(),
+            notes: self.main.notes.1.clone(),
+            sub_notes: self.sub.notes.1.clone(),
+            sub_frames: (!subs.is_empty()).then(|| self.sub.frames.clone()),
             stopped,
             detect,
             detect_behind: packets.clone(),
@@ -268,18 +376,14 @@ impl Running {
             map: shared.map.clone(),
             hub: shared.hub.clone(),
             board: shared.board.clone(),
+            watchman: shared.watchman.clone(),
             pulse: shared.beats.add(&format!("group {id}"), THREAD_LIMIT),
         };
         let detect = DetectTask {
             packets,
-            machines: watches
-                .iter()
-                .flat_map(|w| {
-                    w.cameras
-                        .iter()
-                        .map(|camera| (*camera, machine(w, *camera, shared)))
-                })
-                .collect(),
+            machines,
+            sub_frames: self.sub.frames.receiver().clone(),
+            subs,
             watches,
             ignore: self
                 .spec
@@ -297,51 +401,74 @@ impl Running {
             pulse: shared.beats.add(&format!("detect {id}"), THREAD_LIMIT),
         };
         let spawn = |name: String| std::thread::Builder::new().name(name);
-        self.threads
-            .push(spawn(format!("group {id}")).spawn(move || group.run())?);
-        self.threads
-            .push(spawn(format!("detect {id}")).spawn(move || detect.run())?);
+        self.aligning = Some(spawn(format!("group {id}")).spawn(move || group.run())?);
+        self.detecting = Some(spawn(format!("detect {id}")).spawn(move || detect.run())?);
         self.stop = Some(stop);
         Ok(())
     }
 
-    /// Ends the group's threads; the cameras go on.
-    fn stop_threads(&mut self) {
+    /// Ends the group's threads; the cameras go on. Returns what the detect thread leaves.
+    fn stop_threads(&mut self) -> Option<Leftovers> {
         self.stop = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a thread of group {} panicked", self.spec.id);
-            }
+        let panicked = |_| log::error!("a thread of group {} panicked", self.spec.id);
+        let aligning = self.aligning.take().map(JoinHandle::join);
+        let detecting = self.detecting.take().map(JoinHandle::join);
+        if let Some(Err(error)) = aligning {
+            panicked(error);
         }
+        detecting.and_then(|left| left.map_err(panicked).ok())
+    }
+
+    /// Tells the cameras to stop, and waits for none.
+    fn tell_cameras(&mut self) {
+        let all = self
+            .main
+            .cameras
+            .values_mut()
+            .chain(self.sub.cameras.values_mut());
+        all.for_each(Camera::stop);
     }
 
     fn stop(mut self) {
-        self.cameras.values_mut().for_each(Camera::stop);
-        self.cameras.clear();
-        self.stop_threads();
+        self.tell_cameras();
+        self.main.cameras.clear();
+        self.sub.cameras.clear();
+        drop(self.stop_threads());
+    }
+
+    /// Stops a group that is not wanted any more, while the daemon goes on.
+    fn remove(mut self) {
+        self.tell_cameras();
+        self.main.cameras.clear();
+        self.sub.cameras.clear();
+        if let Some(mut left) = self.stop_threads() {
+            left.daemon_goes_on();
+        }
     }
 }
 
-/// The detectors of a group. One that cannot be built leaves its cameras without detection, and says why by camera.
-fn watches(spec: &GroupSpec) -> (Vec<Watch>, BTreeMap<StreamId, String>) {
+/// Makes detectors ready to look. Of those that cannot be built: the reason, by name; their cameras go without.
+fn build<'a>(
+    configs: impl Iterator<Item = &'a DetectorConfig>,
+    model_dirs: &[PathBuf],
+) -> (Vec<Watch>, BTreeMap<String, String>) {
     let mut watches = Vec::new();
     let mut blind = BTreeMap::new();
-    for config in &spec.detectors {
-        let looks = |m: &Member| (m.detector.as_ref() == Some(&config.name)).then_some(m.options.id);
-        let cameras: Vec<StreamId> = spec.cameras.iter().filter_map(looks).collect();
-        match detectors::build(config, &spec.model_dirs) {
+    for config in configs {
+        match detectors::build(config, model_dirs) {
             Ok(built) => watches.push(Watch {
                 detector: built.detector,
                 engine: built.engine,
+                model: match &config.kind {
+                    DetectorKind::Motion => "motion".to_owned(),
+                    DetectorKind::Onnx { model, .. } => model.clone(),
+                },
                 threshold: built.threshold,
-                cameras,
+                cameras: Vec::new(),
             }),
             Err(error) => {
                 let why = format!("no detection: detector {}: {error:#}", config.name);
-                for camera in cameras {
-                    log::error!("camera {camera}: {why}");
-                    blind.insert(camera, why.clone());
-                }
+                blind.insert(config.name.clone(), why);
             }
         }
     }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use synoptic_base::{FrameMeta, StreamId, Surface};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::documents::{DetectionDoc, EventDoc, PacketLine, StatusDoc};
+use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
+use crate::stages::Stages;
 
 /// Packets a slow reader may fall behind before it loses the oldest.
 const PACKET_BACKLOG: usize = 64;
@@ -40,9 +41,11 @@ pub struct Hub {
     /// Every packet of every group.
     pub packets: broadcast::Sender<Arc<PacketLine>>,
     /// Every event, at each change.
-    pub events: broadcast::Sender<Arc<EventDoc>>,
+    pub events: broadcast::Sender<Arc<AnyEventDoc>>,
     /// Requests to the daemon.
     pub commands: mpsc::UnboundedSender<Command>,
+    /// How long each stage takes.
+    pub stages: Stages,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
 }
 
@@ -55,6 +58,7 @@ impl Hub {
             packets: broadcast::Sender::new(PACKET_BACKLOG),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             commands,
+            stages: Stages::default(),
             pictures: Mutex::default(),
         };
         (Arc::new(hub), heard)

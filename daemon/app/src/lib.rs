@@ -21,4 +21,6 @@ pub mod mqtt;
 pub mod probe;
 pub mod recorder;
 pub mod service;
+pub mod stages;
+mod watchman;
 pub mod web;

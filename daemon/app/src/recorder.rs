@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
-use synoptic_base::{BootId, EndReason, EventChange, EventId};
-use synoptic_store::{EventRow, OutboxMessage, Store};
+use synoptic_base::{BootId, EndReason, EventChange, EventId, SystemChange, SystemEvent};
+use synoptic_store::{AnyEventRow, EventRow, OutboxMessage, Store};
 
-use crate::documents::{Capture, EventDoc, MediaRef};
+use crate::documents::{
+    AnyEventDoc, Capture, EventDoc, MediaRef, SystemEventDoc, SystemEventType, TrackType, round_ms,
+};
 use crate::hub::Hub;
-use crate::mqtt::{EventContext, Topics, event_message};
+use crate::mqtt::{EventContext, Topics, event_message, system_message};
 
 /// Pictures held for those who ask before the store has committed them: more than events change within a commit.
 const NEWEST_PICTURES: usize = 32;
@@ -91,7 +93,8 @@ impl Recorder {
     /// Records a change.
     pub fn record(&self, change: EventChange) {
         let mut lasting = locked(&self.lasting);
-        let id = match &change {
+        let id = change.event();
+        match &change {
             EventChange::Begin(event) => {
                 let context = EventContext {
                     event: event.clone(),
@@ -106,10 +109,10 @@ impl Recorder {
                         doc: begun(event),
                     },
                 );
-                event.id
             }
-            EventChange::Best { id, .. } | EventChange::End { id, .. } => *id,
-        };
+            EventChange::Best { .. } | EventChange::End { .. } => {}
+            EventChange::System(event) => return self.record_system(event.clone()),
+        }
         let Some(entry) = lasting.get_mut(&id) else {
             log::error!(
                 "event {}: a change of an event that never began is not recorded",
@@ -124,12 +127,31 @@ impl Recorder {
         let messages = self.messages(&change, &entry.context);
         entry.context.seq += 1;
         // Without a page open there is nobody to tell.
-        self.hub.events.send(Arc::new(entry.doc.clone())).ok();
+        let doc = AnyEventDoc::Track(entry.doc.clone());
+        self.hub.events.send(Arc::new(doc)).ok();
         if matches!(change, EventChange::End { .. }) {
             lasting.remove(&id);
         }
         // Still under the lock: the store sees changes in the order of their numbers.
         self.store.record(change, messages);
+    }
+
+    /// Records a system event: a row and a message at once, for it never changes.
+    pub fn record_system(&self, event: SystemEvent) {
+        let doc = system_doc(&event, self.boot);
+        let messages = locked(&self.topics).as_ref().map(|topics| {
+            let message = system_message(topics, &doc, event.change.name());
+            OutboxMessage {
+                id: message_id(event.id, 0),
+                topic: message.topic,
+                payload: message.payload,
+                properties: message.properties,
+            }
+        });
+        // Without a page open there is nobody to tell.
+        self.hub.events.send(Arc::new(AnyEventDoc::System(doc))).ok();
+        self.store
+            .record(EventChange::System(event), messages.into_iter().collect());
     }
 
     fn hold_picture(&self, id: EventId, jpeg: &[u8]) {
@@ -171,7 +193,7 @@ impl Recorder {
 impl Lasting {
     fn apply(&mut self, change: &EventChange) {
         match change {
-            EventChange::Begin(_) => {}
+            EventChange::Begin(_) | EventChange::System(_) => {}
             EventChange::Best {
                 id,
                 sighting,
@@ -218,6 +240,7 @@ fn picture_url(id: EventId) -> String {
 fn begun(event: &synoptic_base::Event) -> EventDoc {
     let first = &event.first;
     EventDoc {
+        kind: TrackType::Track,
         id: event.id.0.to_string(),
         cam: event.stream.to_string(),
         track: event.track.0,
@@ -226,11 +249,63 @@ fn begun(event: &synoptic_base::Event) -> EventDoc {
         bbox: [first.bbox.x, first.bbox.y, first.bbox.w, first.bbox.h],
         detector: event.detector.clone(),
         begin: Capture::of_stamp(first.stamp, first.captured.rel_error),
+        restamped: None,
         end: None,
         ended_by: None,
         frame: first.frame.to_string(),
         picture: None,
     }
+}
+
+/// A stored event of either kind as a document.
+pub fn any_event_doc(row: &AnyEventRow) -> AnyEventDoc {
+    match row {
+        AnyEventRow::Track(row) => AnyEventDoc::Track(event_doc(row)),
+        AnyEventRow::System(row) => AnyEventDoc::System(system_doc(&row.event, row.boot_id)),
+    }
+}
+
+/// Version of `SystemEventDoc`.
+const SYSTEM_SCHEMA: u32 = 1;
+
+/// A system event of the boot `boot` as a document.
+pub fn system_doc(event: &SystemEvent, boot: BootId) -> SystemEventDoc {
+    let mut doc = SystemEventDoc {
+        schema: SYSTEM_SCHEMA,
+        id: event.id.0.to_string(),
+        kind: SystemEventType::CameraOnline,
+        cam: event.stream.map(|stream| stream.to_string()),
+        utc: event.utc.to_rfc3339(),
+        error_ms: event.error.map(round_ms),
+        boot_id: boot.0.to_string(),
+        from: None,
+        to: None,
+        step_ms: None,
+        reason: None,
+        untold: event.untold,
+    };
+    match &event.change {
+        SystemChange::CameraOnline => {}
+        SystemChange::CameraOffline { outage, reason } => {
+            doc.kind = SystemEventType::CameraOffline;
+            doc.to = Some(outage.name().to_owned());
+            doc.reason.clone_from(reason);
+        }
+        SystemChange::TimeSource { from, to } => {
+            doc.kind = SystemEventType::TimeSource;
+            doc.from = Some(from.name().to_owned());
+            doc.to = Some(to.name().to_owned());
+        }
+        SystemChange::CameraClockStep { step } => {
+            doc.kind = SystemEventType::CameraClockStep;
+            doc.step_ms = Some(round_ms(*step));
+        }
+        SystemChange::BoxClockStep { step } => {
+            doc.kind = SystemEventType::BoxClockStep;
+            doc.step_ms = Some(round_ms(*step));
+        }
+    }
+    doc
 }
 
 /// A stored event as a document.
@@ -240,6 +315,9 @@ pub fn event_doc(row: &EventRow) -> EventDoc {
         score: best.score,
         bbox: [best.bbox.x, best.bbox.y, best.bbox.w, best.bbox.h],
         frame: best.frame.to_string(),
+        restamped: row
+            .restamped(&row.event.first)
+            .map(|stamp| Capture::of_stamp(stamp, row.event.first.captured.rel_error)),
         end: row
             .end()
             .map(|last| Capture::of_stamp(last.stamp, last.captured.rel_error)),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BBox, FrameMeta, Surface};
+use crate::{BBox, FrameMeta, StreamId, Surface};
 
 /// One object found in one picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,4 +55,9 @@ pub trait Detector: Send {
     /// What was found in each picture, in the order of `batch` and as many. A picture that fails leaves the others
     /// as they are: one camera's trouble is not its neighbours'.
     fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected>;
+    /// A stream will not come again: what is remembered of it may go.
+    fn forget(&mut self, stream: &StreamId) {
+        // Most detectors remember nothing.
+        let _ = stream;
+    }
 }

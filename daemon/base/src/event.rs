@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{BBox, Captured, FrameKey, Stamp, StreamId, TrackId};
+use crate::{BBox, Captured, FrameKey, Mono, Span, Stamp, StreamId, TimeSource, TrackId, Utc};
 
 /// UUIDv7 of an event: sorts by time, the same for ever, also after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,4 +104,142 @@ pub enum EventChange {
         /// Number of frames it was seen in.
         sightings: u64,
     },
+    /// Something happened to a camera or to the box itself. Begins and ends at once.
+    System(SystemEvent),
+}
+
+impl EventChange {
+    /// The event it is about.
+    pub fn event(&self) -> EventId {
+        match self {
+            EventChange::Begin(event) => event.id,
+            EventChange::Best { id, .. } | EventChange::End { id, .. } => *id,
+            EventChange::System(event) => event.id,
+        }
+    }
+}
+
+/// Why a camera gives no frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outage {
+    /// Not reachable.
+    Offline,
+    /// Connected, but without frames.
+    Stalled,
+    /// The camera refuses user or password.
+    AuthFailed,
+}
+
+impl Outage {
+    /// Name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outage::Offline => "offline",
+            Outage::Stalled => "stalled",
+            Outage::AuthFailed => "auth_failed",
+        }
+    }
+}
+
+/// What happened to a camera or to the box. In JSON the variant is the field `type`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SystemChange {
+    /// The camera delivers (again).
+    CameraOnline,
+    /// The camera gives no frames.
+    CameraOffline {
+        /// How.
+        outage: Outage,
+        /// What is wrong and what to do.
+        reason: Option<String>,
+    },
+    /// Capture times are known in another way: a change of rung on the ladder of time sources.
+    TimeSource {
+        /// The way before.
+        from: TimeSource,
+        /// The way now.
+        to: TimeSource,
+    },
+    /// The camera's own wall clock stepped; positive: forward.
+    CameraClockStep {
+        /// By how much.
+        step: Span,
+    },
+    /// The box's UTC stepped against its monotonic clock; positive: forward.
+    BoxClockStep {
+        /// By how much.
+        step: Span,
+    },
+}
+
+impl SystemChange {
+    /// Every name of [`SystemChange::name`].
+    pub const NAMES: [&'static str; 5] = [
+        "camera_online",
+        "camera_offline",
+        "time_source",
+        "camera_clock_step",
+        "box_clock_step",
+    ];
+
+    /// The event's type, as in topics, in documents and in the database.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            SystemChange::CameraOnline => "camera_online",
+            SystemChange::CameraOffline { .. } => "camera_offline",
+            SystemChange::TimeSource { .. } => "time_source",
+            SystemChange::CameraClockStep { .. } => "camera_clock_step",
+            SystemChange::BoxClockStep { .. } => "box_clock_step",
+        }
+    }
+}
+
+/// An event of the system itself: no object in a picture, but what one must know to judge what is seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemEvent {
+    /// Its id.
+    pub id: EventId,
+    /// The camera; `None` when it is about the box.
+    pub stream: Option<StreamId>,
+    /// When it happened, on the box's clock.
+    pub at: Mono,
+    /// The same in UTC, by clock map `map_version`.
+    pub utc: Utc,
+    /// Half the width of the interval of `utc`; `None` while the box's clock is not synchronised.
+    pub error: Option<Span>,
+    /// Version of the clock map behind `utc`.
+    pub map_version: u32,
+    /// What happened.
+    pub change: SystemChange,
+    /// Changes of the same kind since the last event that were too short or too many to be told one by one.
+    pub untold: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_system_change_is_its_type_in_json() {
+        let step = Span::from_secs(1);
+        let all = [
+            SystemChange::CameraOnline,
+            SystemChange::CameraOffline {
+                outage: Outage::Stalled,
+                reason: None,
+            },
+            SystemChange::TimeSource {
+                from: TimeSource::SenderReport,
+                to: TimeSource::Arrival,
+            },
+            SystemChange::CameraClockStep { step },
+            SystemChange::BoxClockStep { step },
+        ];
+        for (change, name) in all.iter().zip(SystemChange::NAMES) {
+            let json = serde_json::to_value(change).unwrap();
+            assert_eq!((json["type"].as_str(), change.name()), (Some(name), name));
+        }
+    }
 }

@@ -10,20 +10,26 @@
 
 mod clock;
 mod detect;
+mod durations;
 mod event;
 mod frame;
 mod geometry;
 mod ids;
+mod restamp;
 mod rig;
 mod surface;
 mod time;
 
 pub use clock::{Clock, ClockSample};
 pub use detect::{Detected, Detection, Detector, DetectorError, Picture};
-pub use event::{BestFrame, EndReason, Event, EventChange, EventId, Sighting};
+pub use durations::{DURATION_EDGES_S, Durations};
+pub use event::{
+    BestFrame, EndReason, Event, EventChange, EventId, Outage, Sighting, SystemChange, SystemEvent,
+};
 pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
+pub use restamp::KnownMap;
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
 pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};

@@ -7,7 +7,9 @@
 
 pub mod align;
 pub mod backoff;
+pub mod pair;
 pub mod rules;
 pub mod sync;
+pub mod system;
 pub mod timebase;
 pub mod track;

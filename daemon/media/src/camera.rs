@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use log::Level;
 use rand::Rng;
 use synoptic_base::{Captured, Clock, Epoch, Frame, FrameKey, FrameMeta, Seq, Span, StreamId, Surface};
@@ -16,7 +16,7 @@ use synoptic_engine::backoff::Backoff;
 use synoptic_engine::timebase::TimeHealth;
 
 use crate::session::{Session, SessionEvent, SessionFrame, SessionOptions, StreamInfo};
-use crate::{CameraOptions, FrameQueue, MediaError, Source};
+use crate::{CameraOptions, FrameQueue, MediaError, Source, StreamStats};
 
 /// A connection gives its first frame within this, or is closed: a camera with a GOP of 8 s just makes it.
 const FIRST_FRAME: Span = Span::from_secs(10);
@@ -89,6 +89,13 @@ pub enum CameraNote {
         /// How many, since the camera was started.
         total: u64,
     },
+    /// What has come so far, about twice a second.
+    Stats {
+        /// The camera.
+        camera: StreamId,
+        /// The counters, since the camera was started.
+        stats: StreamStats,
+    },
     /// A frame came and could not be decoded.
     Unreadable {
         /// The camera.
@@ -126,10 +133,28 @@ pub struct Camera {
 impl Camera {
     /// Starts a camera.
     pub fn start(options: CameraOptions, context: CameraContext) -> std::io::Result<Camera> {
+        let label = options.id.to_string();
+        Camera::start_as(label, options, context)
+    }
+
+    /// Starts the sub stream of a camera: frames and notes under the same id, in epochs of their own. `None` where the
+    /// camera has none.
+    pub fn start_sub(options: &CameraOptions, context: CameraContext) -> Option<std::io::Result<Camera>> {
+        let options = CameraOptions {
+            source: options.source.sub()?,
+            ..options.clone()
+        };
+        let label = format!("{} (sub stream)", options.id);
+        Some(Camera::start_as(label, options, context))
+    }
+
+    fn start_as(label: String, options: CameraOptions, context: CameraContext) -> std::io::Result<Camera> {
         let (stop, stopped) = bounded(0);
-        let name = format!("cam {}", options.id);
+        let name = format!("cam {label}");
         let runner = Runner {
+            label,
             options,
+            stats: Cell::default(),
             context,
             stopped,
             told: RefCell::default(),
@@ -171,7 +196,11 @@ enum Ended {
 }
 
 struct Runner {
+    /// The camera's name in the log.
+    label: String,
     options: CameraOptions,
+    /// Counters of all connections that have ended, and of frames.
+    stats: Cell<StreamStats>,
     context: CameraContext,
     stopped: Receiver<()>,
     /// The failure that the log told last; `None` once frames came.
@@ -208,17 +237,23 @@ impl Runner {
             if self.context.clock.now() - began > GOOD_CONNECTION {
                 backoff.reset();
             }
-            let wait = backoff.wait(rand::rng().random());
-            let state = match error {
-                MediaError::Auth { .. } => CameraState::AuthFailed,
-                MediaError::Stalled { .. } => CameraState::Stalled,
-                _ => CameraState::Offline,
+            let random = rand::rng().random();
+            let (state, wait) = match error {
+                MediaError::Auth { .. } => (CameraState::AuthFailed, backoff.wait_after_refusal(random)),
+                MediaError::Stalled { .. } => (CameraState::Stalled, backoff.wait(random)),
+                _ => (CameraState::Offline, backoff.wait(random)),
             };
-            let reason = error.to_string();
+            let mut reason = error.to_string();
             // The same again is no news: a camera that is away for a week must not fill the log.
             let news = self.told.replace(Some(reason.clone())).as_ref() != Some(&reason);
             let level = if news { Level::Warn } else { Level::Debug };
-            log::log!(level, "camera {}: {reason}; next try in {wait}", self.options.id);
+            log::log!(level, "camera {}: {reason}; next try in {wait}", self.label);
+            if state == CameraState::AuthFailed {
+                let minutes = (wait.as_secs_f64() / 60.0).round();
+                reason += &format!(
+                    "; the next try is in {minutes} min, for a camera locks an account that is tried too often"
+                );
+            }
             self.state(state, Some(reason));
             if self.is_stopped_within(wait) {
                 return;
@@ -237,17 +272,27 @@ impl Runner {
         };
         let clock = &self.context.clock;
         let mut session = Session::open(&session, clock.clone())?;
+        let ended = self.follow(&mut session);
+        let transport = session.transport();
+        self.count(|stats| *stats = stats.with(transport));
+        ended
+    }
+
+    /// Takes what a connection gives, until its end or its first error.
+    fn follow(&self, session: &mut Session) -> Result<Ended, MediaError> {
+        let (o, clock) = (&self.options, &self.context.clock);
         let mut run: Option<Run> = None;
         let mut last_frame = clock.now();
         let mut last_health = clock.now();
         loop {
-            if self.is_stopped_within(Span::ZERO) {
+            // Not a wait of zero length: that spins and yields before it gives up.
+            if matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected)) {
                 return Ok(Ended::Stopped);
             }
             let event = match session.next(TICK) {
                 Ok(event) => event,
                 Err(error) => {
-                    self.drops(&session, true);
+                    self.drops(session, true);
                     return Err(error);
                 }
             };
@@ -256,6 +301,9 @@ impl Runner {
                 Some(SessionEvent::Format(info)) => {
                     // The first frame is here: how long it took is not measured by `stall_after`.
                     last_frame = now;
+                    if run.is_none() {
+                        self.count(|stats| stats.connections += 1);
+                    }
                     run = Some(self.begin(info)?);
                 }
                 Some(SessionEvent::Restarted) => {
@@ -268,10 +316,12 @@ impl Runner {
                 Some(SessionEvent::Frame(frame)) => {
                     last_frame = now;
                     if let Some(run) = &mut run {
+                        self.count(|stats| stats.decoded += 1);
                         run.deliver(self, frame);
                     }
                 }
                 Some(SessionEvent::Unreadable(captured)) => {
+                    self.count(|stats| stats.unreadable += 1);
                     self.note(CameraNote::Unreadable {
                         camera: o.id,
                         captured,
@@ -296,9 +346,13 @@ impl Runner {
                 for event in session.time_events() {
                     log::info!("camera {}: time: {event}", o.id);
                 }
-                self.drops(&session, false);
+                self.drops(session, false);
+                self.note(CameraNote::Stats {
+                    camera: o.id,
+                    stats: self.stats.get().with(session.transport()),
+                });
                 for step in session.wall_steps() {
-                    log::warn!("camera {}: its own clock stepped by {step}", o.id);
+                    log::debug!("camera {}: its own clock stepped by {step}", self.label);
                     self.note(CameraNote::WallStep { camera: o.id, step });
                 }
             }
@@ -339,7 +393,8 @@ impl Runner {
         let news = !self.begun.replace(true) || !loops;
         log::log!(
             if news { Level::Info } else { Level::Debug },
-            "camera {camera}: epoch {}: {codec} {}x{}",
+            "camera {}: epoch {}: {codec} {}x{}",
+            self.label,
             epoch.0,
             size.width,
             size.height
@@ -357,6 +412,12 @@ impl Runner {
         })
     }
 
+    fn count(&self, change: impl FnOnce(&mut StreamStats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+
     fn state(&self, state: CameraState, reason: Option<String>) {
         self.note(CameraNote::State {
             camera: self.options.id,
@@ -367,7 +428,7 @@ impl Runner {
 
     fn note(&self, note: CameraNote) {
         if self.context.notes.send(note).is_err() {
-            log::debug!("camera {}: nobody listens any more", self.options.id);
+            log::debug!("camera {}: nobody listens any more", self.label);
         }
     }
 

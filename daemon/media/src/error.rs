@@ -11,6 +11,14 @@ pub enum MediaError {
         /// The source, without password.
         source_name: String,
     },
+    /// The camera's certificate is not trusted, or what it is to be checked with cannot be read.
+    #[error("{source_name} is not trusted: {why}")]
+    Certificate {
+        /// The source, without password.
+        source_name: String,
+        /// What is wrong and how to mend it.
+        why: String,
+    },
     /// There is nothing there, or it does not answer.
     #[error("cannot reach {source_name}: {why}")]
     Unreachable {

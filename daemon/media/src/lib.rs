@@ -12,6 +12,7 @@ mod error;
 mod queue;
 pub mod session;
 mod source;
+mod stats;
 mod surface;
 mod v4l2;
 
@@ -19,6 +20,7 @@ pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels}
 pub use error::MediaError;
 pub use queue::FrameQueue;
 pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
+pub use stats::{StreamStats, TransportStats};
 pub use surface::VideoSurface;
 
 /// Starts GStreamer; call once before anything else of this crate.

@@ -124,8 +124,12 @@ pub enum Source {
         user: Option<String>,
         /// Password.
         password: Option<Secret>,
-        /// For `rtsps://`: accept a certificate that no authority signed, as most cameras have.
+        /// For `rtsps://`: accept whatever certificate the camera shows. The line is encrypted, but who is at its end is
+        /// not proven.
         tls_insecure: bool,
+        /// For `rtsps://`: PEM file of the certificates that may have signed the camera's, or of the camera's own.
+        /// `None`: the system's authorities.
+        tls_ca: Option<PathBuf>,
     },
     /// A video file, played at its own pace.
     File {
@@ -148,6 +152,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// The smaller stream of the same camera, as a source of its own.
+    pub fn sub(&self) -> Option<Source> {
+        let mut sub = self.clone();
+        match &mut sub {
+            Source::Rtsp { url, sub_url, .. } => *url = sub_url.take()?,
+            _ => return None,
+        }
+        Some(sub)
+    }
+
     /// The source as it may be shown and logged: never with a password.
     pub fn shown(&self) -> String {
         match self {

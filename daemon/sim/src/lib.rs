@@ -13,6 +13,8 @@ pub mod camera;
 pub mod demo;
 mod font;
 #[cfg(test)]
+mod network_tests;
+#[cfg(test)]
 mod packets_tests;
 pub mod recording;
 pub mod scenario;

@@ -35,23 +35,25 @@ impl Epochs for Counter {
 }
 
 /// The receiving half of the daemon: cameras and one aligner, driven by the test.
-struct Rig {
-    clock: Arc<dyn Clock>,
+pub(crate) struct Rig {
+    pub(crate) clock: Arc<dyn Clock>,
     aligner: Aligner<Pixels>,
     frames: FrameQueue<Pixels>,
     notes: Receiver<CameraNote>,
-    states: BTreeMap<StreamId, (CameraState, Option<String>)>,
-    health: BTreeMap<StreamId, synoptic_engine::timebase::TimeHealth>,
-    sizes: BTreeMap<StreamId, Vec<(Epoch, Size)>>,
+    pub(crate) states: BTreeMap<StreamId, (CameraState, Option<String>)>,
+    pub(crate) health: BTreeMap<StreamId, synoptic_engine::timebase::TimeHealth>,
+    pub(crate) sizes: BTreeMap<StreamId, Vec<(Epoch, Size)>>,
+    pub(crate) codecs: BTreeMap<StreamId, String>,
+    pub(crate) stats: BTreeMap<StreamId, synoptic_media::StreamStats>,
     steps: Vec<(StreamId, Span)>,
     _cameras: Vec<Camera>,
 }
 
-fn id(i: usize) -> StreamId {
+pub(crate) fn id(i: usize) -> StreamId {
     StreamId::new(&format!("cam{i}")).unwrap()
 }
 
-fn rtsp(url: &str) -> Source {
+pub(crate) fn rtsp(url: &str) -> Source {
     Source::Rtsp {
         url: url.to_owned(),
         sub_url: None,
@@ -59,19 +61,35 @@ fn rtsp(url: &str) -> Source {
         user: None,
         password: None,
         tls_insecure: false,
+        tls_ca: None,
     }
 }
 
 impl Rig {
     /// `bias`: how late each camera's stamps are declared to be.
-    fn new(sources: Vec<(Source, Span)>) -> Rig {
+    pub(crate) fn new(sources: Vec<(Source, Span)>) -> Rig {
+        let options = sources
+            .into_iter()
+            .enumerate()
+            .map(|(i, (source, capture_bias))| CameraOptions {
+                id: id(i),
+                source,
+                rotation: Rotation::None,
+                stall_after: Span::from_secs(3),
+                capture_bias,
+                capture_bias_error: Span::from_millis(12),
+            });
+        Rig::with(options.collect())
+    }
+
+    pub(crate) fn with(options: Vec<CameraOptions>) -> Rig {
         synoptic_media::init().unwrap();
         let clock = SystemClock::shared();
         let frames = FrameQueue::new(64);
         let (sender, notes) = unbounded();
         let config = AlignConfig {
             max_wait: Span::from_millis(400),
-            ..AlignConfig::new((0..sources.len()).map(id).collect())
+            ..AlignConfig::new(options.iter().map(|o| o.id).collect())
         };
         let context = CameraContext {
             clock: clock.clone(),
@@ -79,20 +97,9 @@ impl Rig {
             frames: frames.clone(),
             notes: sender,
         };
-        let cameras = sources
+        let cameras = options
             .into_iter()
-            .enumerate()
-            .map(|(i, (source, capture_bias))| {
-                let options = CameraOptions {
-                    id: id(i),
-                    source,
-                    rotation: Rotation::None,
-                    stall_after: Span::from_secs(3),
-                    capture_bias,
-                    capture_bias_error: Span::from_millis(12),
-                };
-                Camera::start(options, context.clone()).unwrap()
-            });
+            .map(|options| Camera::start(options, context.clone()).unwrap());
         Rig {
             _cameras: cameras.collect(),
             aligner: Aligner::new(config),
@@ -102,12 +109,18 @@ impl Rig {
             states: BTreeMap::new(),
             health: BTreeMap::new(),
             sizes: BTreeMap::new(),
+            codecs: BTreeMap::new(),
+            stats: BTreeMap::new(),
             steps: Vec::new(),
         }
     }
 
     /// Runs until `done` says so of a packet (or of the state without one).
-    fn until(&mut self, what: &str, mut done: impl FnMut(&Rig, Option<&FramePacket<Pixels>>) -> bool) {
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&Rig, Option<&FramePacket<Pixels>>) -> bool,
+    ) {
         let give_up = self.clock.now() + DEADLINE;
         loop {
             let now = self.clock.now();
@@ -159,19 +172,23 @@ impl Rig {
             }
             CameraNote::Format { camera, epoch, info } => {
                 self.sizes.entry(camera).or_default().push((epoch, info.size));
+                self.codecs.insert(camera, info.codec);
             }
             CameraNote::WallStep { camera, step } => self.steps.push((camera, step)),
+            CameraNote::Stats { camera, stats } => {
+                self.stats.insert(camera, stats);
+            }
             CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
         }
     }
 
-    fn state(&self, i: usize) -> Option<CameraState> {
+    pub(crate) fn state(&self, i: usize) -> Option<CameraState> {
         self.states.get(&id(i)).map(|(state, _)| *state)
     }
 }
 
 /// Claimed minus true capture time of a frame, by its barcode.
-fn error_of(rig: &Rig, frame: &synoptic_base::Frame<Pixels>) -> Span {
+pub(crate) fn error_of(rig: &Rig, frame: &synoptic_base::Frame<Pixels>) -> Span {
     let mut code = None;
     frame
         .pixels
@@ -183,7 +200,7 @@ fn error_of(rig: &Rig, frame: &synoptic_base::Frame<Pixels>) -> Span {
     Span::from_nanos(frame.meta.captured.mono.as_nanos() + utc_minus_mono - code.utc.as_nanos())
 }
 
-fn cameras(options: impl IntoIterator<Item = camera::CameraOptions>) -> Vec<camera::Camera> {
+pub(crate) fn cameras(options: impl IntoIterator<Item = camera::CameraOptions>) -> Vec<camera::Camera> {
     options
         .into_iter()
         .map(|o| camera::Camera::start(&o, SystemClock::shared()).unwrap())
@@ -195,7 +212,7 @@ fn late(cameras: &[camera::Camera]) -> u64 {
 }
 
 /// Three cameras as in the demo: other phases, clocks that are seconds off and drift, reports of either meaning.
-fn three() -> Vec<camera::CameraOptions> {
+pub(crate) fn three() -> Vec<camera::CameraOptions> {
     let scene = Arc::new(Scene::new(7, SIZE, 3).unwrap());
     let of = |i: usize| {
         camera::CameraOptions::new(
@@ -413,6 +430,7 @@ fn a_wrong_password_and_a_stream_without_video_say_so() {
             sub_url,
             transport,
             tls_insecure,
+            tls_ca,
             ..
         } = rtsp(&sims[0].url())
         else {
@@ -426,6 +444,7 @@ fn a_wrong_password_and_a_stream_without_video_say_so() {
             user,
             password,
             tls_insecure,
+            tls_ca,
         }
     };
     let sources = vec![

@@ -316,6 +316,18 @@ fn events(db: &Connection, findings: &mut Findings) -> rusqlite::Result<()> {
         }
     }
 
+    let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'system_events'";
+    if count(db, there)? > 0 {
+        let rows = count(
+            db,
+            "SELECT count(*) FROM system_events WHERE NOT json_valid(facts) OR facts ->> 'type' IS NOT type",
+        )?;
+        if rows > 0 {
+            let why = "of the system have unreadable facts";
+            findings.push(Finding::BadEvents { why, rows });
+        }
+    }
+
     let open = count(db, "SELECT count(*) FROM events WHERE ended_by IS NULL")?;
     if open > 0 {
         findings.push(Finding::OpenEvents(open));

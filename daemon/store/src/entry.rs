@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 use synoptic_base::{
-    BBox, BestFrame, BootId, EndReason, Event, EventChange, EventId, FrameKey, Sighting, StreamId, TrackId,
+    BBox, BestFrame, BootId, EndReason, Event, EventChange, EventId, FrameKey, Sighting, StreamId,
+    SystemEvent, TrackId,
 };
 use uuid::Uuid;
 
@@ -27,14 +28,17 @@ impl Entry {
     /// Takes a change in. Numbers that are no numbers become 0: neither SQLite nor JSON can hold them.
     pub(crate) fn new(boot: BootId, mut change: EventChange, messages: Vec<OutboxMessage>) -> Entry {
         let sighting = match &mut change {
-            EventChange::Begin(event) => &mut event.first,
-            EventChange::Best { sighting, .. } => sighting,
-            EventChange::End { last, .. } => last,
+            EventChange::Begin(event) => Some(&mut event.first),
+            EventChange::Best { sighting, .. } => Some(sighting),
+            EventChange::End { last, .. } => Some(last),
+            EventChange::System(_) => None,
         };
-        let finite = |v: f32| if v.is_finite() { v } else { 0.0 };
-        let b = sighting.bbox;
-        sighting.bbox = BBox::new(finite(b.x), finite(b.y), finite(b.w), finite(b.h));
-        sighting.score = finite(sighting.score);
+        if let Some(sighting) = sighting {
+            let finite = |v: f32| if v.is_finite() { v } else { 0.0 };
+            let b = sighting.bbox;
+            sighting.bbox = BBox::new(finite(b.x), finite(b.y), finite(b.w), finite(b.h));
+            sighting.score = finite(sighting.score);
+        }
         Entry {
             boot,
             change,
@@ -44,10 +48,7 @@ impl Entry {
 
     /// The event it is about.
     pub(crate) fn event(&self) -> EventId {
-        match &self.change {
-            EventChange::Begin(event) => event.id,
-            EventChange::Best { id, .. } | EventChange::End { id, .. } => *id,
-        }
+        self.change.event()
     }
 
     /// What it takes in memory, roughly.
@@ -105,6 +106,7 @@ impl Entry {
                 },
                 &[],
             ),
+            EventChange::System(event) => (ChangeHead::System { event: event.clone() }, &[]),
         };
         let head = Head {
             boot: self.boot,
@@ -175,6 +177,7 @@ impl Entry {
                 reason,
                 sightings,
             },
+            ChangeHead::System { event } => EventChange::System(event),
         };
         let mut messages = Vec::with_capacity(head.messages.len());
         for m in head.messages {
@@ -222,6 +225,9 @@ enum ChangeHead {
         last: Sighting,
         reason: EndReason,
         sightings: u64,
+    },
+    System {
+        event: SystemEvent,
     },
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use synoptic_base::{Clock, ClockMap, EventId, Mono, Span};
+use synoptic_base::{Clock, EventId, KnownMap, Mono, Span};
 
 use crate::DetectionRow;
 use crate::entry::Entry;
@@ -40,7 +40,7 @@ pub(crate) struct Work {
     /// Changes to read from the spill; 0 unless `entries` is empty.
     pub(crate) from_spill: u64,
     pub(crate) done: Vec<i64>,
-    pub(crate) maps: Vec<ClockMap>,
+    pub(crate) maps: Vec<KnownMap>,
     pub(crate) detections: Vec<DetectionRow>,
     /// Nothing is left, and nothing more comes.
     pub(crate) finished: bool,
@@ -66,7 +66,7 @@ struct State {
     /// Whole records on disk that are not in the database yet.
     on_disk: u64,
     done: Vec<i64>,
-    maps: VecDeque<ClockMap>,
+    maps: VecDeque<KnownMap>,
     detections: VecDeque<DetectionRow>,
     closing: bool,
 }
@@ -150,7 +150,7 @@ impl Feed {
         u64::from(full)
     }
 
-    pub(crate) fn push_map(&self, map: ClockMap) {
+    pub(crate) fn push_map(&self, map: KnownMap) {
         let mut state = self.lock();
         if state.maps.len() >= CLOCK_MAPS {
             state.maps.pop_front();

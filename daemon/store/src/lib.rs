@@ -2,7 +2,7 @@
 //!
 //! Terms:
 //!
-//! * a **change** is what happens to an event (begin, better picture, end); it is stored together with the
+//! * a **change** is what happens to an event (begin, better picture, end), or a whole system event; it is stored together with the
 //!   **messages** that tell the world of it, in one transaction;
 //! * the **outbox** holds messages until the broker has taken them;
 //! * the **spill** is where changes wait on disk while the database is behind.
@@ -39,6 +39,7 @@ mod spiller;
 mod sql;
 mod stats;
 mod store;
+mod system_events;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -51,6 +52,6 @@ pub use retention::{RetentionLimits, RetentionPlan, Usage};
 pub use stats::StoreStats;
 pub use store::{Opened, Options, Store};
 pub use types::{
-    DetectionQuery, DetectionRow, EventPage, EventQuery, EventRow, OutboxMessage, OutboxRow, PictureInfo,
-    Quarantined,
+    AnyEventPage, AnyEventRow, DetectionQuery, DetectionRow, EventPage, EventQuery, EventRow, OutboxMessage,
+    OutboxRow, PictureInfo, Quarantined, SystemEventRow, TRACK,
 };

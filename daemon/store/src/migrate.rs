@@ -40,9 +40,9 @@ const BUSY_MS: u64 = 5_000;
 pub(crate) fn events() -> Database {
     Database {
         name: files::EVENTS,
-        schema: 1,
+        schema: 2,
         synchronous: SqliteSynchronous::Full,
-        quick_tables: &["meta", "events", "outbox", "spill", "clock_maps"],
+        quick_tables: &["meta", "events", "system_events", "outbox", "spill", "clock_maps"],
         migrations: tolerant(sqlx::migrate!("./migrations/events")),
     }
 }

@@ -3,8 +3,8 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 use synoptic_base::{
-    BBox, BootId, Captured, EndReason, Epoch, Event, EventId, FrameKey, MediaTime, Mono, Sighting, Span,
-    Stamp, StreamId, TimeSource, TrackId, Utc,
+    BBox, BootId, Captured, ClockMap, EndReason, Epoch, Event, EventId, FrameKey, KnownMap, MediaTime, Mono,
+    Sighting, Span, Stamp, StreamId, TimeSource, TrackId, Utc,
 };
 use uuid::Uuid;
 
@@ -14,19 +14,25 @@ use crate::{
 };
 
 /// Events a page unless asked otherwise.
-const PAGE: u32 = 50;
+pub(crate) const PAGE: u32 = 50;
 /// Most events a page.
-const PAGE_MAX: u32 = 500;
+pub(crate) const PAGE_MAX: u32 = 500;
 /// Detection rows a page unless asked otherwise.
 const DETECTIONS_PAGE: u32 = 1_000;
 /// Most detection rows a page.
 const DETECTIONS_PAGE_MAX: u32 = 10_000;
 
-const EVENTS: &str = "SELECT events.*, p.sha256 AS picture_sha256, p.bytes AS picture_bytes \
-     FROM events LEFT JOIN event_pictures p ON p.event_id = events.id WHERE 1";
+/// With the best clock map of the event's boot: the newest synchronised one, or else the newest. A file of schema 1, which
+/// a tool may read, has no `mono_ns` in its maps: the name then means the one of `absent`.
+const EVENTS: &str = "SELECT events.*, p.sha256 AS picture_sha256, p.bytes AS picture_bytes, \
+     m.version AS known_version, m.utc_minus_mono_ns AS known_offset_ns, m.error_ns AS known_error_ns, \
+     (SELECT mono_ns FROM clock_maps n WHERE n.boot_id = m.boot_id AND n.version = m.version) AS known_mono_ns \
+     FROM events JOIN (SELECT NULL AS mono_ns) AS absent LEFT JOIN event_pictures p ON p.event_id = events.id \
+     LEFT JOIN clock_maps m ON m.boot_id = events.boot_id AND m.version = (SELECT version FROM clock_maps n \
+     WHERE n.boot_id = events.boot_id ORDER BY error_ns IS NULL, version DESC LIMIT 1) WHERE 1";
 
 /// How many are wanted: 0 means the usual number.
-fn limit(wanted: u32, usual: u32, most: u32) -> u32 {
+pub(crate) fn limit(wanted: u32, usual: u32, most: u32) -> u32 {
     if wanted == 0 { usual } else { wanted.min(most) }
 }
 
@@ -177,14 +183,14 @@ pub(crate) async fn detections_of(db: &SqlitePool, frame: FrameKey) -> Result<Ve
 }
 
 /// Reads columns, and says which row was wrong.
-struct Columns<'a> {
-    row: &'a SqliteRow,
-    table: &'static str,
-    key: String,
+pub(crate) struct Columns<'a> {
+    pub(crate) row: &'a SqliteRow,
+    pub(crate) table: &'static str,
+    pub(crate) key: String,
 }
 
 impl<'a> Columns<'a> {
-    fn bad(&self, column: &str, why: &dyn std::fmt::Display) -> StoreError {
+    pub(crate) fn bad(&self, column: &str, why: &dyn std::fmt::Display) -> StoreError {
         StoreError::Row {
             table: self.table,
             row: self.key.clone(),
@@ -192,23 +198,23 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn value<T>(&self, column: &str) -> Result<T, StoreError>
+    pub(crate) fn value<T>(&self, column: &str) -> Result<T, StoreError>
     where
         T: sqlx::Decode<'a, Sqlite> + sqlx::Type<Sqlite>,
     {
         self.row.try_get(column).map_err(|e| self.bad(column, &e))
     }
 
-    fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T, StoreError> {
+    pub(crate) fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T, StoreError> {
         let value: i64 = self.value(column)?;
         T::try_from(value).map_err(|_| self.bad(column, &format!("{value} is out of range")))
     }
 
-    fn uuid(&self, column: &str) -> Result<Uuid, StoreError> {
+    pub(crate) fn uuid(&self, column: &str) -> Result<Uuid, StoreError> {
         Uuid::from_slice(self.value(column)?).map_err(|e| self.bad(column, &e))
     }
 
-    fn stream(&self) -> Result<StreamId, StoreError> {
+    pub(crate) fn stream(&self) -> Result<StreamId, StoreError> {
         StreamId::new(self.value("stream")?).map_err(|e| self.bad("stream", &e))
     }
 
@@ -288,6 +294,20 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, StoreError> {
         }),
         None => None,
     };
+    let boot_id = BootId(get.uuid("boot_id")?);
+    let version: Option<i64> = get.value("known_version")?;
+    let known_map = match version {
+        Some(_) => Some(KnownMap {
+            map: ClockMap {
+                boot_id,
+                version: get.number("known_version")?,
+                utc_minus_mono: Span::from_nanos(get.value("known_offset_ns")?),
+                error: get.value::<Option<i64>>("known_error_ns")?.map(Span::from_nanos),
+            },
+            found: get.value::<Option<i64>>("known_mono_ns")?.map(Mono::from_nanos),
+        }),
+        None => None,
+    };
     Ok(EventRow {
         event: Event {
             id: EventId(id),
@@ -297,13 +317,14 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, StoreError> {
             detector: get.value("detector")?,
             first: get.sighting(stream, "begin_")?,
         },
-        boot_id: BootId(get.uuid("boot_id")?),
+        boot_id,
         last: get.sighting(stream, "last_")?,
         best: get.sighting(stream, "best_")?,
         ended_by,
         sightings: get.number("sightings")?,
         changes: get.number("changes")?,
         picture,
+        known_map,
     })
 }
 

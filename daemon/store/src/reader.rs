@@ -6,7 +6,7 @@ use sqlx::SqlitePool;
 use synoptic_base::EventId;
 
 use crate::store::pool;
-use crate::{EventPage, EventQuery, EventRow, StoreError, migrate, queries};
+use crate::{AnyEventPage, EventPage, EventQuery, EventRow, StoreError, migrate, queries, system_events};
 
 /// The events of a store, read only.
 pub struct Reader {
@@ -33,6 +33,14 @@ impl Reader {
     /// The cursor is none, or the file cannot be read.
     pub async fn events(&self, q: &EventQuery) -> Result<EventPage, StoreError> {
         queries::events(&self.events, q).await
+    }
+
+    /// Events of every kind that match, newest first.
+    ///
+    /// # Errors
+    /// The cursor is none, or the file cannot be read.
+    pub async fn any_events(&self, q: &EventQuery) -> Result<AnyEventPage, StoreError> {
+        system_events::any(&self.events, q).await
     }
 
     /// One event.

@@ -147,6 +147,11 @@ impl SpillTail {
         })
     }
 
+    /// Another limit, from the next append on.
+    pub(crate) fn set_max_bytes(&mut self, max_bytes: u64) {
+        self.max_bytes = max_bytes;
+    }
+
     /// Appends entries and makes them durable: all of them, or none.
     pub(crate) fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> Result<(), StoreError> {
         let mut bytes = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use rusqlite::{CachedStatement, Connection, Transaction};
 use sha2::{Digest as _, Sha256};
-use synoptic_base::{BootId, ClockMap, Event, EventChange, EventId, Sighting, Span};
+use synoptic_base::{BootId, Event, EventChange, EventId, KnownMap, Mono, Sighting, Span, SystemEvent};
 
 use crate::entry::Entry;
 use crate::spill::Position;
@@ -78,9 +78,11 @@ const PUT_PICTURE: &str = "INSERT INTO event_pictures (event_id, sha256, bytes, 
 const INSERT_OUTBOX: &str = "INSERT INTO outbox (id, event_id, topic, properties, payload) \
      VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING";
 const DELETE_OUTBOX: &str = "DELETE FROM outbox WHERE seq = ?1";
-const PUT_MAP: &str = "INSERT INTO clock_maps (boot_id, version, utc_minus_mono_ns, error_ns) \
-     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
-     utc_minus_mono_ns = excluded.utc_minus_mono_ns, error_ns = excluded.error_ns";
+const INSERT_SYSTEM_EVENT: &str = "INSERT INTO system_events (id, type, stream, boot_id, mono_ns, map, utc_ns, \
+     error_ns, facts, untold) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING";
+const PUT_MAP: &str = "INSERT INTO clock_maps (boot_id, version, utc_minus_mono_ns, error_ns, mono_ns) \
+     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+     utc_minus_mono_ns = excluded.utc_minus_mono_ns, error_ns = excluded.error_ns, mono_ns = excluded.mono_ns";
 const PUT_POSITION: &str = "INSERT INTO spill (segment, done) VALUES (?1, ?2) \
      ON CONFLICT (segment) DO UPDATE SET done = excluded.done";
 const FORGET_POSITIONS: &str = "DELETE FROM spill WHERE segment < ?1";
@@ -158,6 +160,12 @@ pub(crate) fn apply(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<App
             s.raw_bind_parameter(next + 1, i64::try_from(*sightings).unwrap_or(i64::MAX))?;
             s.raw_execute()?
         }
+        EventChange::System(event) => {
+            if insert_system_event(tx, event, entry.boot)? == 0 {
+                return Ok(Applied::Ignored);
+            }
+            1
+        }
     };
     if changed == 0 {
         if tx.prepare_cached(EVENT_EXISTS)?.exists([id.0.as_bytes()])? {
@@ -182,6 +190,22 @@ fn insert_event(tx: &Transaction<'_>, event: &Event, boot: BootId) -> rusqlite::
     s.raw_bind_parameter(6, boot.0.as_bytes())?;
     bind_sighting(&mut s, 7, &event.first)?;
     s.raw_execute()
+}
+
+fn insert_system_event(tx: &Transaction<'_>, event: &SystemEvent, boot: BootId) -> rusqlite::Result<usize> {
+    let facts = serde_json::to_string(&event.change).map_err(to_sql_error)?;
+    tx.prepare_cached(INSERT_SYSTEM_EVENT)?.execute((
+        event.id.0.as_bytes(),
+        event.change.name(),
+        event.stream.as_ref().map(synoptic_base::StreamId::as_str),
+        boot.0.as_bytes(),
+        event.at.as_nanos(),
+        event.map_version,
+        event.utc.as_nanos(),
+        event.error.map(Span::as_nanos),
+        facts,
+        event.untold,
+    ))
 }
 
 fn insert_outbox(tx: &Transaction<'_>, event: EventId, message: &OutboxMessage) -> rusqlite::Result<u64> {
@@ -211,12 +235,14 @@ pub(crate) fn delete_outbox(tx: &Transaction<'_>, seqs: &[i64]) -> rusqlite::Res
     Ok(removed)
 }
 
-pub(crate) fn put_map(tx: &Transaction<'_>, map: &ClockMap) -> rusqlite::Result<usize> {
+pub(crate) fn put_map(tx: &Transaction<'_>, known: &KnownMap) -> rusqlite::Result<usize> {
+    let map = &known.map;
     tx.prepare_cached(PUT_MAP)?.execute((
         map.boot_id.0.as_bytes(),
         map.version,
         map.utc_minus_mono.as_nanos(),
         map.error.map(Span::as_nanos),
+        known.found.map(Mono::as_nanos),
     ))
 }
 

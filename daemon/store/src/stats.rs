@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use synoptic_base::{Durations, Span};
+
 /// Counters and levels of the store. Counters run since it was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreStats {
     /// Changes in memory that are not committed yet.
     pub queue: u64,
@@ -22,6 +24,8 @@ pub struct StoreStats {
     pub changes: u64,
     /// Commits to events.sqlite.
     pub commits: u64,
+    /// How long commits to events.sqlite took, from the first statement to the disk's word.
+    pub commit_durations: Durations,
     /// Detection rows stored.
     pub detections: u64,
     /// Detection rows dropped, because the disk was behind or full.
@@ -30,6 +34,8 @@ pub struct StoreStats {
     pub bytes: u64,
     /// Free bytes on their disk, at the last look.
     pub free_bytes: u64,
+    /// Room is being made by size, not by age alone: the databases are at their limit, or the disk is short of space.
+    pub making_room: bool,
     /// Events removed by age or for space.
     pub events_removed: u64,
     /// Messages in the outbox.
@@ -58,8 +64,10 @@ pub(crate) struct Counters {
     pub(crate) events_removed: AtomicU64,
     pub(crate) outbox_rows: AtomicU64,
     pub(crate) outbox_dropped: AtomicU64,
+    pub(crate) making_room: AtomicBool,
     pub(crate) damaged: AtomicBool,
     last_error: Mutex<Option<String>>,
+    commit_durations: Mutex<Durations>,
 }
 
 /// Adds to a counter; they are independent of each other, so no order is needed.
@@ -70,6 +78,15 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
 impl Counters {
     pub(crate) fn spilled(&self, n: usize) {
         add(&self.spilled, n as u64);
+    }
+
+    pub(crate) fn committed(&self, took: Span) {
+        add(&self.commits, 1);
+        let mut durations = self
+            .commit_durations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        durations.add(took);
     }
 
     /// Notes a failure, and logs it when it is another one than before.
@@ -106,10 +123,15 @@ impl Counters {
             refused: get(&self.refused),
             changes: get(&self.changes),
             commits: get(&self.commits),
+            commit_durations: *self
+                .commit_durations
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
             detections: get(&self.detections),
             dropped_detections: get(&self.dropped_detections),
             bytes: get(&self.bytes),
             free_bytes: get(&self.free_bytes),
+            making_room: self.making_room.load(Ordering::Relaxed),
             events_removed: get(&self.events_removed),
             outbox_rows: get(&self.outbox_rows),
             outbox_dropped: get(&self.outbox_dropped),

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 use synoptic_base::{
-    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, Span, StreamId,
+    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, KnownMap, Span, StreamId,
 };
 use tokio::sync::watch;
 
@@ -21,8 +21,8 @@ use crate::stats::{Counters, add};
 use crate::trim::Trim;
 use crate::writer::{Parts, Shared, Writer, epochs_found};
 use crate::{
-    DetectionQuery, DetectionRow, EventPage, EventQuery, EventRow, OutboxMessage, OutboxRow, Quarantined,
-    StoreError, StoreStats, files, queries, sql,
+    AnyEventPage, AnyEventRow, DetectionQuery, DetectionRow, EventPage, EventQuery, EventRow, OutboxMessage,
+    OutboxRow, Quarantined, StoreError, StoreStats, files, queries, sql, system_events,
 };
 
 /// Readers of events.sqlite at a time: the page, the API, the outbox drainer and one to spare.
@@ -136,6 +136,7 @@ impl Store {
             feed: Feed::new(waiting),
             counters,
             tail: Mutex::new(tail),
+            limits: Mutex::default(),
             outbox: watch::Sender::new(last_seq),
             clock: Arc::clone(&clock),
             #[cfg(test)]
@@ -204,9 +205,20 @@ impl Store {
         add(&self.inner.shared.counters.dropped_detections, dropped);
     }
 
-    /// Keeps a clock map, so that the UTC of what was recorded under it can be corrected later.
+    /// Keeps a clock map that was found just now: the UTC of what was recorded in its boot can be corrected by it, see
+    /// [`EventRow::restamped`].
     pub fn put_clock_map(&self, map: ClockMap) {
-        self.inner.shared.feed.push_map(map);
+        let found = Some(self.inner.shared.clock.now());
+        self.inner.shared.feed.push_map(KnownMap { map, found });
+    }
+
+    /// Other limits, from the next look on: within half a minute.
+    pub fn set_limits(&self, limits: RetentionLimits) {
+        let shared = &self.inner.shared;
+        let mut tail = shared.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.set_max_bytes(limits.max_bytes / SPILL_PART);
+        drop(tail);
+        *shared.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(limits);
     }
 
     /// The next epoch of a stream, on disk before this returns; never one that was given out before, not even
@@ -222,6 +234,22 @@ impl Store {
     /// The cursor is none of this store's, or the database cannot be read.
     pub async fn events(&self, q: &EventQuery) -> Result<EventPage, StoreError> {
         queries::events(&self.inner.events, q).await
+    }
+
+    /// A page of events of every kind, newest first by id.
+    ///
+    /// # Errors
+    /// The cursor is none of this store's, or the database cannot be read.
+    pub async fn any_events(&self, q: &EventQuery) -> Result<AnyEventPage, StoreError> {
+        system_events::any(&self.inner.events, q).await
+    }
+
+    /// One event of either kind; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn any_event(&self, id: EventId) -> Result<Option<AnyEventRow>, StoreError> {
+        system_events::one(&self.inner.events, id).await
     }
 
     /// One event; `None` when there is none of this id.

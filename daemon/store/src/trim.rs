@@ -42,6 +42,18 @@ const OLDEST_EVENTS: &str = "DELETE FROM events WHERE id IN (
     SELECT id FROM events WHERE ended_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM outbox WHERE event_id = events.id)
     ORDER BY id LIMIT ?1)";
+/// The same for system events.
+const SYSTEM_EVENTS_BY_AGE: &str = "DELETE FROM system_events WHERE id IN (
+    SELECT id FROM system_events WHERE utc_ns < ?1
+    AND coalesce((SELECT mono_ns + utc_minus_mono_ns FROM clock_maps
+        WHERE clock_maps.boot_id = system_events.boot_id ORDER BY version DESC LIMIT 1), utc_ns) < ?1
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE event_id = system_events.id)
+    LIMIT ?2)";
+/// They go together with the events of their time.
+const OLDEST_SYSTEM_EVENTS: &str = "DELETE FROM system_events WHERE id IN (
+    SELECT id FROM system_events WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE event_id = system_events.id)
+    AND id < coalesce((SELECT min(id) FROM events), x'FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF')
+    ORDER BY id LIMIT ?1)";
 /// The last resort: the events stay, because their messages have not left, but their pictures go.
 const OLDEST_PICTURES: &str = "DELETE FROM event_pictures WHERE event_id IN (
     SELECT event_id FROM event_pictures JOIN events ON events.id = event_id
@@ -119,19 +131,31 @@ pub(crate) fn cut_log(db: &Connection) -> rusqlite::Result<()> {
     done
 }
 
+/// Limits that leave room for what stays free within the files.
+fn with_slack(limits: RetentionLimits) -> RetentionLimits {
+    RetentionLimits {
+        max_bytes: limits.max_bytes.saturating_sub(SLACK_BYTES),
+        ..limits
+    }
+}
+
 impl Trim {
     /// The first look is due at once.
     pub(crate) fn new(dir: &Path, limits: RetentionLimits, now: Mono) -> Trim {
         Trim {
             dir: dir.to_owned(),
-            limits: RetentionLimits {
-                max_bytes: limits.max_bytes.saturating_sub(SLACK_BYTES),
-                ..limits
-            },
+            limits: with_slack(limits),
             look_at: now,
             written_since: 0,
             running: None,
         }
+    }
+
+    /// Other limits: looks at once, and plans anew.
+    pub(crate) fn set_limits(&mut self, limits: RetentionLimits, now: Mono) {
+        self.limits = with_slack(limits);
+        self.running = None;
+        self.look_at = now;
     }
 
     /// When [`Trim::step`] is due.
@@ -172,7 +196,9 @@ impl Trim {
             let usage = self.look(events, detections, clock, counters)?;
             let plan = RetentionPlan::new(&self.limits, &usage);
             log::debug!("retention: {usage:?}: {plan}");
-            if plan.detections_bytes.is_some() || plan.events_bytes.is_some() || plan.drop_messages > 0 {
+            let by_size = plan.detections_bytes.is_some() || plan.events_bytes.is_some();
+            counters.making_room.store(by_size, Ordering::Relaxed);
+            if by_size || plan.drop_messages > 0 {
                 log::info!("retention: {plan}");
             }
             self.running = Some((plan, Stage::DetectionsByAge));
@@ -251,7 +277,9 @@ fn run(
         }
         Stage::EventsByAge => {
             let mut s = events.prepare_cached(EVENTS_BY_AGE)?;
-            let removed = s.execute((plan.events_before.as_nanos(), EVENTS_STEP))?;
+            let limits = (plan.events_before.as_nanos(), EVENTS_STEP);
+            let removed =
+                s.execute(limits)? + events.prepare_cached(SYSTEM_EVENTS_BY_AGE)?.execute(limits)?;
             add(&counters.events_removed, removed as u64);
             Ok(removed > 0)
         }
@@ -268,7 +296,10 @@ fn run(
             if !over(events, plan.events_bytes)? {
                 return Ok(false);
             }
-            let removed = events.prepare_cached(OLDEST_EVENTS)?.execute([EVENTS_STEP])?;
+            let removed = events.prepare_cached(OLDEST_EVENTS)?.execute([EVENTS_STEP])?
+                + events
+                    .prepare_cached(OLDEST_SYSTEM_EVENTS)?
+                    .execute([EVENTS_STEP])?;
             add(&counters.events_removed, removed as u64);
             Ok(removed > 0)
         }

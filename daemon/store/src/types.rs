@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use synoptic_base::{
-    BootId, Captured, Detection, EndReason, Event, EventId, FrameKey, Sighting, Stamp, StreamId, Utc,
+    BootId, Captured, Detection, EndReason, Event, EventId, FrameKey, KnownMap, Sighting, Stamp, StreamId,
+    SystemEvent, Utc,
 };
 use uuid::Uuid;
 
@@ -59,21 +60,71 @@ pub struct EventRow {
     pub changes: u32,
     /// Its picture, if one was kept.
     pub picture: Option<PictureInfo>,
+    /// The best clock map of its boot that is known now, if any was kept.
+    pub known_map: Option<KnownMap>,
 }
 
 impl EventRow {
+    /// A better stamp of one of its sightings than the one it was recorded with; `None` where there is none.
+    pub fn restamped(&self, seen: &Sighting) -> Option<Stamp> {
+        self.known_map?
+            .restamp(seen.captured, &seen.stamp, seen.map_version)
+    }
+
     /// The last sighting, once the event has ended.
     pub fn end(&self) -> Option<&Sighting> {
         self.ended_by.map(|_| &self.last)
     }
 }
 
+/// A stored system event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemEventRow {
+    /// The event.
+    pub event: SystemEvent,
+    /// The boot that its monotonic time belongs to.
+    pub boot_id: BootId,
+}
+
+/// A stored event of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyEventRow {
+    /// It follows a track.
+    Track(Box<EventRow>),
+    /// It is about a camera or the box.
+    System(SystemEventRow),
+}
+
+impl AnyEventRow {
+    /// Its id.
+    pub fn id(&self) -> EventId {
+        match self {
+            AnyEventRow::Track(row) => row.event.id,
+            AnyEventRow::System(row) => row.event.id,
+        }
+    }
+}
+
+/// Events of every kind, newest first by id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnyEventPage {
+    /// The events.
+    pub events: Vec<AnyEventRow>,
+    /// Cursor of the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// Type of the events that follow a track.
+pub const TRACK: &str = "track";
+
 /// Which events are wanted. The default is the newest of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
+    /// Only of this type: [`TRACK`] or one of [`SystemChange::NAMES`](synoptic_base::SystemChange::NAMES).
+    pub kind: Option<String>,
     /// Only of this camera.
     pub stream: Option<StreamId>,
-    /// Only of this class.
+    /// Only of this class, which only events of type [`TRACK`] have.
     pub label: Option<String>,
     /// Only those that began at this time or later, so that adjoining ranges share no event.
     pub from: Option<Utc>,

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
-use synoptic_base::{BootId, Clock, ClockMap, Span};
+use synoptic_base::{BootId, Clock, KnownMap, Span};
 use tokio::sync::watch;
 
 use crate::entry::Entry;
 use crate::feed::{BATCH_BYTES, Feed, Pace, Work};
+use crate::retention::RetentionLimits;
 use crate::spill::{Position, SpillBatch, SpillHead, SpillTail};
 use crate::sql::{self, Applied};
 use crate::stats::{Counters, add};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) feed: Feed,
     pub(crate) counters: Arc<Counters>,
     pub(crate) tail: Mutex<SpillTail>,
+    /// New limits that the writer has not taken yet.
+    pub(crate) limits: Mutex<Option<RetentionLimits>>,
     /// Last sequence number committed to the outbox.
     pub(crate) outbox: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -88,7 +91,7 @@ struct Batch {
     entries: Vec<Entry>,
     positions: Vec<Position>,
     done: Vec<i64>,
-    maps: Vec<ClockMap>,
+    maps: Vec<KnownMap>,
 }
 
 /// The parts a writer is made of.
@@ -239,6 +242,14 @@ impl Writer {
 
     fn trim_step(&mut self) {
         let shared = &self.shared;
+        let limits = shared
+            .limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(limits) = limits {
+            self.trim.set_limits(limits, shared.clock.now());
+        }
         let result = self.trim.step(
             &self.events,
             &self.detections,
@@ -319,10 +330,11 @@ impl Writer {
     /// Commits a batch; entries that SQLite refuses for good are taken out, counted and logged.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), rusqlite::Error> {
         loop {
+            let began = self.shared.clock.now();
             match self.try_commit(batch) {
                 Ok((committed, last_seq)) => {
                     let counters = &self.shared.counters;
-                    add(&counters.commits, 1);
+                    counters.committed(self.shared.clock.now() - began);
                     add(&counters.changes, committed.stored);
                     add(&counters.ignored, committed.ignored);
                     counters

@@ -75,6 +75,20 @@ export interface StatusDoc {
   clock: { synchronised: boolean; error_ms: number | null };
   cameras: CameraDoc[];
   groups: SyncStatus[];
+  storage: {
+    state: "okay" | "full" | "disk_short" | "failing";
+    bytes: number;
+    max_bytes: number;
+    free_bytes: number;
+    min_free_bytes: number;
+    waiting: number;
+    spilled: number;
+    outbox: number;
+    events_removed: number;
+    lost: number;
+    error: string | null;
+  };
+  restart_needed: string[];
   mqtt: { state: "off" | "connecting" | "connected"; broker: string | null; error: string | null; outbox: number };
 }
 
@@ -121,7 +135,26 @@ export interface FrameDoc {
   detections: DetectionDoc[] | null;
 }
 
+/** What happened to a camera or to the box. */
+export interface SystemEventDoc {
+  schema: number;
+  id: string;
+  type: "camera_online" | "camera_offline" | "time_source" | "camera_clock_step" | "box_clock_step";
+  cam: string | null;
+  utc: string;
+  error_ms: number | null;
+  boot_id: string;
+  from: string | null;
+  to: string | null;
+  step_ms: number | null;
+  reason: string | null;
+  untold: number;
+}
+
+export type AnyEventDoc = EventDoc | SystemEventDoc;
+
 export interface EventDoc {
+  type: "track";
   id: string;
   cam: string;
   track: number;
@@ -130,6 +163,7 @@ export interface EventDoc {
   bbox: BBox;
   detector: string;
   begin: Capture;
+  restamped: Capture | null;
   end: Capture | null;
   ended_by: string | null;
   frame: string;
@@ -137,7 +171,7 @@ export interface EventDoc {
 }
 
 export interface EventPage {
-  events: EventDoc[];
+  events: AnyEventDoc[];
   next: string | null;
 }
 

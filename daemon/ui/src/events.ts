@@ -1,18 +1,30 @@
 // The list of events the page shows. Pure.
 
-import type { EventDoc } from "./documents";
+import type { AnyEventDoc, EventDoc } from "./documents";
 
+/** `label`: a class, or `SYSTEM` and a type, or nothing. */
 export interface Filter {
   cam: string;
   label: string;
 }
 
-export function matches(event: EventDoc, filter: Filter): boolean {
-  return (!filter.cam || event.cam === filter.cam) && (!filter.label || event.label === filter.label);
+/** Before the type of a system event where a class may stand: no class begins so. */
+export const SYSTEM = "type:";
+
+export function matches(event: AnyEventDoc, filter: Filter): boolean {
+  const kind = event.type === "track" ? event.label : SYSTEM + event.type;
+  return (!filter.cam || event.cam === filter.cam) && (!filter.label || kind === filter.label);
+}
+
+/** The filter as the API takes it. */
+export function query(filter: Filter): Record<string, string> {
+  const { cam, label } = filter;
+  const kind: Record<string, string> = label.startsWith(SYSTEM) ? { type: label.slice(SYSTEM.length) } : { label };
+  return Object.fromEntries(Object.entries({ cam, ...kind }).filter(([, value]) => value));
 }
 
 /** The list with one event new or changed; newest first. Ids are UUIDv7 and sort by time. */
-export function merged(list: readonly EventDoc[], event: EventDoc, filter: Filter, limit: number): EventDoc[] {
+export function merged(list: readonly AnyEventDoc[], event: AnyEventDoc, filter: Filter, limit: number): AnyEventDoc[] {
   const at = list.findIndex((known) => known.id === event.id);
   if (at >= 0) return list.with(at, event);
   if (!matches(event, filter)) return [...list];
@@ -25,8 +37,8 @@ export function merged(list: readonly EventDoc[], event: EventDoc, filter: Filte
 }
 
 /** The list with the picture of one event gone. */
-export function withoutPicture(list: readonly EventDoc[], id: string): EventDoc[] {
-  return list.map((event) => (event.id === id ? { ...event, picture: null } : event));
+export function withoutPicture(list: readonly AnyEventDoc[], id: string): AnyEventDoc[] {
+  return list.map((event) => (event.id === id && event.type === "track" ? { ...event, picture: null } : event));
 }
 
 /** How long an event lasted, seconds; null while it lasts. */

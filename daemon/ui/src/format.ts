@@ -19,6 +19,18 @@ export function bound(ms: number | null): string {
   return ms === null ? "± ?" : `± ${span(ms)}`;
 }
 
+/** Bytes with a unit that fits: `640 kB`, `1.2 GB`. */
+export function bytes(n: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let size = n;
+  let unit = 0;
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  return `${size.toFixed(unit > 0 && size < 9.95 ? 1 : 0)} ${units[unit]}`;
+}
+
 /** Seconds as the two largest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 1 h`. */
 export function duration(seconds: number): string {
   const s = Math.max(0, Math.round(seconds));

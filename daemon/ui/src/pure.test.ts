@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { EventDoc, PacketLine } from "./documents";
-import { lasted, merged, pictureUrl, withoutPicture } from "./events";
-import { bound, duration, freeId, lastedText, signed, slug, span } from "./format";
+import type { AnyEventDoc, EventDoc, PacketLine, SystemEventDoc } from "./documents";
+import { lasted, matches, merged, pictureUrl, query, SYSTEM, withoutPicture } from "./events";
+import { bound, bytes, duration, freeId, lastedText, signed, slug, span } from "./format";
 import { History, niceLimit, phaseReach } from "./history";
 import { preferred } from "./i18n";
 import { en } from "./texts/en";
@@ -25,6 +25,9 @@ describe("format", () => {
   it("gives durations their two largest units", () => {
     expect([0, 59.4, 200, 7500, 349_200].map(duration)).toEqual(["0 s", "59 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"]);
     expect([0.42, 9.94, 9.96, 200].map(lastedText)).toEqual(["0.4 s", "9.9 s", "10 s", "3 min 20 s"]);
+  });
+  it("gives bytes a unit that fits", () => {
+    expect([0, 640_000, 1_240_000_000, 20e9].map(bytes)).toEqual(["0 B", "640 kB", "1.2 GB", "20 GB"]);
   });
   it("makes ids from names", () => {
     expect(["Front gate", " Tür 2 ", "前门", "--x--", "a".repeat(40)].map(slug)).toEqual([
@@ -73,6 +76,7 @@ describe("history", () => {
 function event(id: string, extra: Partial<EventDoc> = {}): EventDoc {
   const begin = { utc: "2026-11-21T10:00:00.000000Z", error_ms: 1, rel_error_ms: 1, source: "ptp" };
   return {
+    type: "track",
     id,
     cam: "a",
     track: 1,
@@ -81,6 +85,7 @@ function event(id: string, extra: Partial<EventDoc> = {}): EventDoc {
     bbox: [0, 0, 1, 1],
     detector: "motion",
     begin,
+    restamped: null,
     end: null,
     ended_by: null,
     frame: "a/1/2",
@@ -92,11 +97,11 @@ function event(id: string, extra: Partial<EventDoc> = {}): EventDoc {
 describe("events", () => {
   const all = { cam: "", label: "" };
   it("come in order, once each", () => {
-    let list: EventDoc[] = [];
+    let list: AnyEventDoc[] = [];
     for (const id of ["2", "1", "3", "2"]) list = merged(list, event(id), all, 50);
     expect(list.map((e) => e.id)).toEqual(["3", "2", "1"]);
     list = merged(list, event("2", { score: 0.5 }), all, 50);
-    expect(list[1]?.score).toBe(0.5);
+    expect(list[1]).toEqual(event("2", { score: 0.5 }));
     expect(merged(list, event("0"), all, 3)).toHaveLength(3);
   });
   it("respect the filter", () => {
@@ -110,7 +115,33 @@ describe("events", () => {
     expect(pictureUrl(event("1"))).toBeNull();
     expect(pictureUrl(event("1", { picture: "/p" }))).toBe("/p?frame=a%2F1%2F2");
     const pictures = ["1", "2"].map((id) => event(id, { picture: "/p" }));
-    expect(withoutPicture(pictures, "2").map((e) => e.picture)).toEqual(["/p", null]);
+    expect(withoutPicture(pictures, "2").map((e) => e.type === "track" && e.picture)).toEqual(["/p", null]);
+  });
+  it("of the system stand among the others and have a filter of their own", () => {
+    const step: SystemEventDoc = {
+      schema: 1,
+      id: "2",
+      type: "box_clock_step",
+      cam: null,
+      utc: event("2").begin.utc,
+      error_ms: null,
+      boot_id: "b",
+      from: null,
+      to: null,
+      step_ms: 3000,
+      reason: null,
+      untold: 0,
+    };
+    const list = merged([event("3"), event("1")], step, all, 9);
+    expect(list.map((e) => e.id)).toEqual(["3", "2", "1"]);
+    const steps = { cam: "", label: `${SYSTEM}box_clock_step` };
+    expect([matches(step, steps), matches(event("1"), steps), matches(step, { cam: "a", label: "" })]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect(query(steps)).toEqual({ type: "box_clock_step" });
+    expect(query({ cam: "a", label: "car" })).toEqual({ cam: "a", label: "car" });
   });
 });
 

@@ -2,8 +2,8 @@
 
 import { batch, signal } from "@preact/signals";
 import { ApiError, get } from "./api";
-import type { EventDoc, EventPage, PacketLine, SessionDoc, StatusDoc } from "./documents";
-import { type Filter, merged, withoutPicture } from "./events";
+import type { AnyEventDoc, EventPage, PacketLine, SessionDoc, StatusDoc } from "./documents";
+import { type Filter, merged, query, withoutPicture } from "./events";
 import { History } from "./history";
 
 export const session = signal<SessionDoc | null>(null);
@@ -17,7 +17,7 @@ export const notice = signal<{ text: string; bad: boolean } | null>(null);
 export const histories = new Map<string, History>();
 
 export const filter = signal<Filter>({ cam: "", label: "" });
-export const events = signal<EventDoc[]>([]);
+export const events = signal<AnyEventDoc[]>([]);
 export const nextEvents = signal<string | null>(null);
 export const eventsKnown = signal(false);
 /** Classes seen so far, for the filter. */
@@ -30,10 +30,10 @@ const MAX_EVENTS = 400;
 const SILENCE_MS = 8000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
-function see(list: readonly EventDoc[]): void {
+function see(list: readonly AnyEventDoc[]): void {
   const known = new Set(labels.value);
   const before = known.size;
-  for (const event of list) known.add(event.label);
+  for (const event of list) if (event.type === "track") known.add(event.label);
   if (known.size !== before) labels.value = [...known].sort();
 }
 
@@ -43,11 +43,9 @@ let asked = 0;
 export async function fetchEvents(more = false): Promise<void> {
   asked += 1;
   const turn = asked;
-  const query = new URLSearchParams({ limit: String(PAGE) });
-  if (filter.value.cam) query.set("cam", filter.value.cam);
-  if (filter.value.label) query.set("label", filter.value.label);
-  if (more && nextEvents.value) query.set("before", nextEvents.value);
-  const page = await get<EventPage>(`/events?${query}`);
+  const wanted = new URLSearchParams({ limit: String(PAGE), ...query(filter.value) });
+  if (more && nextEvents.value) wanted.set("before", nextEvents.value);
+  const page = await get<EventPage>(`/events?${wanted}`);
   // The filter changed meanwhile: a newer request has the answer.
   if (turn !== asked) return;
   batch(() => {
@@ -137,7 +135,7 @@ function connect(): void {
   });
   live.addEventListener("event", (message) => {
     heard();
-    const event: EventDoc = JSON.parse(message.data);
+    const event: AnyEventDoc = JSON.parse(message.data);
     batch(() => {
       see([event]);
       events.value = merged(events.value, event, filter.value, MAX_EVENTS).slice(0, MAX_EVENTS);

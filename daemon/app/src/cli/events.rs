@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use synoptic_base::{StreamId, Utc};
-use synoptic_store::{EventQuery, EventRow, Reader};
+use synoptic_base::{StreamId, SystemChange, Utc};
+use synoptic_store::{AnyEventRow, EventQuery, Reader, TRACK};
 
 use crate::config::Config;
-use crate::recorder::event_doc;
+use crate::recorder::{any_event_doc, event_doc};
+use crate::watchman::described;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -27,6 +28,9 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct Filter {
+    /// Only of this type: track, camera_online, camera_offline, time_source, camera_clock_step, box_clock_step.
+    #[arg(long = "type", value_parser = kind)]
+    kind: Option<String>,
     /// Only of this camera.
     #[arg(long)]
     cam: Option<StreamId>,
@@ -42,6 +46,14 @@ pub(super) struct Filter {
     /// At most this many; export takes all by default.
     #[arg(short = 'n', long)]
     limit: Option<usize>,
+}
+
+fn kind(text: &str) -> Result<String, String> {
+    if text == TRACK || SystemChange::NAMES.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let known = SystemChange::NAMES.join(", ");
+    Err(format!("there is no type `{text}`; use {TRACK}, {known}"))
 }
 
 fn time(text: &str) -> Result<Utc, String> {
@@ -70,15 +82,15 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<ExitCode> {
             }
             Command::Export { filter, pictures } => {
                 for row in rows(&reader, filter, filter.limit.unwrap_or(usize::MAX)).await? {
-                    let text = serde_json::to_string(&event_doc(&row))?;
+                    let text = serde_json::to_string(&any_event_doc(&row))?;
                     if writeln!(out, "{text}").is_err() {
                         break;
                     }
                     if let Some(dir) = pictures
-                        && let Some(jpeg) = reader.picture(row.event.id).await?
+                        && let Some(jpeg) = reader.picture(row.id()).await?
                     {
                         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-                        let path = dir.join(format!("{}.jpg", row.event.id.0));
+                        let path = dir.join(format!("{}.jpg", row.id().0));
                         std::fs::write(&path, jpeg).with_context(|| format!("writing {}", path.display()))?;
                     }
                 }
@@ -88,8 +100,9 @@ pub(super) fn run(command: &Command, config: &Config) -> Result<ExitCode> {
     })
 }
 
-async fn rows(reader: &Reader, filter: &Filter, limit: usize) -> Result<Vec<EventRow>> {
+async fn rows(reader: &Reader, filter: &Filter, limit: usize) -> Result<Vec<AnyEventRow>> {
     let mut query = EventQuery {
+        kind: filter.kind.clone(),
         stream: filter.cam,
         label: filter.label.clone(),
         from: filter.from,
@@ -99,7 +112,7 @@ async fn rows(reader: &Reader, filter: &Filter, limit: usize) -> Result<Vec<Even
     };
     let mut rows = Vec::new();
     loop {
-        let page = reader.events(&query).await.map_err(|e| anyhow!(e))?;
+        let page = reader.any_events(&query).await.map_err(|e| anyhow!(e))?;
         rows.extend(page.events);
         query.cursor = page.next;
         if query.cursor.is_none() || rows.len() >= limit {
@@ -109,7 +122,15 @@ async fn rows(reader: &Reader, filter: &Filter, limit: usize) -> Result<Vec<Even
     }
 }
 
-fn line(row: &EventRow) -> String {
+fn line(row: &AnyEventRow) -> String {
+    let row = match row {
+        AnyEventRow::Track(row) => row,
+        AnyEventRow::System(row) => {
+            let event = &row.event;
+            let about = event.stream.map_or("box".to_owned(), |cam| cam.to_string());
+            return format!("{}  {about}  {}  {}", event.utc, described(event), event.id.0);
+        }
+    };
     let doc = event_doc(row);
     let end = match (&doc.end, &doc.ended_by) {
         (Some(_), Some(why)) => {
@@ -122,6 +143,10 @@ fn line(row: &EventRow) -> String {
     };
     format!(
         "{}  {}  {}  {:.2}  {end}  {}",
-        doc.begin.utc, doc.cam, doc.label, doc.score, doc.id
+        doc.restamped.as_ref().unwrap_or(&doc.begin).utc,
+        doc.cam,
+        doc.label,
+        doc.score,
+        doc.id
     )
 }

@@ -7,6 +7,7 @@ mod events;
 mod models;
 mod packets;
 mod probe;
+mod stitch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +58,9 @@ enum Command {
     /// List, fetch and verify detection models.
     #[command(subcommand)]
     Models(models::Command),
+    /// Calibrate panoramas.
+    #[command(subcommand)]
+    Stitch(stitch::Command),
     /// List and export stored events.
     #[command(subcommand)]
     Events(events::Command),
@@ -101,6 +105,7 @@ impl Cli {
             Command::Devices => devices::run(),
             Command::Packets(args) => packets::run(&args, &self.config),
             Command::Models(command) => models::run(&command, &self.config),
+            Command::Stitch(command) => stitch::run(&command),
             Command::Events(command) => events::run(&command, &load(&self.config)?),
             Command::Db(command) => db::run(&command, &load(&self.config)?),
         }

@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// Accept any certificate of an `rtsps://` camera.
     #[arg(long)]
     tls_insecure: bool,
+    /// PEM file of the authorities that may have signed the certificate, or of the certificate itself.
+    #[arg(long, conflicts_with = "tls_insecure")]
+    tls_ca: Option<std::path::PathBuf>,
     /// Seconds to look.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
@@ -86,6 +89,7 @@ fn source(args: &Args) -> Result<Source> {
         user,
         password,
         tls_insecure,
+        tls_ca,
         ..
     } = &mut source
     {
@@ -93,6 +97,7 @@ fn source(args: &Args) -> Result<Source> {
             *transport = RtspTransport::Udp;
         }
         *tls_insecure = args.tls_insecure;
+        tls_ca.clone_from(&args.tls_ca);
         *user = args.user.clone().or_else(|| login.as_ref()?.user.clone());
         *password = match &args.password_file {
             Some(path) => {

@@ -90,6 +90,10 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
         ("device.data_dir", old.device.data_dir != new.device.data_dir),
         ("web.listen", old.web.listen != new.web.listen),
         ("web.tls_cert", old.web.tls != new.web.tls),
+        (
+            "web.metrics_token",
+            old.web.metrics_token != new.web.metrics_token,
+        ),
     ] {
         if changed {
             plan.needs_restart.push(key);
@@ -136,7 +140,7 @@ impl fmt::Display for ReloadPlan {
             }
         }
         for key in &self.needs_restart {
-            writeln!(f, "{key} needs a restart of the daemon")?;
+            writeln!(f, "{key} takes effect when the daemon is started again")?;
         }
         Ok(())
     }
@@ -242,12 +246,12 @@ mod tests {
             (
                 "[mqtt]",
                 "[web]\nlisten = [\"127.0.0.1:0\"]\n[mqtt]",
-                vec!["web.listen needs a restart of the daemon"],
+                vec!["web.listen takes effect when the daemon is started again"],
             ),
             (
                 "id = \"box\"",
                 "id = \"box\"\nname = \"box\"\ndata_dir = \"/d\"\nmodel_dirs = [\"/var/lib/synoptic/models\", \"/usr/share/synoptic/models\"]",
-                vec!["device.data_dir needs a restart of the daemon"],
+                vec!["device.data_dir takes effect when the daemon is started again"],
             ),
         ] {
             assert_eq!(lines(OLD, &OLD.replacen(from, to, 1)), expected, "{from} -> {to}");

@@ -106,6 +106,10 @@ pub struct RawWeb {
     /// PEM file of the certificate's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<String>,
+    /// Token of at least 16 characters, by reference, that opens `/metrics` and nothing else to who sends
+    /// `Authorization: Bearer TOKEN`. Default: none, a session is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_token: Option<RawSecret>,
 }
 
 /// The MQTT broker.
@@ -191,9 +195,13 @@ pub struct RawCamera {
     /// RTSP: how RTP travels. Default: `tcp`, within the RTSP connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<RawTransport>,
-    /// `rtsps://`: accept a certificate that no authority signed. Default: false.
+    /// `rtsps://`: accept any certificate, unproven, with a warning in the log. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_insecure: Option<bool>,
+    /// `rtsps://`: PEM file of the authorities that may have signed the camera's certificate, or of that certificate
+    /// itself. Default: the system's authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<String>,
     /// Files: begin again at the end. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<bool>,

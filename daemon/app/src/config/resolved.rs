@@ -170,4 +170,6 @@ pub struct WebConfig {
     pub listen: Vec<SocketAddr>,
     /// PEM files of an own certificate and key; made at first start when `None`.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Bearer token that opens `/metrics`, for Prometheus.
+    pub metrics_token: Option<Secret>,
 }

@@ -54,6 +54,7 @@ pub fn parse_source(text: &str, folder: &Path) -> Result<Source, SourceError> {
             user: None,
             password: None,
             tls_insecure: false,
+            tls_ca: None,
         }),
         Some(scheme) if scheme == "file" => file_url(text).map(file),
         Some(scheme) => Err(SourceError::new(

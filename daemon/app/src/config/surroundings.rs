@@ -89,7 +89,7 @@ pub(crate) mod fake {
     impl Surroundings for FakeMachine {
         fn read_secret(&self, path: &Path) -> io::Result<SmallFile> {
             let some = SmallFile {
-                text: "fake\n".to_owned(),
+                text: "a-fake-but-long-secret\n".to_owned(),
                 mode: 0o600,
             };
             match self.files.get(path) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use synoptic_base::{BootId, EndReason, Event, EventChange, EventId, Sighting};
 
 use super::Topics;
-use crate::documents::{Capture, EventMessage, EventPhase, MediaRef};
+use crate::documents::{Capture, EventMessage, EventPhase, MediaRef, SystemEventDoc};
 
 /// Version of the payload's schema.
 const SCHEMA: u32 = 1;
@@ -42,19 +42,21 @@ pub struct Message {
 /// The message of one change of an event.
 ///
 /// # Errors
-/// When `known` is not of the event that `change` is about; the caller has mixed two events up.
+/// When `known` is not of the event that `change` is about; the caller has mixed two events up. System events have
+/// [`system_message`].
 pub fn event_message(
     topics: &Topics,
     change: &EventChange,
     known: &EventContext,
 ) -> Result<Message, MessageError> {
-    let (id, phase, sighting, ended_by) = parts(change);
-    if id != known.event.id {
-        return Err(MessageError {
-            change: id,
-            known: known.event.id,
-        });
-    }
+    let id = change.event();
+    let wrong = MessageError {
+        change: id,
+        known: known.event.id,
+    };
+    let Some((phase, sighting, ended_by)) = parts(change).filter(|_| id == known.event.id) else {
+        return Err(wrong);
+    };
     let event = &known.event;
     let document = EventMessage {
         schema: SCHEMA,
@@ -88,6 +90,27 @@ pub fn event_message(
     })
 }
 
+/// The message of a system event.
+pub fn system_message(topics: &Topics, document: &SystemEventDoc, name: &str) -> Message {
+    let source = match &document.cam {
+        Some(camera) => topics.event_source(camera),
+        None => format!("/{}", topics.prefix()),
+    };
+    let properties = [
+        ("specversion", "1.0".to_owned()),
+        ("id", format!("{}:0", document.id)),
+        ("source", source),
+        ("type", format!("synoptic.{name}.v{}", document.schema)),
+        ("subject", document.id.clone()),
+        ("time", document.utc.clone()),
+    ];
+    Message {
+        topic: topics.event(name),
+        payload: json(document),
+        properties: properties.map(|(k, v)| (k.to_owned(), v)).to_vec(),
+    }
+}
+
 /// The context belongs to another event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a change of event {} came with the context of event {}", change.0, known.0)]
@@ -96,11 +119,13 @@ pub struct MessageError {
     known: EventId,
 }
 
-fn parts(change: &EventChange) -> (EventId, EventPhase, &Sighting, Option<EndReason>) {
+/// `None` for a system event, which has no phases.
+fn parts(change: &EventChange) -> Option<(EventPhase, &Sighting, Option<EndReason>)> {
     match change {
-        EventChange::Begin(event) => (event.id, EventPhase::Start, &event.first, None),
-        EventChange::Best { id, sighting, .. } => (*id, EventPhase::Update, sighting, None),
-        EventChange::End { id, last, reason, .. } => (*id, EventPhase::End, last, Some(*reason)),
+        EventChange::Begin(event) => Some((EventPhase::Start, &event.first, None)),
+        EventChange::Best { sighting, .. } => Some((EventPhase::Update, sighting, None)),
+        EventChange::End { last, reason, .. } => Some((EventPhase::End, last, Some(*reason))),
+        EventChange::System(_) => None,
     }
 }
 

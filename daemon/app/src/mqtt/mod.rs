@@ -22,7 +22,7 @@ mod telemetry;
 mod topics;
 mod wire;
 
-pub use messages::{EventContext, Message, event_message};
+pub use messages::{EventContext, Message, event_message, system_message};
 pub use outbox::{BoxFuture, Outbox, OutboxRow};
 pub use publisher::{Publisher, initial_state};
 pub use topics::Topics;

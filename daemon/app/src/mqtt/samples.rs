@@ -2,7 +2,7 @@
 
 use synoptic_base::{
     BBox, BestFrame, BootId, Captured, ClockMap, EndReason, Epoch, Event, EventChange, EventId, FrameKey,
-    MediaTime, Mono, Sighting, Span, StreamId, TimeSource, TrackId,
+    MediaTime, Mono, Outage, Sighting, Span, StreamId, SystemChange, SystemEvent, TimeSource, TrackId,
 };
 use uuid::Uuid;
 
@@ -63,6 +63,8 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
         },
         stream: None,
         drops: Default::default(),
+        traffic: Default::default(),
+        sub: None,
     };
     let member = |id: &&str| SyncMember {
         cam: (*id).to_owned(),
@@ -100,6 +102,20 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             members: cameras.iter().map(member).collect(),
         }],
         mqtt: super::initial_state(None),
+        storage: StorageDoc {
+            state: StorageState::Okay,
+            bytes: 1_200_000_000,
+            max_bytes: 20_000_000_000,
+            free_bytes: 50_000_000_000,
+            min_free_bytes: 1_000_000_000,
+            waiting: 0,
+            spilled: 0,
+            outbox: 0,
+            events_removed: 0,
+            lost: 0,
+            error: None,
+        },
+        restart_needed: Vec::new(),
     }
 }
 
@@ -164,6 +180,39 @@ pub(super) fn changes() -> Vec<EventChange> {
             sightings: 61,
         },
     ]
+}
+
+/// One of each type.
+pub(super) fn system_events() -> Vec<SystemEvent> {
+    let step = Span::from_millis(-2_000);
+    let changes = [
+        SystemChange::CameraOnline,
+        SystemChange::CameraOffline {
+            outage: Outage::AuthFailed,
+            reason: Some("the camera refuses user or password".into()),
+        },
+        SystemChange::TimeSource {
+            from: TimeSource::SenderReport,
+            to: TimeSource::Arrival,
+        },
+        SystemChange::CameraClockStep { step },
+        SystemChange::BoxClockStep { step },
+    ];
+    let event = |(n, change): (u128, SystemChange)| {
+        let seen = sighting(1_000);
+        let of_the_box = matches!(change, SystemChange::BoxClockStep { .. });
+        SystemEvent {
+            id: EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0100 + n)),
+            stream: (!of_the_box).then_some(seen.frame.stream),
+            at: seen.captured.mono,
+            utc: seen.stamp.utc,
+            error: None,
+            map_version: seen.map_version,
+            change,
+            untold: 0,
+        }
+    };
+    (0..).zip(changes).map(event).collect()
 }
 
 /// The context of the message number `seq` of that event.

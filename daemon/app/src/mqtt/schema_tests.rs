@@ -6,10 +6,13 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use crate::documents::{CameraStatus, CameraTime, DeviceInfo, DeviceStatus, EventMessage, SyncStatus};
+use crate::documents::{
+    CameraStatus, CameraTime, DeviceInfo, DeviceStatus, EventMessage, SyncStatus, SystemEventDoc,
+};
 use crate::mqtt::telemetry::Telemetry;
-use crate::mqtt::{event_message, samples};
-use synoptic_base::Mono;
+use crate::mqtt::{event_message, samples, system_message};
+use crate::recorder::system_doc;
+use synoptic_base::{Mono, SystemChange};
 
 fn schema<T: JsonSchema>() -> Schema {
     // "For serialising": every field is required, as documents always have all of them.
@@ -28,6 +31,7 @@ fn schemas() -> Vec<(&'static str, Schema)> {
         ("camera-time", schema::<CameraTime>()),
         ("sync-status", schema::<SyncStatus>()),
         ("event", schema::<EventMessage>()),
+        ("system-event", schema::<SystemEventDoc>()),
     ]
 }
 
@@ -47,7 +51,8 @@ pub(super) fn validate(topic: &str, payload: &[u8]) {
         ["cam", _, "status"] => "camera-status",
         ["cam", _, "time"] => "camera-time",
         ["sync", _, "status"] => "sync-status",
-        ["event", _] => "event",
+        ["event", "track"] => "event",
+        ["event", kind] if SystemChange::NAMES.contains(&kind) => "system-event",
         _ => panic!("{topic} has no schema"),
     };
     let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
@@ -113,6 +118,15 @@ fn every_payload_is_valid() {
     for (seq, change) in samples::changes().iter().enumerate() {
         let message = event_message(&samples::topics(), change, &samples::context(seq as u32)).unwrap();
         validate(&message.topic, &message.payload);
+    }
+    for event in samples::system_events() {
+        let doc = system_doc(&event, samples::boot());
+        let message = system_message(&samples::topics(), &doc, event.change.name());
+        validate(&message.topic, &message.payload);
+        let back: SystemEventDoc = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(back, doc);
+        let kind = serde_json::to_value(doc.kind).unwrap();
+        assert_eq!(kind, event.change.name(), "the type is the topic's last level");
     }
 }
 

@@ -55,7 +55,7 @@ impl Topics {
         format!("{}/sync/{group}/status", self.prefix())
     }
 
-    /// Events of a type (`track`).
+    /// Events of a type: `track`, or the name of a system event.
     pub fn event(&self, kind: &str) -> String {
         format!("{}/event/{kind}", self.prefix())
     }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Problem;
-use crate::documents::{EventDoc, ProbeDoc};
+use crate::documents::{AnyEventDoc, ProbeDoc};
 
 /// A future that a trait object may return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -19,6 +19,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Which events are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
+    /// Of this type only.
+    pub kind: Option<String>,
     /// Of this camera only.
     pub cam: Option<StreamId>,
     /// Of this class only.
@@ -32,9 +34,9 @@ pub struct EventFilter {
 /// Where stored events are read.
 pub trait EventSource: Send + Sync {
     /// Events that match, newest first, `filter.limit` at most.
-    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>>;
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<AnyEventDoc>, Problem>>;
     /// One event; `None` when there is none of this id.
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>>;
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>>;
     /// The event's best picture as JPEG; `None` when there is no such event or no picture was kept.
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>>;
 }

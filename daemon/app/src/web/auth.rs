@@ -92,12 +92,7 @@ impl Auth {
 
     /// Sets the first password and signs in. Blocks for about 50 ms.
     pub(super) fn set_up(&self, address: IpAddr, password: &str) -> Result<Token, Problem> {
-        if password.chars().count() < MIN_PASSWORD || password.len() > MAX_PASSWORD {
-            return Err(Problem::invalid(
-                "password",
-                format!("use {MIN_PASSWORD} characters or more (at most {MAX_PASSWORD} bytes)"),
-            ));
-        }
+        check_length("password", password)?;
         let taken = || Problem::conflict("a password is set already; sign in with it");
         let one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
         // Held until the file is written: of two first visitors exactly one wins.
@@ -105,10 +100,7 @@ impl Auth {
             return Err(taken());
         }
         self.take_try(address)?;
-        let hash = Argon2::default()
-            .hash_password(password.as_bytes())
-            .map_err(|e| Problem::internal("hashing the password", e))?
-            .to_string();
+        let hash = hashed(password)?;
         match write_new(&self.file, &hash) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(taken()),
@@ -129,21 +121,33 @@ impl Auth {
             return Err(Problem::conflict("no password is set yet; set one first"));
         };
         self.take_try(address)?;
-        let right = password.len() <= MAX_PASSWORD && {
-            let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-            let parsed =
-                PasswordHash::new(&hash).map_err(|e| Problem::internal("reading the password", e))?;
-            Argon2::default()
-                .verify_password(password.as_bytes(), &parsed)
-                .is_ok()
+        let one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        check(&hash, password, address)?;
+        drop(one_at_a_time);
+        self.begin(address)
+    }
+
+    /// Sets another password, ends every session and signs in anew. Blocks for about 100 ms.
+    pub(super) fn change(&self, address: IpAddr, old: &str, new: &str) -> Result<Token, Problem> {
+        check_length("new", new)?;
+        let one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: of two changes the second must know the password of the first.
+        let Some(hash) = self.state().hash.clone() else {
+            return Err(Problem::conflict("no password is set yet; set one first"));
         };
-        if !right {
-            log::warn!("web: wrong password from {address}");
-            return Err(Problem::new(
-                axum::http::StatusCode::FORBIDDEN,
-                "the password is wrong",
-            ));
-        }
+        self.take_try(address)?;
+        check(&hash, old, address)?;
+        let hash = hashed(new)?;
+        replace(&self.file, &hash).map_err(|e| {
+            let what = format!("writing {}", self.file.display());
+            Problem::internal(&what, e)
+        })?;
+        let mut state = self.state();
+        state.hash = Some(hash);
+        state.sessions.clear();
+        drop(state);
+        drop(one_at_a_time);
+        log::info!("web: the password was changed from {address}; every session ends");
         self.begin(address)
     }
 
@@ -195,6 +199,38 @@ impl Auth {
     }
 }
 
+/// What a new password must be; `field` is where it stood.
+fn check_length(field: &'static str, password: &str) -> Result<(), Problem> {
+    if password.chars().count() >= MIN_PASSWORD && password.len() <= MAX_PASSWORD {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        field,
+        format!("use {MIN_PASSWORD} characters or more (at most {MAX_PASSWORD} bytes)"),
+    ))
+}
+
+fn hashed(password: &str) -> Result<String, Problem> {
+    let hash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|e| Problem::internal("hashing the password", e))?;
+    Ok(hash.to_string())
+}
+
+fn check(hash: &str, password: &str, address: IpAddr) -> Result<(), Problem> {
+    let parsed = PasswordHash::new(hash).map_err(|e| Problem::internal("reading the password", e))?;
+    let right = password.len() <= MAX_PASSWORD
+        && Argon2::default()
+            .verify_password(password.as_bytes(), &parsed)
+            .is_ok();
+    if right {
+        return Ok(());
+    }
+    log::warn!("web: wrong password from {address}");
+    let forbidden = axum::http::StatusCode::FORBIDDEN;
+    Err(Problem::new(forbidden, "the password is wrong"))
+}
+
 fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
@@ -212,8 +248,22 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Writes a file that only its owner may read and that did not exist before, whole or not at all.
 pub(super) fn write_new(file: &Path, content: &str) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
+    let draft = draft(file, content)?;
+    let done = std::fs::hard_link(&draft, file);
+    std::fs::remove_file(&draft)?;
+    sync_folder(file)?;
+    done
+}
+
+/// Puts another content in a file's place, whole or not at all.
+fn replace(file: &Path, content: &str) -> std::io::Result<()> {
+    std::fs::rename(draft(file, content)?, file)?;
+    sync_folder(file)
+}
+
+/// The content on disk beside the file, for its owner only.
+fn draft(file: &Path, content: &str) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
     let draft = file.with_extension("new");
     let mut out = std::fs::OpenOptions::new()
         .write(true)
@@ -223,10 +273,11 @@ pub(super) fn write_new(file: &Path, content: &str) -> std::io::Result<()> {
         .open(&draft)?;
     out.write_all(content.as_bytes())?;
     out.sync_all()?;
-    let done = std::fs::hard_link(&draft, file);
-    std::fs::remove_file(&draft)?;
-    std::fs::File::open(folder)?.sync_all()?;
-    done
+    Ok(draft)
+}
+
+fn sync_folder(file: &Path) -> std::io::Result<()> {
+    std::fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
@@ -276,6 +327,45 @@ mod tests {
         let token = auth.sign_in(HOME, "correct horse").unwrap();
         auth.sign_out(&token.0);
         assert!(!auth.is_signed_in(&token.0));
+    }
+
+    #[test]
+    fn a_changed_password_ends_every_session_and_survives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::shared();
+        let auth = Auth::open(dir.path(), clock.clone()).unwrap();
+        let status = |r: Result<Token, Problem>| r.err().map(|p| p.status);
+        assert_eq!(status(auth.change(HOME, "", "another horse")), Some(409));
+        let first = auth.set_up(HOME, "correct horse").unwrap();
+        let second = auth.sign_in(HOME, "correct horse").unwrap();
+        assert_eq!(status(auth.change(HOME, "correct horse", "short")), Some(422));
+        assert_eq!(
+            status(auth.change(HOME, "wrong horse", "another horse")),
+            Some(403)
+        );
+        assert!(auth.is_signed_in(&first.0), "a wrong try ends nothing");
+        let third = auth.change(HOME, "correct horse", "another horse").unwrap();
+        assert!(auth.is_signed_in(&third.0));
+        assert!(!auth.is_signed_in(&first.0) && !auth.is_signed_in(&second.0));
+        let mode = std::fs::metadata(dir.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let auth = Auth::open(dir.path(), clock).unwrap();
+        assert_eq!(status(auth.sign_in(HOME, "correct horse")), Some(403));
+        assert!(auth.sign_in(HOME, "another horse").is_ok());
+        for _ in 0..5 {
+            assert_eq!(
+                status(auth.change(HOME, "wrong horse", "third horse!")),
+                Some(403)
+            );
+        }
+        assert_eq!(
+            status(auth.change(HOME, "another horse", "third horse!")),
+            Some(429),
+            "guessing is slowed down here, too"
+        );
     }
 
     #[test]

@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use synoptic_base::StreamId;
+use synoptic_base::{StreamId, SystemChange};
+use synoptic_store::TRACK;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::problem::{NO_STORE, Params, Path};
 use super::{EventFilter, Problem, WebState};
-use crate::documents::EventDoc;
+use crate::documents::AnyEventDoc;
 
 /// Events on a page when the request does not say.
 const DEFAULT_LIMIT: usize = 50;
@@ -25,9 +26,14 @@ const MAX_LIMIT: usize = 200;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventQuery {
+    /// Of this type only: `track`, `camera_online`, `camera_offline`, `time_source`, `camera_clock_step`,
+    /// `box_clock_step`.
+    #[serde(rename = "type")]
+    #[param(rename = "type")]
+    kind: Option<String>,
     /// Of this camera only.
     cam: Option<String>,
-    /// Of this class only.
+    /// Of this class only; only events of type `track` have one.
     label: Option<String>,
     /// Older than this event: `next` of the page before.
     before: Option<Uuid>,
@@ -40,7 +46,7 @@ pub(super) struct EventQuery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventPage {
     /// Events, newest first.
-    pub events: Vec<EventDoc>,
+    pub events: Vec<AnyEventDoc>,
     /// `before` of the next page; `null` on the last.
     pub next: Option<String>,
 }
@@ -57,12 +63,23 @@ pub(super) async fn list(
         return Err(Problem::bad_request(format!("limit must be 1 to {MAX_LIMIT}")));
     }
     let text = |t: Option<String>| t.filter(|t| !t.is_empty());
+    let kind = text(query.kind);
+    if let Some(kind) = &kind
+        && kind != TRACK
+        && !SystemChange::NAMES.contains(&kind.as_str())
+    {
+        return Err(Problem::bad_request(format!(
+            "there is no type `{kind}`; use {TRACK}, {}",
+            SystemChange::NAMES.join(", ")
+        )));
+    }
     let cam = text(query.cam)
         .map(|cam| StreamId::new(&cam))
         .transpose()
         .map_err(|e| Problem::bad_request(e.to_string()))?;
     // One more than asked tells whether there is a next page.
     let filter = EventFilter {
+        kind,
         cam,
         label: text(query.label),
         before: query.before,
@@ -71,13 +88,13 @@ pub(super) async fn list(
     let mut events = state.events.list(filter).await?;
     let more = events.len() > limit;
     events.truncate(limit);
-    let next = events.last().filter(|_| more).map(|e| e.id.clone());
+    let next = events.last().filter(|_| more).map(|e| e.id().to_owned());
     Ok((NO_STORE, Json(EventPage { events, next })))
 }
 
 /// One event.
 #[utoipa::path(get, path = "/api/v1/events/{id}", tag = "events", params(("id" = Uuid, Path, description = "Event id")),
-    responses((status = 200, body = EventDoc), (status = 404, description = "No such event", body = Problem)))]
+    responses((status = 200, body = AnyEventDoc), (status = 404, description = "No such event", body = Problem)))]
 pub(super) async fn get(
     State(state): State<WebState>,
     Path(id): Path<Uuid>,

@@ -14,6 +14,8 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use sha2::{Digest, Sha256};
+
 use super::{Problem, WebState};
 
 /// How an address is served.
@@ -64,11 +66,31 @@ pub(super) async fn signed_in(
     next: Next,
 ) -> Response {
     let known = token(request.headers(), access).is_some_and(|token| state.auth.is_signed_in(token));
+    let known = known || request.uri().path() == METRICS && has_metrics_token(&state, request.headers());
     if access.sign_in && !known {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "sign in first: POST /api/v1/session");
         return problem.into_response();
     }
     next.run(request).await
+}
+
+/// The one route that a token opens.
+const METRICS: &str = "/metrics";
+
+/// Whether a request carries the configured token (RFC 6750 section 2.1). Digests are compared, so that the time it
+/// takes tells nothing of the token.
+fn has_metrics_token(state: &WebState, headers: &HeaderMap) -> bool {
+    let Some(wanted) = &state.metrics_token else {
+        return false;
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    given.is_some_and(|(_, token)| {
+        Sha256::digest(token.trim().as_bytes()) == Sha256::digest(wanted.expose().as_bytes())
+    })
 }
 
 /// Refuses requests from other sites, and adds the security headers.

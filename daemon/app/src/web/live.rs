@@ -56,7 +56,7 @@ enum Packets {
 /// from `/api/v1/events`.
 #[utoipa::path(get, path = "/api/v1/live", tag = "status", params(LiveQuery),
     responses((status = 200, content_type = "text/event-stream", body = String,
-        description = "`status`: StatusDoc; `packet`: PacketLine; `event`: EventDoc; `resync`: {}"),
+        description = "`status`: StatusDoc; `packet`: PacketLine; `event`: AnyEventDoc; `resync`: {}"),
         (status = 503, description = "Too many readers", body = Problem)))]
 pub(super) async fn get(
     State(state): State<WebState>,

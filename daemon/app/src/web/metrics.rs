@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use super::WebState;
 use super::tally::{SPREAD_EDGES_S, Tally};
-use crate::documents::{CameraState, StatusDoc, SyncState};
+use super::{WebState, workings};
+use crate::documents::{CameraState, StatusDoc, SyncState, TrafficDoc};
+use crate::stages::Measured;
 
 /// Numbers for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "status",
+#[utoipa::path(get, path = "/metrics", tag = "status", security(("session" = []), ("metrics_token" = [])),
     responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn get(State(state): State<WebState>) -> impl IntoResponse {
     let status = state.hub.status.borrow().clone();
@@ -24,21 +25,24 @@ pub(super) async fn get(State(state): State<WebState>) -> impl IntoResponse {
         .clone();
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
-    (headers, render(status.as_deref(), &tally))
+    (
+        headers,
+        render(status.as_deref(), &tally, &state.hub.stages.snapshot()),
+    )
 }
 
 /// Samples under a family's name.
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(
             self.0,
             "# HELP synoptic_{name} {help}\n# TYPE synoptic_{name} {kind}"
         );
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         let _ = write!(self.0, "synoptic_{name}");
         for (n, (label, text)) in labels.iter().enumerate() {
             let open = if n == 0 { '{' } else { ',' };
@@ -56,19 +60,22 @@ fn escape(text: &str) -> String {
         .replace('\n', "\\n")
 }
 
-fn flag(on: bool) -> f64 {
+pub(super) fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
-fn render(status: Option<&StatusDoc>, tally: &Tally) -> String {
+fn render(status: Option<&StatusDoc>, tally: &Tally, measured: &Measured) -> String {
     let mut page = Page(String::new());
     page.family("build_info", "gauge", "Version of the daemon.");
     page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     if let Some(status) = status {
         device(&mut page, status);
         cameras(&mut page, status);
+        streams(&mut page, status);
         groups(&mut page, status);
+        workings::storage(&mut page, &status.storage);
     }
+    workings::stages(&mut page, measured);
     counted(&mut page, tally);
     page.0
 }
@@ -158,6 +165,94 @@ fn cameras(page: &mut Page, status: &StatusDoc) {
     }
 }
 
+/// One sample of a family: labels beside camera and stream, and the value.
+type Sample = (Option<(&'static str, &'static str)>, f64);
+
+/// What came from every stream of every camera, main or sub.
+fn streams(page: &mut Page, status: &StatusDoc) {
+    let all = || {
+        status.cameras.iter().flat_map(|camera| {
+            let sub = camera.sub.as_ref().map(|s| ("sub", &s.traffic));
+            let each = std::iter::once(("main", &camera.traffic)).chain(sub);
+            each.map(|(stream, traffic)| (camera.id.as_str(), stream, traffic))
+        })
+    };
+    let mut family = |name: &str, kind: &str, help: &str, of: &dyn Fn(&TrafficDoc) -> Vec<Sample>| {
+        page.family(name, kind, help);
+        for (camera, stream, traffic) in all() {
+            for (label, value) in of(traffic) {
+                let mut labels = vec![("camera", camera), ("stream", stream)];
+                labels.extend(label);
+                page.sample(name, &labels, value);
+            }
+        }
+    };
+    let one = |value: u64| vec![(None, value as f64)];
+    family(
+        "camera_frames_total",
+        "counter",
+        "Frames that came, by whether they could be decoded.",
+        &|t| {
+            vec![
+                (Some(("status", "decoded")), t.frames_decoded as f64),
+                (Some(("status", "unreadable")), t.frames_unreadable as f64),
+            ]
+        },
+    );
+    family(
+        "camera_reconnects_total",
+        "counter",
+        "Connections that gave a picture, after the first.",
+        &|t| one(t.connections.saturating_sub(1)),
+    );
+    family(
+        "camera_rtp_packets_received_total",
+        "counter",
+        "RTP packets that came.",
+        &|t| one(t.rtp_packets),
+    );
+    family(
+        "camera_rtp_received_bytes_total",
+        "counter",
+        "Bytes of the RTP packets that came.",
+        &|t| one(t.rtp_bytes),
+    );
+    family(
+        "camera_rtp_packets_lost_total",
+        "counter",
+        "RTP packets that did not come in time.",
+        &|t| one(t.rtp_lost),
+    );
+    family(
+        "camera_rtp_packets_late_total",
+        "counter",
+        "RTP packets that came too late to be used.",
+        &|t| one(t.rtp_late),
+    );
+    family(
+        "camera_rtp_jitter_seconds",
+        "gauge",
+        "Mean deviation of the RTP packets' spacing.",
+        &|t| t.rtp_jitter_ms.map(|ms| (None, ms / 1e3)).into_iter().collect(),
+    );
+    page.family(
+        "camera_looked_total",
+        "counter",
+        "Frames of cameras with a sub stream, by what the detector looked at for them.",
+    );
+    for camera in &status.cameras {
+        let Some(sub) = &camera.sub else { continue };
+        for (at, count) in [
+            ("sub", sub.looked_sub),
+            ("main", sub.looked_main),
+            ("nothing", sub.looked_nothing),
+        ] {
+            let labels = [("camera", camera.id.as_str()), ("at", at)];
+            page.sample("camera_looked_total", &labels, count as f64);
+        }
+    }
+}
+
 fn groups(page: &mut Page, status: &StatusDoc) {
     page.family(
         "sync_locked",
@@ -213,6 +308,17 @@ fn counted(page: &mut Page, tally: &Tally) {
                 &[("group", group), ("result", result)],
                 value as f64,
             );
+        }
+    }
+    page.family(
+        "sync_slots_total",
+        "counter",
+        "What packets held of each camera, by the slot's status.",
+    );
+    for (group, count) in &tally.groups {
+        for ((camera, status), value) in &count.slots {
+            let labels = [("group", group.as_str()), ("camera", camera), ("status", status)];
+            page.sample("sync_slots_total", &labels, *value as f64);
         }
     }
     page.family("events_total", "counter", "Events, by camera and class.");

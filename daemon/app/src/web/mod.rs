@@ -21,6 +21,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod workings;
 
 use std::sync::{Arc, Mutex};
 
@@ -42,9 +43,10 @@ pub use events::EventPage;
 pub use guard::Access;
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
-pub use session::{PasswordDoc, SessionDoc};
+pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 
 use crate::hub::Hub;
+use synoptic_media::Secret;
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -73,6 +75,8 @@ pub struct WebState {
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
     pub encode_jpeg: EncodeJpeg,
+    /// Opens `/metrics` and nothing else, beside a session.
+    pub metrics_token: Option<Secret>,
     shared: Arc<Shared>,
 }
 
@@ -101,6 +105,8 @@ pub struct Parts {
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
     pub encode_jpeg: EncodeJpeg,
+    /// Opens `/metrics` and nothing else, beside a session.
+    pub metrics_token: Option<Secret>,
 }
 
 impl WebState {
@@ -120,6 +126,7 @@ impl WebState {
             cameras: parts.cameras,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
+            metrics_token: parts.metrics_token,
             shared: Arc::new(shared),
         }
     }
@@ -138,11 +145,11 @@ impl WebState {
 )]
 struct Api;
 
-/// Declares the session cookie.
+/// Declares the session cookie and the token of `/metrics`.
 struct CookieSecurity;
 impl utoipa::Modify for CookieSecurity {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+        use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
         let scheme = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
             "__Host-synoptic",
             "From POST /api/v1/session. Not needed on loopback addresses.",
@@ -150,6 +157,12 @@ impl utoipa::Modify for CookieSecurity {
         api.components
             .get_or_insert_default()
             .add_security_scheme("session", scheme);
+        let mut token = Http::new(HttpAuthScheme::Bearer);
+        token.description =
+            Some("`web.metrics_token` of the configuration. Not needed on loopback addresses.".to_owned());
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("metrics_token", SecurityScheme::Http(token));
     }
 }
 
@@ -167,6 +180,7 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(events::get))
         .routes(routes!(events::picture))
         .routes(routes!(metrics::get))
+        .routes(routes!(session::change))
         .routes(routes!(openapi));
     if let Some(state) = state {
         closed = closed.route_layer(middleware::from_fn_with_state(state.clone(), guard::signed_in));

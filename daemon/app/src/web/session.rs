@@ -40,6 +40,23 @@ impl fmt::Debug for PasswordDoc {
     }
 }
 
+/// A change of the password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password so far.
+    #[schema(format = Password, write_only)]
+    pub old: String,
+    /// The password from now on.
+    #[schema(min_length = 10, max_length = 1024, format = Password, write_only)]
+    pub new: String,
+}
+impl fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordChange(***)")
+    }
+}
+
 /// Says whether a sign-in is needed, and whether it was done.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", security(()),
     responses((status = 200, body = SessionDoc)))]
@@ -86,6 +103,25 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Problem> {
     begin(state, access, move |auth| {
         auth.sign_in(client.ip(), &doc.password)
+    })
+    .await
+}
+
+/// Changes the password. Every session ends; the caller gets a new one.
+#[utoipa::path(post, path = "/api/v1/password", tag = "session", request_body = PasswordChange,
+    responses((status = 204, description = "Changed; the new session cookie is in `Set-Cookie`"),
+        (status = 403, description = "The old password is wrong", body = Problem),
+        (status = 409, description = "No password is set yet", body = Problem),
+        (status = 422, description = "Too short", body = Problem),
+        (status = 429, description = "Too many tries", body = Problem)))]
+pub(super) async fn change(
+    State(state): State<WebState>,
+    Extension(access): Extension<Access>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Body(doc): Body<PasswordChange>,
+) -> Result<Response, Problem> {
+    begin(state, access, move |auth| {
+        auth.change(client.ip(), &doc.old, &doc.new)
     })
     .await
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
-use crate::documents::{EventDoc, PacketLine};
+use crate::documents::{AnyEventDoc, PacketLine};
 use crate::hub::Hub;
 
 /// Upper edges of the spread histogram, seconds: a millisecond to a second, where frame intervals lie.
@@ -25,6 +25,8 @@ pub(super) struct GroupTally {
     pub(super) buckets: [u64; SPREAD_EDGES_S.len()],
     /// Sum of their spreads, seconds.
     pub(super) sum_s: f64,
+    /// Slots of all packets, by camera and status.
+    pub(super) slots: BTreeMap<(String, String), u64>,
 }
 
 /// The counters.
@@ -43,6 +45,10 @@ pub(super) struct Tally {
 impl Tally {
     fn packet(&mut self, packet: &PacketLine) {
         let group = self.groups.entry(packet.group.clone()).or_default();
+        for slot in &packet.slots {
+            let key = (slot.cam.clone(), slot.status.clone());
+            *group.slots.entry(key).or_default() += 1;
+        }
         if packet.slots.iter().any(|slot| slot.status != "okay") {
             group.partial += 1;
             return;
@@ -55,20 +61,25 @@ impl Tally {
         }
     }
 
-    fn event(&mut self, event: &EventDoc) {
-        if !self.known.insert(event.id.clone()) {
+    fn event(&mut self, event: &AnyEventDoc) {
+        if !self.known.insert(event.id().to_owned()) {
             return;
         }
-        self.order.push_back(event.id.clone());
+        self.order.push_back(event.id().to_owned());
         if self.order.len() > REMEMBERED_EVENTS
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
-        *self
-            .events
-            .entry((event.cam.clone(), event.label.clone()))
-            .or_default() += 1;
+        let key = match event {
+            AnyEventDoc::Track(event) => (event.cam.clone(), event.label.clone()),
+            AnyEventDoc::System(event) => {
+                let name = serde_json::to_value(event.kind).unwrap_or_default();
+                let name = name.as_str().unwrap_or_default().to_owned();
+                (event.cam.clone().unwrap_or_default(), name)
+            }
+        };
+        *self.events.entry(key).or_default() += 1;
     }
 }
 

@@ -2,12 +2,63 @@
 
 use std::collections::BTreeMap;
 
-use synoptic_app::documents::{DeviceState, EventPhase};
+use nix::sys::signal::Signal;
+use synoptic_app::documents::{DeviceState, DeviceStatus, EventPhase};
 
 use crate::crash::one_story_each;
 use crate::daemon::Daemon;
 use crate::harness::{Stage, camera, rtsp_camera, until, views};
 use crate::mqtt::Listener;
+
+/// How often the publisher is replaced: a race would not show each time.
+const RELOADS: usize = 5;
+
+#[test]
+fn a_new_publisher_comes_only_when_the_old_one_has_left() {
+    let Some(stage) = Stage::set() else { return };
+    let config = stage.configure(&stage.file_camera("clip"));
+    let mut daemon = Daemon::start(&config);
+    let listener = Listener::start(stage.broker.port, "witness");
+    let connected = || stage.broker.log().matches("as synoptic_default_box").count();
+    daemon.until("the broker", |s| s.mqtt.state == "connected");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for n in 0..RELOADS {
+        let before = connected();
+        let prefix = format!("[mqtt]\nhome_assistant = \"ha{n}\"");
+        std::fs::write(&config, text.replace("[mqtt]", &prefix)).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        until("another connection", || (connected() > before).then_some(()));
+        daemon.until("the broker again", |s| s.mqtt.state == "connected");
+    }
+    let log = stage.broker.log();
+    assert!(
+        !log.contains("already connected"),
+        "a session was taken over:\n{log}"
+    );
+    let statuses = || -> Vec<DeviceState> {
+        let messages = listener.messages();
+        let all = messages.iter().filter(|m| m.topic == "status");
+        all.map(|m| m.read::<DeviceStatus>().state).collect()
+    };
+    until("online after the last farewell", || {
+        let all = statuses();
+        let farewells = all.iter().filter(|s| **s == DeviceState::Offline).count();
+        (farewells == RELOADS && *all.last()? == DeviceState::Online).then_some(())
+    });
+    let late = Listener::start(stage.broker.port, "late");
+    let retained = late.until("the retained status", |m| m.topic == "status" && m.retained);
+    assert_eq!(retained.read::<DeviceStatus>().state, DeviceState::Online);
+
+    // No broker any more: the last word is that the box is offline, and the state here is off.
+    let without = text[..text.find("[mqtt]").unwrap()].to_owned() + &text[text.find("[[camera]]").unwrap()..];
+    std::fs::write(&config, without).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("no broker", |s| s.mqtt.state == "off" && s.mqtt.broker.is_none());
+    until("the last farewell", || {
+        (*statuses().last()? == DeviceState::Offline).then_some(())
+    });
+    assert_eq!(daemon.stop().0.code(), Some(0));
+}
 
 /// Messages that must gather while the broker is away: more than one event.
 const BACKLOG: u64 = 6;

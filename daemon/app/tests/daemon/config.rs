@@ -112,6 +112,27 @@ fn a_wrong_configuration_changes_nothing_and_a_mended_one_is_applied() {
     assert_eq!(after.cameras[0].name, "Second");
 }
 
+#[test]
+fn what_waits_for_a_restart_is_said() {
+    let Some(stage) = Stage::set() else { return };
+    let config = stage.configure("");
+    let mut daemon = Daemon::start(&config);
+    assert_eq!(daemon.status().restart_needed, [""; 0]);
+    let good = std::fs::read_to_string(&config).unwrap();
+    let moved = good
+        .replace("[store]", "[store]\nkeep_events = \"3d\"")
+        .replace("127.0.0.1:0", "127.0.0.2:0");
+    std::fs::write(&config, moved).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("the key that waits", |s| s.restart_needed == ["web.listen"]);
+    daemon.logged("in effect only when the daemon is started again: web.listen");
+    daemon.logged("apply the limits of the store");
+    std::fs::write(&config, good).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("nothing waits", |s| s.restart_needed.is_empty());
+    daemon.stop();
+}
+
 fn epoch_since(status: &StatusDoc) -> Vec<(String, String)> {
     let cameras = status.cameras.iter();
     cameras.map(|c| (c.id.clone(), c.status.since.clone())).collect()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use synoptic_app::documents::{CameraDoc, CameraState, EventDoc, StatusDoc};
+use synoptic_app::documents::{AnyEventDoc, CameraDoc, CameraState, EventDoc, StatusDoc, SystemEventDoc};
 use synoptic_app::web::EventPage;
 use synoptic_base::{Clock, Span};
 use synoptic_media::clocks::SystemClock;
@@ -184,7 +184,15 @@ impl Daemon {
 
     pub(crate) fn events(&self) -> Vec<EventDoc> {
         let body = self.get("/api/v1/events?limit=200").unwrap();
-        serde_json::from_slice::<EventPage>(&body).unwrap().events
+        let page = serde_json::from_slice::<EventPage>(&body).unwrap();
+        page.events.iter().filter_map(|e| e.track().cloned()).collect()
+    }
+
+    /// System events, newest first.
+    pub(crate) fn system_events(&self) -> Vec<SystemEventDoc> {
+        let body = self.get("/api/v1/events?limit=200").unwrap();
+        let page = serde_json::from_slice::<EventPage>(&body).unwrap();
+        page.events.iter().filter_map(|e| e.system().cloned()).collect()
     }
 
     /// All events in the database, read by the command line: the daemon need not run.
@@ -193,7 +201,10 @@ impl Daemon {
         let output = cli(&["--config", &config, "events", "export"]);
         assert!(output.status.success(), "{}", text(&output.stderr));
         let lines = text(&output.stdout);
-        lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+        let any = lines
+            .lines()
+            .map(|l| serde_json::from_str::<AnyEventDoc>(l).unwrap());
+        any.filter_map(|e| e.track().cloned()).collect()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

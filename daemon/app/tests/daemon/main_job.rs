@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use synoptic_app::documents::{
-    CameraState, CameraStatus, CameraTime, DeviceInfo, DeviceState, DeviceStatus, EventDoc, EventPhase,
-    SyncState, SyncStatus,
+    AnyEventDoc, CameraState, CameraStatus, CameraTime, DeviceInfo, DeviceState, DeviceStatus, EventDoc,
+    EventPhase, StorageState, SyncState, SyncStatus,
 };
 use synoptic_base::Span;
 
@@ -62,6 +62,7 @@ fn cameras_become_packets_events_messages_and_pictures() {
 
     an_event_is_told_kept_and_shown(&stage, &daemon, &listener);
     the_command_line_works_beside_it(&stage, &daemon);
+    the_metrics_show_the_work(&daemon);
 
     let (status, took) = daemon.stop();
     assert_eq!(status.code(), Some(0));
@@ -136,7 +137,12 @@ fn the_command_line_works_beside_it(stage: &Stage, daemon: &Daemon) {
     let exported = run(&["events", "export", "--pictures", &pictures]);
     let events: Vec<EventDoc> = exported
         .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+        .filter_map(|line| {
+            serde_json::from_str::<AnyEventDoc>(line)
+                .unwrap()
+                .track()
+                .cloned()
+        })
         .collect();
     assert!(!events.is_empty());
     for event in events.iter().filter(|e| e.picture.is_some()) {
@@ -144,6 +150,26 @@ fn the_command_line_works_beside_it(stage: &Stage, daemon: &Daemon) {
     }
     let checked = run(&["db", "check"]);
     assert!(checked.contains("sound"), "{checked}");
+}
+
+fn the_metrics_show_the_work(daemon: &Daemon) {
+    let page = text(&daemon.get("/metrics").unwrap());
+    let value = |series: &str| -> f64 {
+        let line = page.lines().find(|l| l.starts_with(series));
+        let line = line.unwrap_or_else(|| panic!("no {series} in {page}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    for stage in ["decode", "align", "detect", "store"] {
+        let count = format!("synoptic_stage_seconds_count{{stage=\"{stage}\"}}");
+        assert!(value(&count) > 0.0, "{count}");
+    }
+    assert!(value("synoptic_inference_seconds_count{detector=\"motion\",model=\"motion\"}") > 0.0);
+    assert!(value("synoptic_queue_depth{group=\"main\",queue=\"frames\"}") >= 0.0);
+    assert!(value("synoptic_storage_bytes") > 0.0);
+    assert!(value("synoptic_storage_free_bytes") > 0.0);
+    assert!(value("synoptic_storage_state{state=\"okay\"}") > 0.0);
+    let storage = daemon.status().storage;
+    assert_eq!((storage.state, storage.error), (StorageState::Okay, None));
 }
 
 fn what_the_database_holds_is_what_was_published(daemon: &Daemon, listener: &Listener) {

@@ -78,7 +78,8 @@ impl Broker {
         true
     }
 
-    fn log(&self) -> String {
+    /// What it says of its clients.
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("mosquitto.log")).unwrap_or_default()
     }
 

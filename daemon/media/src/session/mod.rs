@@ -12,8 +12,10 @@ mod rtcp;
 mod rtsp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod v4l2;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
@@ -21,7 +23,7 @@ use gst_app::AppSink;
 use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
 use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
 
-use crate::{MediaError, Source, VideoSurface};
+use crate::{MediaError, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
 
 /// How often a waiting session looks at its bus.
@@ -89,6 +91,11 @@ struct Shared {
     ledger: Mutex<Ledger>,
     timing: Mutex<Option<Timing>>,
     codec: Mutex<Option<String>>,
+    /// RTP packets and bytes so far.
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    /// The jitter buffer of the video.
+    jitter_buffer: gst::glib::WeakRef<gst::Element>,
     /// The first error found in a callback, where GStreamer has no way to carry it.
     failure: Mutex<Option<MediaError>>,
 }
@@ -100,6 +107,9 @@ impl Shared {
             ledger: Mutex::default(),
             timing: Mutex::default(),
             codec: Mutex::default(),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            jitter_buffer: gst::glib::WeakRef::new(),
             failure: Mutex::default(),
         })
     }
@@ -235,6 +245,11 @@ impl Session {
             _ => (0, 0),
         };
         [("driver", driver), ("decoder_busy", decoder)]
+    }
+
+    /// What the network did since the session was opened.
+    pub fn transport(&self) -> TransportStats {
+        rtsp::transport(&self.shared)
     }
 
     /// Steps of the camera's wall clock since the last call.

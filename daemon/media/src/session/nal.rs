@@ -10,12 +10,21 @@ pub(super) enum Codec {
     H265,
 }
 
-/// Kind of the picture that an access unit in Annex B form (start codes) holds.
+/// How NAL units are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// A start code before each (ITU-T H.264 annex B).
+    StartCodes,
+    /// Its length before each, in four bytes (ISO/IEC 14496-15; no depayloader writes shorter ones).
+    Lengths,
+}
+
+/// Kind of the picture that an access unit holds.
 ///
 /// H.264: `slice_type` of the first slice (ITU-T H.264 section 7.3.3, table 7-6). H.265: intra for the IRAP NAL
 /// types 16 to 23 (ITU-T H.265 table 7-1); else unknown, since `slice_type` lies behind fields that need the PPS.
-pub(super) fn kind(codec: Codec, unit: &[u8]) -> FrameKind {
-    for nal in nals(unit) {
+pub(super) fn kind(codec: Codec, framing: Framing, unit: &[u8]) -> FrameKind {
+    for nal in nals(framing, unit) {
         let Some(&header) = nal.first() else { continue };
         match codec {
             Codec::H264 => match header & 0x1f {
@@ -33,9 +42,9 @@ pub(super) fn kind(codec: Codec, unit: &[u8]) -> FrameKind {
     FrameKind::Unknown
 }
 
-/// UTC that the sender wrote into the SEI of an access unit in Annex B form; `None` without.
-pub(super) fn sei_utc(codec: Codec, unit: &[u8]) -> Option<Utc> {
-    for nal in nals(unit) {
+/// UTC that the sender wrote into the SEI of an access unit; `None` without.
+pub(super) fn sei_utc(codec: Codec, framing: Framing, unit: &[u8]) -> Option<Utc> {
+    for nal in nals(framing, unit) {
         let &header = nal.first()?;
         let (sei, slice, header_bytes) = match codec {
             Codec::H264 => (header & 0x1f == 6, (1..=5).contains(&(header & 0x1f)), 1),
@@ -45,7 +54,10 @@ pub(super) fn sei_utc(codec: Codec, unit: &[u8]) -> Option<Utc> {
             return None; // SEI that tells of this picture stands before its slices
         }
         if sei {
-            let end = find_start_code(nal).unwrap_or(nal.len());
+            let end = match framing {
+                Framing::StartCodes => find_start_code(nal).unwrap_or(nal.len()),
+                Framing::Lengths => nal.len(),
+            };
             if let Some(time) = wire::sei_times(&nal[..end], header_bytes).first() {
                 return Some(time.utc);
             }
@@ -54,14 +66,22 @@ pub(super) fn sei_utc(codec: Codec, unit: &[u8]) -> Option<Utc> {
     None
 }
 
-/// The NAL units of an Annex B byte stream, without start codes. Each slice begins with its unit and goes on to the end
-/// of the stream: only headers are read, and looking for the end of a slice of 100 kB would cost more than that.
-fn nals(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The NAL units of an access unit. With start codes each goes on to the end of the access unit: only headers are read,
+/// and looking for the end of a slice of 100 kB would cost more than that.
+fn nals(framing: Framing, unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = unit;
-    std::iter::from_fn(move || {
-        let start = find_start_code(rest)? + 3;
-        rest = &rest[start..];
-        Some(rest)
+    std::iter::from_fn(move || match framing {
+        Framing::StartCodes => {
+            let start = find_start_code(rest)? + 3;
+            rest = &rest[start..];
+            Some(rest)
+        }
+        Framing::Lengths => {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let nal;
+            (nal, rest) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            Some(nal)
+        }
     })
 }
 
@@ -122,16 +142,55 @@ mod tests {
     fn kinds_of_h264_slices() {
         // first_mb ue(0) = 1, slice_type ue(v).
         let slice = |bits: u8| vec![0, 0, 0, 1, 0x09, 0xf0, 0, 0, 1, 0x41, bits, 0];
-        assert_eq!(kind(Codec::H264, &slice(0b1100_0000)), FrameKind::P); // 0
-        assert_eq!(kind(Codec::H264, &slice(0b1010_0000)), FrameKind::B); // 1
-        assert_eq!(kind(Codec::H264, &slice(0b1011_0000)), FrameKind::I); // 2
-        assert_eq!(kind(Codec::H264, &slice(0b1001_1000)), FrameKind::P); // 5
         assert_eq!(
-            kind(Codec::H264, &[0, 0, 1, 0x67, 1, 0, 0, 1, 0x65, 0x88]),
+            kind(Codec::H264, Framing::StartCodes, &slice(0b1100_0000)),
+            FrameKind::P
+        ); // 0
+        assert_eq!(
+            kind(Codec::H264, Framing::StartCodes, &slice(0b1010_0000)),
+            FrameKind::B
+        ); // 1
+        assert_eq!(
+            kind(Codec::H264, Framing::StartCodes, &slice(0b1011_0000)),
+            FrameKind::I
+        ); // 2
+        assert_eq!(
+            kind(Codec::H264, Framing::StartCodes, &slice(0b1001_1000)),
+            FrameKind::P
+        ); // 5
+        assert_eq!(
+            kind(
+                Codec::H264,
+                Framing::StartCodes,
+                &[0, 0, 1, 0x67, 1, 0, 0, 1, 0x65, 0x88]
+            ),
             FrameKind::I
         );
-        assert_eq!(kind(Codec::H265, &[0, 0, 1, 0x26, 1, 0xaf]), FrameKind::I); // IDR_W_RADL
-        assert_eq!(kind(Codec::H265, &[0, 0, 1, 0x02, 1, 0xd0]), FrameKind::Unknown);
+        assert_eq!(
+            kind(Codec::H265, Framing::StartCodes, &[0, 0, 1, 0x26, 1, 0xaf]),
+            FrameKind::I
+        ); // IDR_W_RADL
+        assert_eq!(
+            kind(Codec::H265, Framing::StartCodes, &[0, 0, 1, 0x02, 1, 0xd0]),
+            FrameKind::Unknown
+        );
+    }
+
+    #[test]
+    fn kinds_of_units_with_lengths() {
+        // A SEI of 256 bytes: its length begins like a start code.
+        let mut unit = vec![0, 0, 1, 0, 0x06];
+        unit.extend([0xff; 255]);
+        unit.extend([0, 0, 0, 2, 0x41, 0b1010_0000]);
+        assert_eq!(kind(Codec::H264, Framing::Lengths, &unit), FrameKind::B);
+        assert_eq!(
+            kind(Codec::H264, Framing::Lengths, &[0, 0, 0, 9, 0x65]),
+            FrameKind::Unknown
+        );
+        assert_eq!(
+            kind(Codec::H265, Framing::Lengths, &[0, 0, 0, 2, 0x26, 1]),
+            FrameKind::I
+        );
     }
 
     #[test]
@@ -140,21 +199,33 @@ mod tests {
         let mut unit = vec![0, 0, 0, 1, 0x09, 0xf0, 0, 0, 1, 0x06];
         unit.extend(wire::synoptic_sei(utc));
         unit.extend([0x80, 0, 0, 0, 1, 0x65, 0x88, 0, 0, 1, 0x06, 5]);
-        assert_eq!(sei_utc(Codec::H264, &unit), Some(utc));
-        assert_eq!(sei_utc(Codec::H264, &[0, 0, 1, 0x65, 0x88, 0, 0, 1, 6]), None);
+        assert_eq!(sei_utc(Codec::H264, Framing::StartCodes, &unit), Some(utc));
+        assert_eq!(
+            sei_utc(
+                Codec::H264,
+                Framing::StartCodes,
+                &[0, 0, 1, 0x65, 0x88, 0, 0, 1, 6]
+            ),
+            None
+        );
         let mut unit = vec![0, 0, 1, 39 << 1, 1];
         unit.extend(wire::synoptic_sei(utc));
         unit.push(0x80);
-        assert_eq!(sei_utc(Codec::H265, &unit), Some(utc));
+        assert_eq!(sei_utc(Codec::H265, Framing::StartCodes, &unit), Some(utc));
+        let mut with_length = (unit.len() as u32 - 3).to_be_bytes().to_vec();
+        with_length.extend(&unit[3..]);
+        assert_eq!(sei_utc(Codec::H265, Framing::Lengths, &with_length), Some(utc));
         for n in 0..unit.len() {
-            sei_utc(Codec::H265, &unit[..n]);
+            sei_utc(Codec::H265, Framing::StartCodes, &unit[..n]);
         }
     }
 
     #[test]
     fn rubbish_is_unknown() {
         for bytes in [&[][..], &[0, 0, 1], &[0, 0, 1, 0x41], &[0; 64], &[0xff; 64]] {
-            assert_eq!(kind(Codec::H264, bytes), FrameKind::Unknown);
+            for framing in [Framing::StartCodes, Framing::Lengths] {
+                assert_eq!(kind(Codec::H264, framing, bytes), FrameKind::Unknown);
+            }
         }
     }
 }

@@ -1,20 +1,25 @@
 //! RTSP cameras: rtspsrc, with the arrival of every packet and every sender report read where they enter rtpbin.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gst::prelude::*;
-use synoptic_base::Utc;
+use synoptic_base::{Span, Utc};
 use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport};
 
 use super::decode::{self, Tail, internal};
 use super::hdrext::Signalled;
-use super::{SessionOptions, Shared, Timing, locked, rtcp};
-use crate::{MediaError, RtspTransport, Source};
+use super::{SessionOptions, Shared, Timing, locked, rtcp, tls};
+use crate::{MediaError, RtspTransport, Source, TransportStats};
 
 /// rtspsrc gives up connecting after this, in microseconds.
 const CONNECT_TIMEOUT_US: u64 = 5_000_000;
 /// How long the jitter buffer waits for a packet that UDP lost or reordered. Packets in order pass at once.
 const JITTER_MS: u32 = 200;
+/// The marker bit in the second byte of an RTP packet: the last one of a picture (RFC 6184 section 5.1).
+const MARKER: u8 = 0x80;
+/// No RTP time: those have 32 bits.
+const NO_STAMP: u64 = u64::MAX;
 
 pub(super) fn build(
     pipeline: &gst::Pipeline,
@@ -28,6 +33,7 @@ pub(super) fn build(
         user,
         password,
         tls_insecure,
+        tls_ca,
         ..
     } = &options.source
     else {
@@ -53,11 +59,14 @@ pub(super) fn build(
     if let Some(password) = password {
         source.set_property("user-pw", password.expose());
     }
-    if *tls_insecure && let Some(flags) = source.find_property("tls-validation-flags") {
-        let none = gst::glib::FlagsClass::with_type(flags.value_type()).and_then(|c| c.builder().build());
-        if let Some(none) = none {
-            source.set_property_from_value("tls-validation-flags", &none);
-        }
+    if url.starts_with("rtsps:") {
+        tls::check(
+            &source,
+            &options.source.shown(),
+            tls_ca.as_deref(),
+            *tls_insecure,
+            shared,
+        )?;
     }
     pipeline
         .add(&source)
@@ -72,6 +81,13 @@ pub(super) fn build(
     let watched = shared.clone();
     source.connect("new-manager", false, move |args| {
         let manager = args.get(1).and_then(|v| v.get::<gst::Element>().ok())?;
+        let shared = watched.clone();
+        manager.connect("new-jitterbuffer", false, move |args| {
+            // Only the video is set up, so there is one; a camera that changes its SSRC gets another.
+            let buffer = args.get(1).and_then(|v| v.get::<gst::Element>().ok())?;
+            shared.jitter_buffer.set(Some(&buffer));
+            None
+        });
         let shared = watched.clone();
         manager.connect_pad_added(move |_, pad| watch(pad, &shared));
         for pad in manager.sink_pads() {
@@ -162,14 +178,25 @@ fn depayload(
         .static_pad("sink")
         .ok_or_else(|| internal("no sink pad at the depayloader"))?;
     let probed = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-    sink.add_probe(probed, |_, info| {
+    // Each mark is carried through depayloader, parser and decoder: two a picture, not one a packet. The first packet may
+    // hold a parameter set, which the depayloader takes out with its mark; the last one holds a slice.
+    let last = AtomicU64::new(NO_STAMP);
+    sink.add_probe(probed, move |_, info| {
         match &mut info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => mark(buffer.make_mut()),
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                if let Some(rtp) = outermost(buffer, &last) {
+                    decode::mark_rtp(buffer.make_mut(), rtp);
+                }
+            }
             Some(gst::PadProbeData::BufferList(list)) => {
-                list.make_mut().foreach_mut(|mut buffer, _| {
-                    mark(buffer.make_mut());
-                    std::ops::ControlFlow::Continue(Some(buffer))
-                });
+                for i in 0..list.len() {
+                    let Some(rtp) = list.get(i).and_then(|buffer| outermost(buffer, &last)) else {
+                        continue;
+                    };
+                    if let Some(buffer) = list.make_mut().get_mut(i) {
+                        decode::mark_rtp(buffer, rtp);
+                    }
+                }
             }
             _ => {}
         }
@@ -186,15 +213,13 @@ fn depayload(
     Ok(())
 }
 
-fn mark(buffer: &mut gst::BufferRef) {
-    let stamp = buffer
-        .map_readable()
-        .ok()
-        .and_then(|map| rtcp::rtp_header(&map))
-        .map(|(_, rtp)| rtp);
-    if let Some(rtp) = stamp {
-        decode::mark_rtp(buffer, rtp);
-    }
+/// RTP time of a packet that begins or ends a picture: `last` is that of the packet before.
+fn outermost(packet: &gst::BufferRef, last: &AtomicU64) -> Option<u32> {
+    let map = packet.map_readable().ok()?;
+    let (_, rtp) = rtcp::rtp_header(&map)?;
+    let begins = last.swap(u64::from(rtp), Ordering::Relaxed) != u64::from(rtp);
+    let ends = map.get(1).is_some_and(|byte| byte & MARKER != 0);
+    (begins || ends).then_some(rtp)
 }
 
 /// Watches a sink pad of rtpbin: packets and sender reports get their arrival before any jitter buffer.
@@ -227,10 +252,26 @@ fn watch(pad: &gst::Pad, shared: &Arc<Shared>) {
     );
 }
 
+/// What came and what did not; loss and jitter by the statistics of rtpjitterbuffer.
+pub(super) fn transport(shared: &Shared) -> TransportStats {
+    let buffer = shared.jitter_buffer.upgrade();
+    let stats = buffer.map(|b| b.property::<gst::Structure>("stats"));
+    let count = |field: &str| stats.as_ref().and_then(|s| s.get::<u64>(field).ok());
+    TransportStats {
+        packets: shared.packets.load(Ordering::Relaxed),
+        bytes: shared.bytes.load(Ordering::Relaxed),
+        lost: count("num-lost").unwrap_or(0), // none yet: the buffer is made with the first packet
+        late: count("num-late").unwrap_or(0),
+        jitter: count("avg-jitter").map(|ns| Span::from_nanos(ns as i64)),
+    }
+}
+
 fn packet(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
     let Some((ssrc, stamp)) = rtcp::rtp_header(bytes) else {
         return;
     };
+    shared.packets.fetch_add(1, Ordering::Relaxed);
+    shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     if let Some(Timing::Rtp {
         ssrc: known,
         timebase,

@@ -269,7 +269,9 @@ impl Feed {
         let pts = arrival.as_nanos().max(self.last_pts.saturating_add(1));
         self.last_pts = pts;
         let full = self.source.property::<u64>("current-level-buffers") >= FEED_BUFFERS;
-        let kind = self.codec.map(|codec| nal::kind(codec, bytes));
+        let kind = self
+            .codec
+            .map(|codec| nal::kind(codec, nal::Framing::StartCodes, bytes));
         let useless = self.await_key && kind != Some(FrameKind::I);
         if let Some(Timing::Driver(timing)) = &mut *locked(&self.shared.timing) {
             let captured = timing.arrived(pts, stamp);

@@ -29,7 +29,7 @@ use synoptic_base::{Clock, Size, Span, Utc};
 
 use clockwork::Clockwork;
 use feed::{Shared, lock};
-pub use options::{CameraError, CameraOptions, Codec, Content, ReportMode};
+pub use options::{CameraError, CameraOptions, Codec, Content, Identity, ReportMode};
 use pump::{Command, Pictures, Pump};
 use server::Server;
 
@@ -63,6 +63,7 @@ pub struct Camera {
     thread: Option<JoinHandle<()>>,
     path: String,
     port: u16,
+    tls: bool,
 }
 
 impl Camera {
@@ -124,6 +125,7 @@ impl Camera {
             commands: Some(commands),
             thread: thread.transpose()?,
             path: options.path.clone(),
+            tls: options.tls.is_some(),
         })
     }
 
@@ -139,7 +141,8 @@ impl Camera {
 
     /// Where to watch it, without user and password.
     pub fn url(&self) -> String {
-        format!("rtsp://127.0.0.1:{}/{}", self.port, self.path)
+        let scheme = if self.tls { "rtsps" } else { "rtsp" };
+        format!("{scheme}://127.0.0.1:{}/{}", self.port, self.path)
     }
 
     /// Pulls the cable: connections end, new ones are refused. The clocks run on. Returns when no connection

@@ -44,6 +44,15 @@ pub enum ReportMode {
     Send,
 }
 
+/// What a camera proves itself with over TLS, both in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its certificate.
+    pub certificate: String,
+    /// The certificate's key.
+    pub key: String,
+}
+
 /// A simulated camera.
 #[derive(Clone, Debug)]
 pub struct CameraOptions {
@@ -65,6 +74,8 @@ pub struct CameraOptions {
     pub bitrate_kbit: u32,
     /// User and password, asked for by digest authentication (RFC 7616).
     pub login: Option<(String, String)>,
+    /// Served as `rtsps://` with this.
+    pub tls: Option<Identity>,
     /// Its wall clock minus the box's, at the start.
     pub clock_offset: Span,
     /// How much faster its wall clock runs.
@@ -99,6 +110,7 @@ impl CameraOptions {
             gop: 15,
             bitrate_kbit: 2_000,
             login: None,
+            tls: None,
             clock_offset: Span::ZERO,
             clock_drift_ppm: 0.0,
             media_drift_ppm: 0.0,

@@ -52,9 +52,7 @@ impl Server {
         server.set_address(LOOPBACK);
         server.set_service(&port.to_string());
         let factory = factory(options, shared)?;
-        if let Some((user, password)) = &options.login {
-            require_login(&server, &factory, user, password);
-        }
+        guard(&server, &factory, options).map_err(fail)?;
         let mounts = server
             .mount_points()
             .ok_or_else(|| fail("no mount points".to_owned()))?;
@@ -184,19 +182,35 @@ fn reserve(port: u16) -> nix::Result<(OwnedFd, u16)> {
     Ok((socket, bound.port()))
 }
 
-fn require_login(server: &RTSPServer, factory: &RTSPMediaFactory, user: &str, password: &str) {
+/// Sets who may watch, and how the line is encrypted.
+fn guard(server: &RTSPServer, factory: &RTSPMediaFactory, options: &CameraOptions) -> Result<(), String> {
+    if options.login.is_none() && options.tls.is_none() {
+        return Ok(());
+    }
     let auth = RTSPAuth::new();
-    auth.set_supported_methods(gst_rtsp::RTSPAuthMethod::Digest);
-    let token = RTSPToken::builder()
+    let mut token = RTSPToken::builder()
         .field(gst_rtsp_server::RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
         .build();
-    auth.add_digest(user, password, &token);
+    match &options.login {
+        Some((user, password)) => {
+            auth.set_supported_methods(gst_rtsp::RTSPAuthMethod::Digest);
+            auth.add_digest(user, password, &token);
+        }
+        None => auth.set_default_token(Some(&mut token)),
+    }
+    if let Some(identity) = &options.tls {
+        let pem = format!("{}\n{}", identity.certificate, identity.key);
+        let certificate = gio::TlsCertificate::from_pem(&pem)
+            .map_err(|e| format!("its certificate cannot be used: {e}"))?;
+        auth.set_tls_certificate(Some(&certificate));
+    }
     server.set_auth(Some(&auth));
     let rights = gst::Structure::builder(ROLE)
         .field(gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS, true)
         .field(gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
         .build();
     factory.add_role_from_structure(&rights);
+    Ok(())
 }
 
 /// What makes the pipeline when the first client comes; all clients share it.

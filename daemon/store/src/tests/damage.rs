@@ -92,13 +92,13 @@ async fn a_newer_file_is_refused_only_if_it_says_so() {
         db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     };
     // One version ahead, additive: read and written all the same, also with a migration this program lacks.
-    set("schema", 2);
+    set("schema", 3);
     {
         let db = rusqlite::Connection::open(dir.path().join("events.sqlite")).unwrap();
         db.execute_batch(
             "ALTER TABLE events ADD COLUMN later INTEGER;
              INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             VALUES (2, 'later', 1, x'00', 1)",
+             VALUES (3, 'later', 1, x'00', 1)",
         )
         .unwrap();
     }
@@ -116,9 +116,9 @@ async fn a_newer_file_is_refused_only_if_it_says_so() {
     );
     opened.store.close().await.unwrap();
     let report = check::run(dir.path()).unwrap();
-    assert!(report.found.iter().any(|f| f.finding == Finding::NewerSchema(2)));
+    assert!(report.found.iter().any(|f| f.finding == Finding::NewerSchema(3)));
 
-    set("min_reader", 2);
+    set("min_reader", 3);
     let Err(refused) = Store::open(options(dir.path()), TestClock::shared()).await else {
         panic!("opened");
     };
@@ -126,9 +126,9 @@ async fn a_newer_file_is_refused_only_if_it_says_so() {
         matches!(
             refused,
             StoreError::TooNew {
-                schema: 2,
-                min_reader: 2,
-                known: 1,
+                schema: 3,
+                min_reader: 3,
+                known: 2,
                 ..
             }
         ),

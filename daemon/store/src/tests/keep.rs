@@ -58,6 +58,33 @@ async fn old_events_go_but_never_open_ones_or_those_with_messages_waiting() {
 }
 
 #[tokio::test]
+async fn new_limits_hold_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::shared();
+    let store = Store::open(options(dir.path()), clock.clone())
+        .await
+        .unwrap()
+        .store;
+    let [old, new] = [(); 2].map(|()| begin(cam("a"), "person"));
+    store.record(EventChange::Begin(old.clone()), vec![]);
+    store.record(end(&old, 0), vec![]);
+    stored(&store, 2).await;
+    clock.advance_utc(Span::from_secs(2 * 86_400));
+    let options = options(dir.path());
+    store.set_limits(crate::RetentionLimits {
+        keep_events: Span::from_secs(86_400),
+        keep_detections: options.keep_detections,
+        max_bytes: options.max_bytes,
+        min_free_bytes: options.min_free_bytes,
+    });
+    // Any change lets the writer look up.
+    store.record(EventChange::Begin(new.clone()), vec![]);
+    until(&store, "the old event to go", |s| s.events_removed == 1).await;
+    assert_eq!(ids(&store).await, [new.id]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_box_that_woke_up_in_1970_keeps_what_it_saw_before_it_learned_the_time() {
     let dir = tempfile::tempdir().unwrap();
     let in_1970 = |store: &Store| {

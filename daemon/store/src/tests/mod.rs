@@ -6,6 +6,7 @@ mod full;
 mod keep;
 mod rounds;
 mod schema;
+mod system;
 
 use std::path::Path;
 use std::sync::Arc;

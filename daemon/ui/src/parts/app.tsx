@@ -1,11 +1,12 @@
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { command } from "../api";
-import { bound, duration } from "../format";
+import { bound, bytes, duration } from "../format";
 import { choose, language, texts } from "../i18n";
 import { complain, findSession, link, notice, session, status } from "../state";
 import { Cameras } from "./cameras";
+import { ChangePassword } from "./change-password";
 import { Events } from "./events";
-import { Cross, Globe, Leave, Mark } from "./icons";
+import { Cross, Globe, Key, Leave, Mark } from "./icons";
 import { SignIn } from "./sign-in";
 import { Sync } from "./sync";
 
@@ -53,9 +54,10 @@ function Dashboard() {
 
 function Header() {
   const t = texts.value;
+  const [changing, setChanging] = useState(false);
   const doc = status.value;
   if (!doc) return null;
-  const { device, clock, mqtt } = doc;
+  const { device, clock, mqtt, storage } = doc;
   const tone = { online: "good", degraded: "warn", updating: "warn", offline: "bad" }[doc.status.state];
   const broker = { off: "idle", connecting: "warn", connected: "good" }[mqtt.state];
   return (
@@ -80,9 +82,33 @@ function Header() {
           {t.brokerState[mqtt.state]}
           {mqtt.outbox > 0 && ` · ${t.outbox(mqtt.outbox)}`}
         </span>
+        <span
+          class={`chip ${{ okay: "good", full: "good", disk_short: "warn", failing: "bad" }[storage.state]}`}
+          title={
+            storage.error ?? t.storageHint(bytes(storage.bytes), bytes(storage.max_bytes), bytes(storage.free_bytes))
+          }
+        >
+          {t.storageState[storage.state]}
+        </span>
+        {doc.restart_needed.length > 0 && (
+          <span class="chip warn" title={doc.restart_needed.join(", ")}>
+            {t.restartNeeded}
+          </span>
+        )}
       </div>
       <div class="tools">
         <LanguageSwitch />
+        {session.value?.needed && (
+          <button
+            type="button"
+            class="plain"
+            aria-label={t.session.change}
+            title={t.session.change}
+            onClick={() => setChanging(true)}
+          >
+            <Key />
+          </button>
+        )}
         {session.value?.needed && (
           <button
             type="button"
@@ -95,6 +121,7 @@ function Header() {
           </button>
         )}
       </div>
+      {changing && <ChangePassword onClose={() => setChanging(false)} />}
     </header>
   );
 }

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
-import type { EventDoc } from "../documents";
-import { lasted, pictureUrl } from "../events";
-import { clockTime, dayTime, lastedText } from "../format";
+import type { EventDoc, SystemEventDoc } from "../documents";
+import { lasted, pictureUrl, SYSTEM } from "../events";
+import { clockTime, dayTime, lastedText, signed } from "../format";
 import { labelName, locale, texts } from "../i18n";
 import {
   complain,
@@ -17,7 +17,7 @@ import {
 } from "../state";
 import { CaptureBound } from "./capture-bound";
 import { Dialog } from "./dialog";
-import { Bell } from "./icons";
+import { Bell, Clock, Plug } from "./icons";
 
 function cameraName(id: string): string {
   return status.value?.cameras.find((camera) => camera.id === id)?.name ?? id;
@@ -56,6 +56,13 @@ export function Events() {
               {labelName(name)}
             </option>
           ))}
+          <optgroup label={t.systemEvents}>
+            {Object.entries(t.systemEvent).map(([type, name]) => (
+              <option key={type} value={SYSTEM + type}>
+                {name}
+              </option>
+            ))}
+          </optgroup>
         </select>
       </header>
       {list.length === 0 && eventsKnown.value ? (
@@ -68,7 +75,11 @@ export function Events() {
         <ul>
           {list.map((event) => (
             <li key={event.id}>
-              <Row event={event} onOpen={() => setOpened(event.id)} />
+              {event.type === "track" ? (
+                <Row event={event} onOpen={() => setOpened(event.id)} />
+              ) : (
+                <SystemRow event={event} />
+              )}
             </li>
           ))}
         </ul>
@@ -78,7 +89,7 @@ export function Events() {
           {t.more}
         </button>
       )}
-      {open && <Large event={open} onClose={() => setOpened(null)} />}
+      {open?.type === "track" && <Large event={open} onClose={() => setOpened(null)} />}
     </section>
   );
 }
@@ -91,6 +102,7 @@ function ending(event: EventDoc): string {
 function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
   const url = pictureUrl(event);
   const [x, y, w, h] = event.bbox;
+  const shown = event.restamped ?? event.begin;
   const centre = { objectPosition: `${(100 * (x + w / 2)).toFixed(0)}% ${(100 * (y + h / 2)).toFixed(0)}%` };
   return (
     <button type="button" class="row" data-event={event.id} onClick={onOpen}>
@@ -102,10 +114,39 @@ function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
       <span class="what">
         <strong>{labelName(event.label)}</strong>
         <span class="muted">{cameraName(event.cam)}</span>
-        <time dateTime={event.begin.utc}>{dayTime(event.begin.utc, locale(), new Date())}</time>
+        <time dateTime={shown.utc}>{dayTime(shown.utc, locale(), new Date())}</time>
       </span>
       <span class={event.end ? "chip idle" : "chip good"}>{ending(event)}</span>
     </button>
+  );
+}
+
+/** What happened, in a sentence; the reason as the daemon says it. */
+function happened(event: SystemEventDoc): string {
+  const t = texts.value;
+  if (event.step_ms !== null) return signed(event.step_ms);
+  if (event.from && event.to) {
+    return `${t.timeSources[event.from] ?? event.from} → ${t.timeSources[event.to] ?? event.to}`;
+  }
+  return event.reason ?? "";
+}
+
+function SystemRow({ event }: { event: SystemEventDoc }) {
+  const t = texts.value;
+  const bad = event.type === "camera_offline";
+  const text = happened(event);
+  return (
+    <div class="row system" data-event={event.id}>
+      <span class="sign">{event.type.startsWith("camera_o") ? <Plug /> : <Clock />}</span>
+      <span class="what">
+        <strong>{t.systemEvent[event.type]}</strong>
+        <span class="muted">{event.cam === null ? t.theBox : cameraName(event.cam)}</span>
+        <time dateTime={event.utc}>{dayTime(event.utc, locale(), new Date())}</time>
+        {text && <span class="muted">{text}</span>}
+        {event.untold > 0 && <span class="muted">{t.untold(event.untold)}</span>}
+      </span>
+      <span class={bad ? "chip bad" : "chip idle"}>{t.systemEventShort[event.type]}</span>
+    </div>
   );
 }
 
@@ -113,6 +154,7 @@ function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
   const t = texts.value;
   const url = pictureUrl(event);
   const [x, y, w, h] = event.bbox.map((part) => `${(100 * part).toFixed(2)}%`);
+  const shown = event.restamped ?? event.begin;
   const box = { left: x, top: y, width: w, height: h };
   const title = `${labelName(event.label)} · ${cameraName(event.cam)}`;
   return (
@@ -132,7 +174,7 @@ function Large({ event, onClose }: { event: EventDoc; onClose: () => void }) {
       <dl class="facts">
         <dt>{t.began}</dt>
         <dd>
-          {dayTime(event.begin.utc, locale(), new Date(0))} <CaptureBound of={event.begin} />
+          {dayTime(shown.utc, locale(), new Date(0))} <CaptureBound of={shown} />
         </dd>
         <dt>{t.ended}</dt>
         <dd>

@@ -16,6 +16,9 @@ export const Link = icon("M7 5H4v10h3M13 5h3v10h-3M7 10h6");
 export const Bell = icon("M5 14h10l-1.5-2V9a3.5 3.5 0 00-7 0v3L5 14zM8.5 16.5h3");
 export const Globe = icon("M10 3a7 7 0 100 14 7 7 0 000-14zM3 10h14M10 3c4 4 4 10 0 14M10 3c-4 4-4 10 0 14");
 export const Leave = icon("M8 4H4v12h4M11 6.5L14.5 10 11 13.5M7.5 10h7");
+export const Key = icon("M12.5 3.5a4 4 0 100 8 4 4 0 000-8zM9.5 10.5L4 16v1.5h3v-2h2v-2h1.5");
+export const Plug = icon("M7 3v4M13 3v4M5 7h10v3a5 5 0 01-10 0zM10 15v3");
+export const Clock = icon("M10 3a7 7 0 100 14 7 7 0 000-14zM10 6v4l3 2");
 export const Check = icon("M4.5 10.5l3.5 3.5 7.5-8");
 export const Warn = icon("M10 3.5L17.5 16h-15zM10 8v4M10 13.8v.4");
 

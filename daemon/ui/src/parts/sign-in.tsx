@@ -5,7 +5,8 @@ import { findSession } from "../state";
 import { LanguageSwitch } from "./app";
 import { Mark } from "./icons";
 
-const SHORTEST = 10;
+/** Characters of a password, at least. */
+export const SHORTEST = 10;
 
 /** Sets the first password, or asks for it. */
 export function SignIn({ first }: { first: boolean }) {

@@ -152,6 +152,10 @@ impl Detector for MotionDetector {
         LABEL
     }
 
+    fn forget(&mut self, stream: &StreamId) {
+        self.streams.remove(stream);
+    }
+
     fn detect(&mut self, batch: &[Picture<'_>]) -> Vec<Detected> {
         batch.iter().map(|picture| self.look(picture)).collect()
     }

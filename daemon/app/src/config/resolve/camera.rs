@@ -20,7 +20,14 @@ const FPS: std::ops::RangeInclusive<i64> = 1..=240;
 /// Width and height in pixels: from a thumbnail to 8K.
 const PIXELS: std::ops::RangeInclusive<u32> = 16..=8192;
 
-const RTSP_KEYS: [&str; 5] = ["sub_source", "user", "password", "transport", "tls_insecure"];
+const RTSP_KEYS: [&str; 6] = [
+    "sub_source",
+    "user",
+    "password",
+    "transport",
+    "tls_insecure",
+    "tls_ca",
+];
 const FILE_KEYS: [&str; 1] = ["repeat"];
 const DEVICE_KEYS: [&str; 3] = ["format", "size", "fps"];
 
@@ -116,6 +123,7 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
     let transports = [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
     let transport = section.choice("transport", &transports);
     let tls_insecure = section.flag("tls_insecure");
+    let tls_ca = section.filled("tls_ca");
     let repeat = section.flag("repeat");
     let formats = [
         V4l2Format::Mjpeg,
@@ -151,6 +159,11 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
             let tls = source::scheme(&url).as_deref() == Some("rtsps");
             if !tls {
                 section.out_of_place("tls_insecure", "is for rtsps://");
+                section.out_of_place("tls_ca", "is for rtsps://");
+            }
+            if let (Some(true), Some(ca)) = (tls_insecure, &tls_ca) {
+                let message = "with `tls_insecure` no certificate is checked, so this file is never used";
+                reader.error_at(ca, message, "remove one of the two lines");
             }
             if let (
                 true,
@@ -171,6 +184,7 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
                 user,
                 password,
                 tls_insecure: tls_insecure.unwrap_or(false),
+                tls_ca: tls_ca.map(|ca| context.folder.join(ca.value)),
             })
         }
         Source::File { path, .. } => {

@@ -83,7 +83,7 @@ fn version(root: &Section<'_, '_>) -> bool {
 /// Where a key belongs that is often written at the wrong place.
 fn belongs_elsewhere(key: &str) -> Option<&'static str> {
     Some(match key {
-        "listen" | "tls_cert" | "tls_key" => "[web]",
+        "listen" | "tls_cert" | "tls_key" | "metrics_token" => "[web]",
         "data_dir" | "model_dirs" => "[device]",
         "root" | "tenant" | "ca" | "client_cert" | "client_key" | "home_assistant" | "url" => "[mqtt]",
         "keep_events" | "keep_detections" | "max_size" | "min_free" => "[store]",
@@ -91,6 +91,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "sub_source"
         | "transport"
         | "tls_insecure"
+        | "tls_ca"
         | "repeat"
         | "format"
         | "size"

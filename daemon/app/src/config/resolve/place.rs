@@ -9,6 +9,7 @@ use super::{Context, belongs_elsewhere};
 use crate::config::raw;
 use crate::config::reader::Section;
 use crate::config::resolved::{Device, StoreConfig, WebConfig};
+use crate::config::secret;
 use crate::config::units::{parse_bytes, parse_span};
 use crate::config::words::slug;
 
@@ -16,6 +17,8 @@ use crate::config::words::slug;
 const FALLBACK_ID: &str = "synoptic";
 /// Shortest and longest time that things may be kept.
 const KEEP: std::ops::RangeInclusive<Span> = Span::from_secs(60)..=Span::from_secs(10 * 365 * 86_400);
+/// Shortest token of `/metrics`: 128 bits in hex are 32 characters, and half of that cannot be guessed over a network.
+const MIN_TOKEN: usize = 16;
 /// The smallest database that still holds a day of events and the indices.
 const MIN_STORE_BYTES: u64 = 10_000_000;
 /// A petabyte: above it is a slip of the pen.
@@ -59,6 +62,7 @@ pub(super) fn web(root: &Section<'_, '_>, context: &Context<'_>) -> Option<WebCo
         return Some(WebConfig {
             listen: vec![default],
             tls: None,
+            metrics_token: None,
         });
     };
     let mut listen: Vec<SocketAddr> = Vec::new();
@@ -89,8 +93,20 @@ pub(super) fn web(root: &Section<'_, '_>, context: &Context<'_>) -> Option<WebCo
         listen.push(default);
     }
     let tls = pair(&section, "tls_cert", "tls_key", context);
+    let token = secret::read(&section, "metrics_token", context.folder, context.machine);
+    if let (Some(token), Some(place)) = (&token, section.find("metrics_token"))
+        && token.expose().len() < MIN_TOKEN
+    {
+        let message = format!("the token is shorter than {MIN_TOKEN} characters, and tries are not limited");
+        let hint = "draw one: openssl rand -hex 32";
+        section.reader.error_at(&place, message, hint);
+    }
     section.finish(belongs_elsewhere);
-    Some(WebConfig { listen, tls })
+    Some(WebConfig {
+        listen,
+        tls,
+        metrics_token: token,
+    })
 }
 
 /// Two files of which none is of use without the other.

@@ -55,7 +55,7 @@ fn an_rtsp_camera_with_everything() {
         user = "me"
         password = { file = "front.password" }
         transport = "udp"
-        tls_insecure = true
+        tls_ca = "front.crt"
         rotate = 270
         detector = "none"
         stall_after = "3s"
@@ -86,7 +86,8 @@ fn an_rtsp_camera_with_everything() {
             transport: RtspTransport::Udp,
             user: Some("me".to_owned()),
             password: Some(Secret::new("pass word".to_owned())),
-            tls_insecure: true,
+            tls_insecure: false,
+            tls_ca: Some("/etc/synoptic/front.crt".into()),
         }
     );
     // RTP over UDP beside rtsps is worth a word.

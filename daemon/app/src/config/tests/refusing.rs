@@ -1,12 +1,29 @@
 //! Every kind of error of one value: at the right key, with a hint.
 
-use super::{CAMERA, FILE, MQTT, only};
+use super::{CAMERA, FILE, MQTT, machine, only, parse_on};
 
 const TLS: &str = "schema_version = 1\n[mqtt]\nurl = \"mqtts://broker\"\n";
 const WEB: &str = "schema_version = 1\n[web]\n";
 const DEVICE: &str = "schema_version = 1\n[device]\n";
 const STORE: &str = "schema_version = 1\n[store]\n";
 const DETECTOR: &str = "schema_version = 1\n[[detector]]\nname = \"d\"\n";
+
+#[test]
+fn a_metrics_token_that_can_be_guessed_is_refused() {
+    let text = "schema_version = 1\n[web]\nmetrics_token = { env = \"TOKEN\" }\n";
+    let with = |token: &str| parse_on(text, &machine().with_var("TOKEN", token));
+    let errors = with("0123456789").err().unwrap().problems;
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert_eq!(errors[0].path, "web.metrics_token");
+    assert!(
+        errors[0]
+            .hint
+            .as_deref()
+            .is_some_and(|h| h.contains("openssl rand"))
+    );
+    let token = with("0123456789abcdef").unwrap().config.web.metrics_token;
+    assert_eq!(token.unwrap().expose(), "0123456789abcdef");
+}
 
 #[test]
 fn each_error_says_where_what_and_how() {

@@ -82,6 +82,60 @@ fn guessing_passwords_is_slowed_down() {
 }
 
 #[test]
+fn the_password_is_changed_by_who_knows_it_and_others_are_signed_out() {
+    let server = Server::start(CLOSED);
+    let cookie = |answer: &Answer| answer.header("set-cookie").split(';').next().unwrap().to_owned();
+    let mine = cookie(&server.post("/api/v1/session/setup", &json!({"password": "correct horse"})));
+    let other = cookie(&server.post("/api/v1/session", &json!({"password": "correct horse"})));
+    let change = |session: &str, body: Value| {
+        let headers = [("cookie", session)];
+        server.ask("POST", "/api/v1/password", &headers, Some(&body.to_string()))
+    };
+    let good = json!({"old": "correct horse", "new": "another horse"});
+    change("synoptic=guess", good.clone()).problem(401);
+    change(&mine, json!({"old": "wrong horse!", "new": "another horse"})).problem(403);
+    let short = change(&mine, json!({"old": "correct horse", "new": "short"}));
+    assert_eq!(short.problem(422)["field"], "new");
+    let changed = change(&mine, good);
+    assert_eq!(changed.status, 204);
+    let status = |session: &str| {
+        server
+            .ask("GET", "/api/v1/status", &[("cookie", session)], None)
+            .status
+    };
+    assert_eq!(
+        (status(&mine), status(&other), status(&cookie(&changed))),
+        (401, 401, 200)
+    );
+    server
+        .post("/api/v1/session", &json!({"password": "correct horse"}))
+        .problem(403);
+    let again = server.post("/api/v1/session", &json!({"password": "another horse"}));
+    assert_eq!(again.status, 204);
+}
+
+#[test]
+fn the_metrics_token_opens_the_metrics_and_nothing_else() {
+    let server = Server::start(CLOSED);
+    let ask = |path: &str, header: &str| server.ask("GET", path, &[("authorization", header)], None);
+    let right = format!("Bearer {METRICS_TOKEN}");
+    let page = ask("/metrics", &right);
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("synoptic_storage_state{state=\"okay\"} 1"));
+    assert_eq!(ask("/metrics", &right.replace("Bearer", "bearer")).status, 200);
+    for wrong in [
+        "Bearer ",
+        "Bearer guess",
+        METRICS_TOKEN,
+        &format!("Basic {METRICS_TOKEN}"),
+    ] {
+        ask("/metrics", wrong).problem(401);
+    }
+    ask("/api/v1/status", &right).problem(401);
+    ask("/api/v1/cameras", &right).problem(401);
+}
+
+#[test]
 fn other_sites_are_refused() {
     let server = Server::start(OPEN);
     let ask = |method: &str, name: &str, value: &str| {
@@ -149,10 +203,12 @@ fn an_address_in_use_is_named() {
         cameras: server.admin.clone(),
         auth: Arc::new(Auth::open(server.dir.path(), clock).unwrap()),
         encode_jpeg: encode,
+        metrics_token: None,
     };
     let config = WebConfig {
         listen: vec![at],
         tls: None,
+        metrics_token: None,
     };
     let failed = server
         .runtime

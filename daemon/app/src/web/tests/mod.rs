@@ -81,7 +81,7 @@ fn encode(surface: &dyn Surface) -> Result<Vec<u8>, String> {
 #[derive(Default)]
 struct Memory(Mutex<Vec<EventDoc>>);
 impl EventSource for Memory {
-    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<EventDoc>, Problem>> {
+    fn list(&self, filter: EventFilter) -> BoxFuture<'_, Result<Vec<AnyEventDoc>, Problem>> {
         let before = filter.before.map(|id| id.to_string());
         let events = self.0.lock().unwrap();
         let found = events
@@ -92,17 +92,19 @@ impl EventSource for Memory {
             .filter(|e| before.as_ref().is_none_or(|id| e.id < *id))
             .take(filter.limit)
             .cloned()
+            .map(AnyEventDoc::Track)
             .collect();
         Box::pin(async move { Ok(found) })
     }
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<EventDoc>, Problem>> {
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>> {
         let found = self
             .0
             .lock()
             .unwrap()
             .iter()
             .find(|e| e.id == id.to_string())
-            .cloned();
+            .cloned()
+            .map(AnyEventDoc::Track);
         Box::pin(async move { Ok(found) })
     }
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
@@ -185,6 +187,7 @@ fn map() -> ClockMap {
 
 fn event(n: u128, cam: &str, label: &str) -> EventDoc {
     EventDoc {
+        kind: TrackType::Track,
         id: Uuid::from_u128(n).to_string(),
         cam: cam.to_owned(),
         track: 1,
@@ -193,6 +196,7 @@ fn event(n: u128, cam: &str, label: &str) -> EventDoc {
         bbox: [0.1, 0.2, 0.3, 0.4],
         detector: "motion".to_owned(),
         begin: Capture::new(captured(), &map()),
+        restamped: None,
         end: None,
         ended_by: None,
         frame: format!("{cam}/1/2"),
@@ -240,6 +244,27 @@ fn status() -> StatusDoc {
         },
         stream: None,
         drops: BTreeMap::from([("late".to_owned(), 3)]),
+        traffic: TrafficDoc {
+            connections: 3,
+            frames_decoded: 100,
+            frames_unreadable: 2,
+            rtp_packets: 2_500,
+            rtp_bytes: 3_000_000,
+            rtp_lost: 7,
+            rtp_late: 1,
+            rtp_jitter_ms: Some(4.0),
+        },
+        sub: Some(SubDoc {
+            status: CameraStatus {
+                state: CameraState::Stalled,
+                reason: None,
+                since: "2026-11-21T10:00:00.000000Z".to_owned(),
+            },
+            traffic: TrafficDoc::default(),
+            looked_sub: 90,
+            looked_main: 8,
+            looked_nothing: 2,
+        }),
     };
     StatusDoc {
         device: DeviceInfo {
@@ -270,6 +295,20 @@ fn status() -> StatusDoc {
             error: None,
             outbox: 0,
         },
+        storage: StorageDoc {
+            state: StorageState::Okay,
+            bytes: 1_200_000_000,
+            max_bytes: 20_000_000_000,
+            free_bytes: 50_000_000_000,
+            min_free_bytes: 1_000_000_000,
+            waiting: 0,
+            spilled: 0,
+            outbox: 0,
+            events_removed: 0,
+            lost: 0,
+            error: None,
+        },
+        restart_needed: Vec::new(),
     }
 }
 
@@ -297,6 +336,9 @@ impl Answer {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
@@ -320,6 +362,8 @@ const CLOSED: Access = Access {
     https: false,
     sign_in: true,
 };
+/// Opens `/metrics`.
+const METRICS_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const TLS: Access = Access {
     https: true,
     sign_in: true,
@@ -345,10 +389,12 @@ impl Server {
             cameras: admin.clone(),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
+            metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),
         };
         let config = WebConfig {
             listen: Vec::new(),
             tls: None,
+            metrics_token: None,
         };
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let (stop, shutdown) = watch::channel(());

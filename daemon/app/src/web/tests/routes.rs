@@ -142,7 +142,10 @@ fn events_come_in_pages() {
     let page = |query: &str| {
         let doc: EventPage =
             serde_json::from_slice(&server.get(&format!("/api/v1/events{query}")).body).unwrap();
-        let ids = doc.events.iter().map(|e| e.id.parse::<Uuid>().unwrap().as_u128());
+        let ids = doc
+            .events
+            .iter()
+            .map(|e| e.id().parse::<Uuid>().unwrap().as_u128());
         (ids.collect::<Vec<_>>(), doc.next)
     };
     assert_eq!(page(""), (vec![5, 4, 3, 2, 1], None));
@@ -198,7 +201,11 @@ fn live_tells_what_happens_and_ends_at_shutdown() {
     server.hub.packets.send(Arc::new(packet(2))).unwrap();
     let (name, doc) = next_message(&mut lines);
     assert_eq!((name.as_str(), &doc["id"]), ("packet", &json!(1)));
-    server.hub.events.send(Arc::new(event(1, "a", "car"))).unwrap();
+    server
+        .hub
+        .events
+        .send(Arc::new(AnyEventDoc::Track(event(1, "a", "car"))))
+        .unwrap();
     assert_eq!(next_message(&mut lines).0, "event");
     server.clock.advance(Span::from_millis(100));
     server.hub.packets.send(Arc::new(packet(3))).unwrap();
@@ -221,8 +228,12 @@ fn metrics_have_the_status_and_the_counts() {
     partial.slots[1].status = "dropped".to_owned();
     for n in 0..2 {
         let doc = event(n, "a", "car");
-        server.hub.events.send(Arc::new(doc.clone())).unwrap();
-        server.hub.events.send(Arc::new(doc)).unwrap();
+        server
+            .hub
+            .events
+            .send(Arc::new(AnyEventDoc::Track(doc.clone())))
+            .unwrap();
+        server.hub.events.send(Arc::new(AnyEventDoc::Track(doc))).unwrap();
     }
     server.hub.packets.send(Arc::new(packet(1))).unwrap();
     server.hub.packets.send(Arc::new(partial)).unwrap();
@@ -236,6 +247,19 @@ fn metrics_have_the_status_and_the_counts() {
         "synoptic_sync_spread_seconds_bucket{group=\"hall\",le=\"0.005\"} 1\n",
         "synoptic_sync_spread_seconds_count{group=\"hall\"} 1\n",
         "synoptic_sync_sets_total{group=\"hall\",result=\"partial\"} 1\n",
+        "synoptic_camera_frames_total{camera=\"a\",stream=\"main\",status=\"decoded\"} 100\n",
+        "synoptic_camera_frames_total{camera=\"a\",stream=\"main\",status=\"unreadable\"} 2\n",
+        "synoptic_camera_frames_total{camera=\"a\",stream=\"sub\",status=\"decoded\"} 0\n",
+        "synoptic_camera_reconnects_total{camera=\"a\",stream=\"main\"} 2\n",
+        "synoptic_camera_reconnects_total{camera=\"a\",stream=\"sub\"} 0\n",
+        "synoptic_camera_rtp_packets_received_total{camera=\"a\",stream=\"main\"} 2500\n",
+        "synoptic_camera_rtp_received_bytes_total{camera=\"a\",stream=\"main\"} 3000000\n",
+        "synoptic_camera_rtp_packets_lost_total{camera=\"a\",stream=\"main\"} 7\n",
+        "synoptic_camera_rtp_packets_late_total{camera=\"a\",stream=\"main\"} 1\n",
+        "synoptic_camera_rtp_jitter_seconds{camera=\"a\",stream=\"main\"} 0.004\n",
+        "synoptic_camera_looked_total{camera=\"a\",at=\"main\"} 8\n",
+        "synoptic_sync_slots_total{group=\"hall\",camera=\"b\",status=\"dropped\"} 1\n",
+        "synoptic_sync_slots_total{group=\"hall\",camera=\"b\",status=\"okay\"} 1\n",
         "synoptic_events_total{camera=\"a\",type=\"car\"} 2\n",
         "# TYPE synoptic_sync_spread_seconds histogram\n",
     ];

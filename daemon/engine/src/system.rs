@@ -1,0 +1,522 @@
+//! System events: what happens to the cameras and to the box itself, told sparingly.
+//!
+//! Terms: a **state** (delivers or not, time source) is **told** once it has held for its **hold time**; a state that
+//! goes before that was a **flicker**. A **step** of a clock is told at once. What is not told one by one is counted,
+//! and the next event of the same kind says how many there were.
+//!
+//! Contract: the last told state of a camera becomes the true one within its hold time, or, where a camera changes
+//! so often that its allowance is used up, within [`SystemConfig::refill`]. So a camera that flaps for a day makes
+//! no more than `burst + day / refill` events a kind, and none of its changes is lost without a count.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use synoptic_base::{Mono, Outage, Span, StreamId, SystemChange, TimeSource};
+
+/// How sparingly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemConfig {
+    /// How long a camera must deliver before it is called online.
+    pub online_hold: Span,
+    /// How long a camera must be away before it is called offline. Its stall has been waited for already.
+    pub offline_hold: Span,
+    /// How long a time source must hold. A reconnected camera climbs the ladder anew: its first sender report comes
+    /// within 5 s from most cameras (RFC 3550 section 6.2 gives that minimum).
+    pub source_hold: Span,
+    /// Events of one kind and camera at once.
+    pub burst: u32,
+    /// Time to earn one more.
+    pub refill: Span,
+}
+
+impl Default for SystemConfig {
+    fn default() -> SystemConfig {
+        SystemConfig {
+            online_hold: Span::from_secs(5),
+            offline_hold: Span::from_secs(2),
+            source_hold: Span::from_secs(10),
+            burst: 6,
+            refill: Span::from_secs(600),
+        }
+    }
+}
+
+/// What the shell tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemInput {
+    /// The camera delivers.
+    Online(StreamId),
+    /// The camera does not deliver: how, and what is wrong.
+    Away(StreamId, Outage, Option<String>),
+    /// How the camera's newest frame was timed. Repeats are welcome.
+    Source(StreamId, TimeSource),
+    /// The camera's own clock stepped.
+    CameraStep(StreamId, Span),
+    /// The box's UTC stepped.
+    BoxStep(Span),
+    /// The camera is gone from the configuration.
+    Forget(StreamId),
+}
+
+/// An event to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemOutput {
+    /// The camera; `None` for the box.
+    pub stream: Option<StreamId>,
+    /// When it happened.
+    pub at: Mono,
+    /// What happened.
+    pub change: SystemChange,
+    /// Changes of this kind since the last event that were not told.
+    pub untold: u32,
+}
+
+/// How many events may still be told.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: u32,
+    /// When `left` was last brought up to date.
+    at: Mono,
+}
+
+impl Allowance {
+    fn full(config: &SystemConfig, now: Mono) -> Allowance {
+        Allowance {
+            left: config.burst,
+            at: now,
+        }
+    }
+
+    /// When one is there, at the earliest.
+    fn ready(&self, config: &SystemConfig) -> Mono {
+        if self.left > 0 {
+            self.at
+        } else {
+            self.at + config.refill
+        }
+    }
+
+    fn take(&mut self, config: &SystemConfig, now: Mono) -> bool {
+        while self.left < config.burst && now - self.at >= config.refill {
+            self.left += 1;
+            self.at += config.refill;
+        }
+        if self.left == config.burst {
+            self.at = now;
+        }
+        let taken = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        taken
+    }
+}
+
+/// A state that is told once it has held.
+#[derive(Clone, Debug)]
+struct Held<T> {
+    told: Option<T>,
+    present: Option<(T, Mono)>,
+    /// Changes since the last told one.
+    changes: u32,
+    allowance: Allowance,
+}
+
+impl<T: Clone + PartialEq> Held<T> {
+    fn new(config: &SystemConfig, now: Mono) -> Held<T> {
+        Held {
+            told: None,
+            present: None,
+            changes: 0,
+            allowance: Allowance::full(config, now),
+        }
+    }
+
+    fn set(&mut self, now: Mono, state: T) {
+        if self.present.as_ref().is_none_or(|(present, _)| *present != state) {
+            self.present = Some((state, now));
+            self.changes = self.changes.saturating_add(1);
+        }
+    }
+
+    /// When [`Held::take`] has something, should nothing change.
+    fn due(&self, config: &SystemConfig, hold: impl Fn(&T) -> Span) -> Option<Mono> {
+        let (present, since) = self.present.as_ref()?;
+        let news = self.told.as_ref() != Some(present);
+        news.then(|| (*since + hold(present)).max(self.allowance.ready(config)))
+    }
+
+    /// The state before, the state that is told now, since when it holds, and how many changes went untold.
+    fn take(
+        &mut self,
+        config: &SystemConfig,
+        now: Mono,
+        hold: impl Fn(&T) -> Span,
+    ) -> Option<(Option<T>, T, Mono, u32)> {
+        if self.due(config, hold).is_none_or(|due| due > now) || !self.allowance.take(config, now) {
+            return None;
+        }
+        let (present, since) = self.present.clone()?;
+        let before = self.told.replace(present.clone());
+        let untold = std::mem::take(&mut self.changes).saturating_sub(1);
+        Some((before, present, since, untold))
+    }
+
+    /// What is not told yet will not be: the state is found anew.
+    fn hold_back(&mut self) {
+        self.present = None;
+    }
+}
+
+/// Whether a camera delivers. What is wrong with one that does not belongs to it, but is not compared: another
+/// sentence about the same outage is no news.
+#[derive(Clone, Debug)]
+enum Delivery {
+    Online,
+    Away(Outage, Option<String>),
+}
+
+impl PartialEq for Delivery {
+    /// A stall and a lost connection are one outage; a refused password is another, because it calls for a person.
+    fn eq(&self, other: &Delivery) -> bool {
+        let class = |d: &Delivery| match d {
+            Delivery::Online => 0,
+            Delivery::Away(Outage::Offline | Outage::Stalled, _) => 1,
+            Delivery::Away(Outage::AuthFailed, _) => 2,
+        };
+        class(self) == class(other)
+    }
+}
+
+/// Steps of one clock.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    untold: u32,
+    allowance: Allowance,
+}
+
+impl Steps {
+    fn new(config: &SystemConfig, now: Mono) -> Steps {
+        Steps {
+            untold: 0,
+            allowance: Allowance::full(config, now),
+        }
+    }
+
+    /// How many went untold before this one, if it may be told.
+    fn step(&mut self, config: &SystemConfig, now: Mono) -> Option<u32> {
+        if self.allowance.take(config, now) {
+            return Some(std::mem::take(&mut self.untold));
+        }
+        self.untold = self.untold.saturating_add(1);
+        None
+    }
+}
+
+struct Camera {
+    delivery: Held<Delivery>,
+    source: Held<TimeSource>,
+    steps: Steps,
+}
+
+/// Decides which changes are told.
+pub struct SystemRules {
+    config: SystemConfig,
+    cameras: BTreeMap<StreamId, Camera>,
+    box_steps: Option<Steps>,
+    outputs: VecDeque<SystemOutput>,
+}
+
+impl SystemRules {
+    /// Knows nothing yet: the first delivery of each camera is told, its first time source is not.
+    pub fn new(config: SystemConfig) -> SystemRules {
+        SystemRules {
+            config,
+            cameras: BTreeMap::new(),
+            box_steps: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    fn camera(&mut self, id: StreamId, now: Mono) -> &mut Camera {
+        let config = self.config;
+        self.cameras.entry(id).or_insert_with(|| Camera {
+            delivery: Held::new(&config, now),
+            source: Held::new(&config, now),
+            steps: Steps::new(&config, now),
+        })
+    }
+
+    /// Takes one input at `now`. Drain [`SystemRules::poll`] after it.
+    pub fn handle(&mut self, now: Mono, input: SystemInput) {
+        let config = self.config;
+        match input {
+            SystemInput::Online(id) => self.camera(id, now).delivery.set(now, Delivery::Online),
+            SystemInput::Away(id, outage, reason) => {
+                let camera = self.camera(id, now);
+                camera.delivery.set(now, Delivery::Away(outage, reason));
+                // It climbs the ladder anew once it is back.
+                camera.source.hold_back();
+            }
+            SystemInput::Source(id, source) => self.camera(id, now).source.set(now, source),
+            SystemInput::CameraStep(id, step) => {
+                if let Some(untold) = self.camera(id, now).steps.step(&config, now) {
+                    let change = SystemChange::CameraClockStep { step };
+                    self.tell(Some(id), now, change, untold);
+                }
+            }
+            SystemInput::BoxStep(step) => {
+                let steps = self.box_steps.get_or_insert_with(|| Steps::new(&config, now));
+                if let Some(untold) = steps.step(&config, now) {
+                    self.tell(None, now, SystemChange::BoxClockStep { step }, untold);
+                }
+            }
+            SystemInput::Forget(id) => {
+                self.cameras.remove(&id);
+            }
+        }
+        self.handle_time(now);
+    }
+
+    /// Time has passed. Drain [`SystemRules::poll`] after it.
+    pub fn handle_time(&mut self, now: Mono) {
+        let config = self.config;
+        for (id, camera) in &mut self.cameras {
+            let mut tell = |at, change, untold| {
+                self.outputs.push_back(SystemOutput {
+                    stream: Some(*id),
+                    at,
+                    change,
+                    untold,
+                });
+            };
+            let hold = |d: &Delivery| delivery_hold(&config, d);
+            if let Some((_, delivery, since, untold)) = camera.delivery.take(&config, now, hold) {
+                let change = match delivery {
+                    Delivery::Online => SystemChange::CameraOnline,
+                    Delivery::Away(outage, reason) => SystemChange::CameraOffline { outage, reason },
+                };
+                tell(since, change, untold);
+            }
+            let taken = camera.source.take(&config, now, |_| config.source_hold);
+            if let Some((Some(from), to, since, untold)) = taken {
+                tell(since, SystemChange::TimeSource { from, to }, untold);
+            }
+        }
+    }
+
+    fn tell(&mut self, stream: Option<StreamId>, at: Mono, change: SystemChange, untold: u32) {
+        self.outputs.push_back(SystemOutput {
+            stream,
+            at,
+            change,
+            untold,
+        });
+    }
+
+    /// The next event, in the order of telling.
+    pub fn poll(&mut self) -> Option<SystemOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`SystemRules::handle_time`], should no input come before.
+    pub fn deadline(&self) -> Option<Mono> {
+        let config = self.config;
+        let due = |camera: &Camera| {
+            let delivery = camera.delivery.due(&config, |d| delivery_hold(&config, d));
+            let source = camera.source.due(&config, |_| config.source_hold);
+            [delivery, source].into_iter().flatten().min()
+        };
+        self.cameras.values().filter_map(due).min()
+    }
+}
+
+fn delivery_hold(config: &SystemConfig, delivery: &Delivery) -> Span {
+    match delivery {
+        Delivery::Online => config.online_hold,
+        Delivery::Away(..) => config.offline_hold,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> Mono {
+        Mono::from_nanos(1_000_000_000_000) + Span::from_secs(s)
+    }
+
+    fn cam(name: &str) -> StreamId {
+        StreamId::new(name).unwrap()
+    }
+
+    fn away(reason: &str) -> SystemInput {
+        SystemInput::Away(cam("a"), Outage::Stalled, Some(reason.to_owned()))
+    }
+
+    /// Feeds inputs at their seconds, comes back at every deadline until `end`; the types told, and when each was.
+    fn run(rules: &mut SystemRules, inputs: Vec<(i64, SystemInput)>, end: i64) -> Vec<(i64, SystemOutput)> {
+        let mut told = Vec::new();
+        let mut drain = |rules: &mut SystemRules, now: Mono| {
+            while let Some(output) = rules.poll() {
+                told.push(((now - at(0)).as_secs_f64() as i64, output));
+            }
+        };
+        let mut until = |rules: &mut SystemRules, limit: Mono| {
+            drain(rules, limit);
+            while let Some(deadline) = rules.deadline().filter(|d| *d <= limit) {
+                rules.handle_time(deadline);
+                assert!(rules.deadline().is_none_or(|d| d > deadline), "no progress");
+                drain(rules, deadline);
+            }
+        };
+        for (s, input) in inputs {
+            until(rules, at(s));
+            rules.handle(at(s), input);
+            // A step is told at once, whatever the deadline of the rest.
+            until(rules, at(s));
+        }
+        until(rules, at(end));
+        told
+    }
+
+    fn names(told: &[(i64, SystemOutput)]) -> Vec<(i64, &'static str)> {
+        told.iter().map(|(s, o)| (*s, o.change.name())).collect()
+    }
+
+    #[test]
+    fn an_outage_is_two_events_with_the_times_of_the_changes() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let inputs = vec![
+            (0, SystemInput::Online(cam("a"))),
+            (100, away("no frame for 3 s")),
+            (
+                101,
+                SystemInput::Away(cam("a"), Outage::Offline, Some("refused".into())),
+            ),
+            (160, SystemInput::Online(cam("a"))),
+        ];
+        let told = run(&mut rules, inputs, 1_000);
+        assert_eq!(
+            names(&told),
+            [
+                (5, "camera_online"),
+                (102, "camera_offline"),
+                (165, "camera_online")
+            ]
+        );
+        assert_eq!(told[1].1.at, at(100), "when it went, not when it was believed");
+        assert!(matches!(
+            &told[1].1.change,
+            SystemChange::CameraOffline { outage: Outage::Stalled, reason: Some(r) } if r == "no frame for 3 s"
+        ));
+        assert_eq!(told[2].1.at, at(160));
+    }
+
+    #[test]
+    fn a_flicker_is_counted_and_not_told() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let inputs = vec![
+            (0, SystemInput::Online(cam("a"))),
+            (50, away("stalled")),
+            (51, SystemInput::Online(cam("a"))),
+            (90, away("stalled")),
+        ];
+        let told = run(&mut rules, inputs, 1_000);
+        assert_eq!(names(&told), [(5, "camera_online"), (92, "camera_offline")]);
+        assert_eq!(told[1].1.untold, 2);
+    }
+
+    #[test]
+    fn a_flapping_camera_does_not_flood_and_ends_told_right() {
+        let config = SystemConfig::default();
+        let mut rules = SystemRules::new(config);
+        let day = 86_400;
+        let mut inputs = Vec::new();
+        for s in (0..day).step_by(30) {
+            inputs.push((s, SystemInput::Online(cam("a"))));
+            inputs.push((s + 15, away("gone")));
+        }
+        let changes = inputs.len() as u32;
+        let told = run(&mut rules, inputs, day + 700);
+        let most = i64::from(config.burst) + (day + 700) / 600 + 1;
+        assert!(told.len() as i64 <= most, "{} > {most}", told.len());
+        let (_, last) = told.last().unwrap();
+        assert_eq!(last.change.name(), "camera_offline");
+        let counted: u32 = told.iter().map(|(_, o)| o.untold + 1).sum();
+        assert_eq!(counted, changes, "none is lost without a count");
+    }
+
+    #[test]
+    fn a_refused_password_is_news_during_an_outage() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let inputs = vec![
+            (0, away("gone")),
+            (60, SystemInput::Away(cam("a"), Outage::AuthFailed, None)),
+        ];
+        let told = run(&mut rules, inputs, 100);
+        assert_eq!(names(&told), [(2, "camera_offline"), (62, "camera_offline")]);
+    }
+
+    #[test]
+    fn a_rung_is_told_once_it_holds_and_the_first_is_not() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let source = |s, source| (s, SystemInput::Source(cam("a"), source));
+        let inputs = vec![
+            source(0, TimeSource::Arrival),
+            source(3, TimeSource::SenderReport),
+            source(60, TimeSource::Arrival),
+            source(64, TimeSource::SenderReport),
+            source(100, TimeSource::Arrival),
+            // A reconnect: the ladder is climbed anew, and nobody is told of its lower rungs.
+            (200, away("gone")),
+            source(230, TimeSource::Host),
+            source(233, TimeSource::SenderReport),
+        ];
+        let told = run(&mut rules, inputs, 300);
+        let sources: Vec<_> = told
+            .iter()
+            .filter_map(|(s, o)| match o.change {
+                SystemChange::TimeSource { from, to } => Some((*s, from, to)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            sources,
+            [
+                (110, TimeSource::SenderReport, TimeSource::Arrival),
+                (243, TimeSource::Arrival, TimeSource::SenderReport)
+            ]
+        );
+    }
+
+    #[test]
+    fn steps_are_told_at_once_and_too_many_are_counted() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let step = Span::from_secs(2);
+        let mut inputs: Vec<_> = (0..100)
+            .map(|s| (s, SystemInput::CameraStep(cam("a"), step)))
+            .collect();
+        inputs.push((50, SystemInput::BoxStep(-step)));
+        inputs.push((700, SystemInput::CameraStep(cam("a"), step)));
+        inputs.sort_by_key(|(s, _)| *s);
+        let told = run(&mut rules, inputs, 1_000);
+        let of = |stream: Option<StreamId>| -> Vec<_> {
+            let of = told.iter().filter(|(_, o)| o.stream == stream);
+            of.map(|(s, o)| (*s, o.untold)).collect()
+        };
+        assert_eq!(of(None), [(50, 0)]);
+        assert_eq!(
+            of(Some(cam("a"))),
+            [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (700, 94)]
+        );
+    }
+
+    #[test]
+    fn a_removed_camera_is_forgotten() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let inputs = vec![
+            (0, SystemInput::Online(cam("a"))),
+            (3, SystemInput::Forget(cam("a"))),
+        ];
+        assert_eq!(run(&mut rules, inputs, 100), []);
+        assert_eq!(rules.deadline(), None);
+    }
+}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use synoptic_base::{BootId, Clock, ClockMap, Span};
 
+use crate::chrony::Chrony;
+
 /// A change of (UTC − monotonic) beyond this is a new version of the map: NTP slews by less in the time between two
 /// looks, a step is more.
 const NEW_VERSION: Span = Span::from_millis(5);
@@ -12,6 +14,7 @@ const NEW_VERSION: Span = Span::from_millis(5);
 pub struct BoxClock {
     clock: Arc<dyn Clock>,
     map: ClockMap,
+    chrony: Chrony,
 }
 
 impl BoxClock {
@@ -23,7 +26,11 @@ impl BoxClock {
             utc_minus_mono: offset(&*clock),
             error: kernel_error(),
         };
-        BoxClock { clock, map }
+        BoxClock {
+            clock,
+            map,
+            chrony: Chrony::default(),
+        }
     }
 
     /// The map.
@@ -34,7 +41,9 @@ impl BoxClock {
     /// Looks at the clocks. Returns the step if UTC stepped against the monotonic clock since the last version.
     pub fn look(&mut self) -> Option<Span> {
         let offset = offset(&*self.clock);
-        let error = kernel_error();
+        let chrony = self.chrony.error(self.clock.now());
+        // chrony's bound counts only while the kernel holds the clock for synchronised.
+        let error = kernel_error().map(|kernel| chrony.map_or(kernel, |c| c.min(kernel)));
         let step = offset - self.map.utc_minus_mono;
         let stepped = step.abs() > NEW_VERSION;
         if stepped || error.is_some() != self.map.error.is_some() {

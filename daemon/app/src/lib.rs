@@ -5,6 +5,7 @@ mod adapters;
 pub mod beat;
 pub mod board;
 pub mod box_clock;
+mod chrony;
 pub mod cli;
 pub mod config;
 pub mod daemon;

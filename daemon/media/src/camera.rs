@@ -292,7 +292,7 @@ impl Runner {
             let event = match session.next(TICK) {
                 Ok(event) => event,
                 Err(error) => {
-                    self.drops(&session, true);
+                    self.drops(session, true);
                     return Err(error);
                 }
             };
@@ -343,7 +343,10 @@ impl Runner {
                     camera: o.id,
                     health: session.health(),
                 });
-                self.drops(&session, false);
+                for event in session.time_events() {
+                    log::info!("camera {}: time: {event}", o.id);
+                }
+                self.drops(session, false);
                 self.note(CameraNote::Stats {
                     camera: o.id,
                     stats: self.stats.get().with(session.transport()),

@@ -152,6 +152,8 @@ impl DriverTimebase {
             media,
             captured,
             new_epoch,
+            scatter: captured.rel_error,
+            outlier: false,
         }
     }
 
@@ -165,12 +167,8 @@ impl DriverTimebase {
         TimeHealth {
             source: self.captured.map(|c| c.source),
             rel_error: self.captured.map(|c| c.rel_error),
-            wall_minus_mono: None,
-            drift_ppm: None,
-            last_report: None,
-            reports: 0,
             bad_reports: self.bad_stamps,
-            wall_steps: 0,
+            ..TimeHealth::default()
         }
     }
 

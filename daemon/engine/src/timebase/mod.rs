@@ -5,14 +5,29 @@
 //! monotonic clock by the media clock alone, the wall clock is only measured and reported. So a camera whose NTP
 //! steps, or is hours off, never moves a frame.
 
+mod claims;
+mod doctor;
 mod driver;
+mod fit;
 mod hull;
+mod jump;
+mod ladder;
+mod rate;
+mod raw;
+mod reports;
 mod rtp;
+mod stamps;
+mod types;
 mod unwrap;
 mod wall;
+pub mod wire;
 
+pub use doctor::{Diagnosis, Finding, Grade, diagnose};
 pub use driver::{DriverStamp, DriverTimebase, DriverTimebaseConfig, StampClock, StampPoint};
 pub use hull::MinDelayHull;
-pub use rtp::{RtpTimebase, RtpTimebaseConfig, SenderReport, TimeHealth, Timed};
+pub use ladder::{Ladder, RungChange, RungReason};
+pub use rtp::RtpTimebase;
+pub use stamps::StampKind;
+pub use types::{LearnedDelay, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
 pub use unwrap::RtpUnwrapper;
-pub use wall::WallClock;
+pub use wall::{WallClock, WallVerdict};

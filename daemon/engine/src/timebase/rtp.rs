@@ -1,107 +1,93 @@
 //! Capture times for an RTP stream.
 //!
-//! Two lower envelopes over the stream's media clock place it on the box's clock:
+//! The lower envelope of **frames** gives the shape of the media clock on the box's clock, sharp to a tenth of a
+//! millisecond. Every rung of the ladder then claims a level, `captured = media + level`:
 //!
-//! * of **sender reports**: a report says which media time it is *now*, and travels with next to no delay, so the
-//!   envelope gives the box's time of a media time without the camera's encoder in it;
-//! * of **frames**: what arrives least late. Its bias is the camera's least delay from light to wire, unknown
-//!   without reports, so a one-sided prior covers it.
+//! * **sender reports** say which media time it is *now*, and travel with next to no delay;
+//! * **stamps** on the frames (header extensions, SEI) say what the camera's own clock read;
+//! * **arrivals** alone: the envelope less what lies between light and wire, a one-sided prior until it is learned.
 //!
-//! The NTP time in the reports is not used for this: only for [`TimeHealth::wall_minus_mono`].
+//! The NTP time in the reports places no frame: it is watched ([`WallClock`]), and ties stamps to the box.
 
-use synoptic_base::{Captured, MediaTime, Mono, Span, TimeSource, Utc};
+use std::collections::VecDeque;
 
-use super::{MinDelayHull, RtpUnwrapper, WallClock};
+use synoptic_base::{Captured, ClockMap, ClockSample, MediaTime, Mono, Span, TimeSource, Utc};
 
-/// Least delay from light to wire of a network camera with encoder: between nothing and this. Published
-/// glass-to-wire figures of IP cameras lie at 30 to 120 ms.
-const MAX_LIGHT_TO_WIRE: Span = Span::from_millis(150);
-/// What is left of arrival jitter after the envelope, before it has a long history.
-const YOUNG_ENVELOPE: Span = Span::from_millis(10);
-/// The same once the envelope is older than [`MATURE_AFTER`].
-const MATURE_ENVELOPE: Span = Span::from_millis(1);
-const MATURE_AFTER: Span = Span::from_secs(10);
-/// Sender reports scatter by 1 to 3 ms on real servers: what is left of it in the least delayed of several.
-const REPORT_SCATTER: Span = Span::from_millis(3);
-/// The least delayed of few reports may still be this late, on a busy network or box.
-const FEW_REPORTS_SCATTER: Span = Span::from_millis(25);
-/// Reports that are no longer few.
-const ENOUGH_REPORTS: usize = 5;
-/// A report is believed while the frames it explains reached the box between these after their capture.
-const SANE_DELAY: std::ops::RangeInclusive<Span> = Span::from_millis(-50)..=Span::from_secs(3);
-/// A report older than this no longer stands for the present.
-const REPORT_LIFE: Span = Span::from_secs(60);
-/// A media clock that jumps further than this between two frames has started anew.
-const MEDIA_JUMP: Span = Span::from_secs(10);
+use super::doctor::FrameRate;
+use super::jump::{JumpGuard, Place};
+use super::ladder::Ladder;
+use super::rate::RateWatch;
+use super::raw::RawClock;
+use super::reports::ReportLevel;
+use super::stamps::{self, StampKind, Stamps};
+use super::types::{LearnedDelay, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
+use super::{MinDelayHull, RtpUnwrapper, WallClock, WallVerdict};
 
-/// How an RTP stream's times are to be read.
-#[derive(Clone, Copy, Debug)]
-pub struct RtpTimebaseConfig {
-    /// Ticks of the RTP clock a second, from the SDP.
-    pub clock_rate_hz: u32,
-    /// How late the camera's reports are known to make its frames (positive: the scene was that much earlier).
-    pub capture_bias: Span,
-    /// How far the bias may be off, to either side.
-    pub capture_bias_error: Span,
-}
-
-/// An RTCP sender report (RFC 3550 section 6.4.1) as it reached the box.
-#[derive(Clone, Copy, Debug)]
-pub struct SenderReport {
-    /// Its NTP time; `None` when the sender has none (all zero).
-    pub wall: Option<Utc>,
-    /// Its RTP time.
-    pub rtp: u32,
-    /// When it arrived.
-    pub arrival: Mono,
-}
-
-/// What the timebase makes of a frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Timed {
-    /// Media time since the epoch began.
-    pub media: MediaTime,
-    /// Capture time.
-    pub captured: Captured,
-    /// The media clock jumped: this frame begins a new epoch, and media time restarts.
-    pub new_epoch: bool,
-}
-
-/// The state of a camera's time, for people.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TimeHealth {
-    /// How the last frame was timed.
-    pub source: Option<TimeSource>,
-    /// Bound of the last frame's capture time.
-    pub rel_error: Option<Span>,
-    /// Camera's wall clock − box's monotonic clock.
-    pub wall_minus_mono: Option<Span>,
-    /// How much faster the camera's media clock runs than the box's.
-    pub drift_ppm: Option<f64>,
-    /// When the last usable report arrived.
-    pub last_report: Option<Mono>,
-    /// Reports seen.
-    pub reports: u32,
-    /// Reports that made no sense.
-    pub bad_reports: u32,
-    /// Steps of the camera's wall clock.
-    pub wall_steps: u32,
-}
+pub(super) const MATURE_AFTER: Span = Span::from_secs(10);
+const SANE_DELAY: Span = Span::from_secs(3);
+/// A report later than this against its own media time is of another clock.
+const REPORT_LATE: Span = Span::from_secs(10);
+/// The envelope sinks faster than this while a camera sends what it had stored: pre-roll, or a stalled connection.
+const SETTLING: Span = Span::from_millis(100);
+const SETTLED_AFTER: Span = Span::from_millis(500);
+/// Stored frames are not older than this.
+pub(super) const PRE_ROLL: Span = Span::from_secs(10);
+/// A frame this much ahead of the envelope of a known clock has a wrong stamp, or the path became faster: the envelope
+/// finds out, the frame is timed by its arrival.
+const AHEAD: Span = Span::from_millis(100);
+/// A camera's wall clock and stamps that differ by more than this are not the same clock.
+pub(super) const SAME_CLOCK: Span = Span::from_millis(100);
+/// A path does not become slower for good by more: the media clock was halted.
+const MAX_PATH_CHANGE: Span = Span::from_secs(3);
+/// Events kept until they are asked for; the oldest goes.
+const EVENTS: usize = 32;
+/// Kinds of stamps followed at once.
+pub(super) const STAMP_KINDS: usize = 3;
 
 /// Times the frames of one RTP stream.
 #[derive(Clone, Debug)]
 pub struct RtpTimebase {
-    config: RtpTimebaseConfig,
-    unwrapper: RtpUnwrapper,
-    first_ticks: Option<i64>,
-    last_media: Option<Span>,
-    frames: MinDelayHull,
-    reports: MinDelayHull,
-    wall: WallClock,
-    last_report: Option<Mono>,
-    reports_seen: u32,
-    bad_reports: u32,
-    last: Option<Captured>,
+    pub(super) config: RtpTimebaseConfig,
+    pub(super) raw: RawClock,
+    pub(super) map: Option<ClockMap>,
+    pub(super) learned: Option<LearnedDelay>,
+    pub(super) ladder: Ladder,
+    pub(super) counts: Counts,
+    pub(super) fps: FrameRate,
+    /// How fast the media clock runs against its declared rate, with the media time from which on this is so.
+    pub(super) scale: (f64, Span, Span),
+    pub(super) line: MediaLine,
+    pub(super) wall: WallClock,
+    pub(super) events: VecDeque<TimeEvent>,
+    pub(super) last: Option<(Span, Captured)>,
+    /// The first frame of those that were timed no better than now: media, x, what was said.
+    pub(super) said: Option<(MediaTime, Span, Captured)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) last_report: Option<Mono>,
+    pub(super) reports: u32,
+    pub(super) bad_reports: u32,
+    pub(super) wrong_stamps: u32,
+    pub(super) last_wrong: Option<Mono>,
+}
+
+/// All that belongs to one uninterrupted run of the media clock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MediaLine {
+    pub(super) unwrapper: RtpUnwrapper,
+    pub(super) first_ticks: Option<i64>,
+    pub(super) last_media: MediaTime,
+    pub(super) guard: JumpGuard,
+    pub(super) rate: RateWatch,
+    pub(super) frames: MinDelayHull,
+    pub(super) reports: ReportLevel,
+    pub(super) stamps: Vec<Stamps>,
+    /// What the path became slower by since the beginning.
+    pub(super) path_extra: Span,
+    /// When the envelope last sank, and by how much in that run.
+    pub(super) sank: Option<(Mono, Span)>,
 }
 
 impl RtpTimebase {
@@ -109,256 +95,398 @@ impl RtpTimebase {
     pub fn new(config: RtpTimebaseConfig) -> RtpTimebase {
         RtpTimebase {
             config,
-            unwrapper: RtpUnwrapper::default(),
-            first_ticks: None,
-            last_media: None,
-            frames: MinDelayHull::default(),
-            reports: MinDelayHull::default(),
+            raw: RawClock::default(),
+            map: None,
+            learned: None,
+            ladder: Ladder::default(),
+            counts: Counts::default(),
+            fps: FrameRate::default(),
+            scale: (1.0, Span::ZERO, Span::ZERO),
+            line: MediaLine::default(),
             wall: WallClock::default(),
-            last_report: None,
-            reports_seen: 0,
-            bad_reports: 0,
+            events: VecDeque::new(),
             last: None,
+            said: None,
+        }
+    }
+
+    /// The same, knowing what an earlier connection to the same camera learned.
+    pub fn with_learned_delay(mut self, learned: Option<LearnedDelay>) -> RtpTimebase {
+        self.learned = learned;
+        self
+    }
+
+    /// Takes a sample of the box's clocks, about every second, so that slewing of the box's clock is not taken for
+    /// drift of the camera's. Without any, the monotonic clock is taken for steady.
+    pub fn box_sample(&mut self, sample: ClockSample) {
+        self.raw.sample(sample);
+    }
+
+    /// Takes what the box knows of UTC, with which stamps of synchronised cameras are placed.
+    pub fn clock_map(&mut self, map: ClockMap) {
+        self.map = Some(map);
+    }
+
+    /// The sender began anew (another SSRC): its media clock has nothing to do with the one before.
+    pub fn restart(&mut self) {
+        if self.line.first_ticks.is_some() {
+            self.begin_line();
         }
     }
 
     /// Takes a sender report. Returns the size of a step of the camera's wall clock that it confirms.
     pub fn report(&mut self, report: SenderReport) -> Option<Span> {
-        self.reports_seen += 1;
+        self.counts.reports += 1;
+        let ntp = report.wall.map(Utc::as_nanos);
+        if self.line.reports.seen(report.rtp, ntp) {
+            return None; // sent twice
+        }
+        let arrival = self.raw.to_raw(report.arrival);
         // Before the first frame a report has nothing to be compared with; its RTP time anchors the numbering.
-        let ticks = if self.last_media.is_some() {
-            self.unwrapper.peek(report.rtp)
+        let ticks = if self.line.first_ticks.is_some() {
+            self.line.unwrapper.peek(report.rtp)
         } else {
-            self.unwrapper.unwrap(report.rtp)
+            self.line.unwrapper.unwrap(report.rtp)
         };
-        let media = self.span(ticks);
-        if self
-            .last_media
-            .is_some_and(|last| (media - last).abs() > MEDIA_JUMP)
+        let x = self.x(ticks);
+        if let Some(late) = self.line.frames.delay_of(x, arrival)
+            && !(-self.sane_delay()..=REPORT_LATE).contains(&late)
         {
-            self.bad_reports += 1;
+            self.counts.bad_reports += 1;
             return None;
         }
-        self.reports.observe(media, report.arrival);
-        self.last_report = Some(report.arrival);
-        let wall = report.wall?;
-        self.wall.observe(media, wall, report.arrival)
+        let path = (self.line.path_extra, self.line.frames.drift());
+        self.line.reports.take(x, report.rtp, ntp, arrival, path);
+        self.counts.last_report = Some(report.arrival);
+        let verdict = self.wall.take(x, report.wall?, arrival);
+        match verdict {
+            WallVerdict::Suspect(by) => self.tell(TimeEvent::WallSuspect(by)),
+            WallVerdict::Stepped(by) => self.tell(TimeEvent::WallStep(by)),
+            WallVerdict::Reanchored(by) => {
+                // The media clock moved against the wall: what looked like a slower path was that.
+                if (self.line.path_extra - by).abs() <= SAME_CLOCK {
+                    self.line.path_extra = Span::ZERO;
+                    self.line.reports.clear();
+                }
+            }
+            WallVerdict::Agrees | WallVerdict::Late(_) => {}
+        }
+        if matches!(verdict, WallVerdict::Agrees | WallVerdict::Stepped(_)) {
+            self.tie_stamps(x);
+        }
+        match verdict {
+            WallVerdict::Stepped(by) => Some(by),
+            _ => None,
+        }
+    }
+
+    /// Takes the camera's UTC of the frame with RTP time `rtp`, read from the frame itself. Give it before the frame,
+    /// or after; it counts from the next frame on.
+    pub fn stamp(&mut self, kind: StampKind, rtp: u32, wall: Utc, arrival: Mono) {
+        if self.line.first_ticks.is_none() {
+            return; // the first frame begins the numbering
+        }
+        let x = self.x(self.line.unwrapper.peek(rtp));
+        let arrival = self.raw.to_raw(arrival);
+        if self
+            .line
+            .frames
+            .delay_of(x, arrival)
+            .is_none_or(|d| d.abs() > REPORT_LATE)
+        {
+            return; // of a frame with a wrong stamp
+        }
+        let stamps = &mut self.line.stamps;
+        let at = stamps.iter().position(|s| s.kind == kind).unwrap_or_else(|| {
+            if stamps.len() == STAMP_KINDS {
+                stamps.remove(0);
+            }
+            stamps.push(Stamps::new(kind, arrival));
+            stamps.len() - 1
+        });
+        let step = stamps[at].take(x, wall, arrival);
+        let untied = stamps[at].level(x, 0.0, arrival).is_none();
+        if let Some(step) = step {
+            self.tell(TimeEvent::WallSuspect(step));
+        }
+        if !untied {
+            return;
+        }
+        self.tie_stamps(x);
+        if self.wall.wall_minus_mono().is_none()
+            && let Some(map) = self.map
+            && let Some(error) = map.error
+        {
+            let raw_minus_mono = arrival - self.raw.to_mono(arrival);
+            self.line.stamps[at].tie(stamps::by_utc(map.utc_minus_mono - raw_minus_mono, error, kind));
+        }
     }
 
     /// Times a frame: its RTP time, and when its first packet arrived.
     pub fn frame(&mut self, rtp: u32, arrival: Mono) -> Timed {
-        let mut ticks = self.unwrapper.unwrap(rtp);
-        let mut media = self.span(ticks);
-        let new_epoch = self
-            .last_media
-            .is_some_and(|last| (media - last).abs() > MEDIA_JUMP);
-        if new_epoch {
-            *self = RtpTimebase {
-                reports_seen: self.reports_seen,
-                ..RtpTimebase::new(self.config)
-            };
-            ticks = self.unwrapper.unwrap(rtp);
-            media = self.span(ticks);
+        let mono = arrival;
+        let arrival = self.raw.to_raw(arrival);
+        let ticks = self.expected(rtp, arrival);
+        let x = self.x(ticks);
+        match self.line.guard.judge(x, arrival) {
+            Place::Fits => self.place(ticks, arrival, mono, false),
+            Place::Outlier => self.outlier(arrival, mono),
+            Place::NewLine => {
+                self.begin_line();
+                self.tell(TimeEvent::NewLine);
+                let ticks = self.line.unwrapper.unwrap(rtp);
+                self.line.guard.judge(self.x(ticks), arrival);
+                self.place(ticks, arrival, mono, true)
+            }
         }
-        let first = *self.first_ticks.get_or_insert(ticks);
-        self.last_media = Some(media);
-        self.frames.observe(media, arrival);
-        let captured = self
-            .by_reports(media, arrival)
-            .unwrap_or_else(|| self.by_arrivals(media, arrival));
-        self.last = Some(captured);
-        Timed {
-            media: MediaTime::from_ticks(ticks - first, self.config.clock_rate_hz),
-            captured,
-            new_epoch,
-        }
+    }
+
+    /// What happened since the last call; drain it to `None`.
+    pub fn poll(&mut self) -> Option<TimeEvent> {
+        self.events.pop_front()
+    }
+
+    /// An earlier frame of this epoch, timed by what is known now.
+    pub fn recaptured(&self, media: MediaTime) -> Option<Captured> {
+        let ticks = i128::from(media.as_micros()) * i128::from(self.config.clock_rate_hz) / 1_000_000;
+        let x = self.x(self.line.first_ticks? + ticks as i64);
+        self.moved(x)
+    }
+
+    /// The camera's own wall clock at RTP time `rtp`, as its reports have it: a robust fit, not the last report.
+    pub fn camera_utc(&self, rtp: u32) -> Option<Utc> {
+        self.wall.utc_of(self.x(self.line.unwrapper.peek(rtp)))
+    }
+
+    /// The camera's wall clock.
+    pub fn wall(&self) -> &WallClock {
+        &self.wall
+    }
+
+    /// What was learned of the delay from capture to arrival; `None` before five reports.
+    pub fn learned_delay(&self) -> Option<LearnedDelay> {
+        self.learned
     }
 
     /// What there is to say about the camera's time.
     pub fn health(&self) -> TimeHealth {
+        let raw_minus_mono = |at: Mono| self.raw.to_raw(at) - at;
+        let newest = self.last.map(|(_, c)| c.mono).unwrap_or_default();
         TimeHealth {
-            source: self.last.map(|c| c.source),
-            rel_error: self.last.map(|c| c.rel_error),
-            wall_minus_mono: self.wall.wall_minus_mono(),
-            drift_ppm: self.frames.remote_ppm(),
-            last_report: self.last_report,
-            reports: self.reports_seen,
-            bad_reports: self.bad_reports,
+            source: self.last.map(|(_, c)| c.source),
+            rel_error: self.last.map(|(_, c)| c.rel_error),
+            wall_minus_mono: self.wall.wall_minus_mono().map(|w| w + raw_minus_mono(newest)),
+            drift_ppm: self.line.frames.remote_ppm(),
+            last_report: self.counts.last_report,
+            reports: self.counts.reports,
+            bad_reports: self.counts.bad_reports,
             wall_steps: self.wall.steps(),
+            refused: self.ladder.liar(self.raw.to_raw(newest)),
+            report_spread: self.wall.spread(),
+            late_reports: self.wall.late_count(),
+            wrong_stamps: self.counts.wrong_stamps,
+            true_rate_hz: (self.scale.0 != 1.0).then(|| f64::from(self.config.clock_rate_hz) / self.scale.0),
+            fps: self.fps.get(),
+            last_step: self
+                .wall
+                .step_log()
+                .last()
+                .map(|(at, by)| (self.raw.to_mono(at), by)),
+            learned: self.learned,
         }
     }
 
-    fn span(&self, ticks: i64) -> Span {
+    pub(super) fn tell(&mut self, event: TimeEvent) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Another run of the media clock: the camera, its path and its wall clock stay.
+    fn begin_line(&mut self) {
+        self.line = MediaLine::default();
+        self.scale = (self.scale.0, Span::ZERO, Span::ZERO);
+        self.wall.begin_anew();
+        self.said = None;
+        self.last = None;
+    }
+
+    /// Unwraps a frame's RTP time by what the time that passed makes one expect; takes it only if it is near.
+    fn expected(&mut self, rtp: u32, arrival: Mono) -> i64 {
+        let Some((_, last_arrival)) = self.line.guard.last() else {
+            return self.line.unwrapper.unwrap(rtp);
+        };
+        let passed = (arrival - last_arrival).as_secs_f64() / self.scale.0;
+        if passed < 60.0 {
+            return self.line.unwrapper.peek(rtp);
+        }
+        let ahead = (passed * f64::from(self.config.clock_rate_hz)) as i64;
+        let newest = self.line.unwrapper.newest().unwrap_or_default();
+        super::unwrap::near(rtp, newest + ahead)
+    }
+
+    /// Media time in seconds of the box's raw clock, as far as the rate is known.
+    fn x(&self, ticks: i64) -> Span {
         let ns = i128::from(ticks) * 1_000_000_000 / i128::from(self.config.clock_rate_hz.max(1));
-        Span::from_nanos(ns as i64)
+        let media = Span::from_nanos(ns as i64);
+        let (scale, media0, x0) = self.scale;
+        if scale == 1.0 && media0 == x0 {
+            return media;
+        }
+        x0 + Span::from_nanos(((media - media0).as_nanos() as f64 * scale) as i64)
     }
 
-    fn by_reports(&self, media: Span, arrival: Mono) -> Option<Captured> {
-        if arrival - self.last_report? > REPORT_LIFE {
-            return None;
+    fn place(&mut self, ticks: i64, arrival: Mono, mono: Mono, new_epoch: bool) -> Timed {
+        self.line.unwrapper.accept(ticks);
+        let restarted = self.line.first_ticks.is_none() && self.counts_began();
+        let first = *self.line.first_ticks.get_or_insert(ticks);
+        let media = MediaTime::from_ticks(ticks - first, self.config.clock_rate_hz);
+        self.line.last_media = self.line.last_media.max(media);
+        self.fps.frame(arrival);
+        let mut x = self.x(ticks);
+        if let Some(ratio) = self.line.rate.observe(x, arrival) {
+            self.rescale(ratio, ticks);
+            x = self.x(ticks);
         }
-        let at = self.reports.arrival_of(media)?;
-        let least_delayed = self.frames.arrival_of(media)?;
-        if !SANE_DELAY.contains(&(least_delayed - at)) {
-            return None;
+        let excess = self.line.frames.delay_of(x, arrival);
+        self.note_sinking(excess, arrival);
+        let ahead = excess.is_some_and(|e| e < -AHEAD) && self.line.frames.span() >= MATURE_AFTER;
+        if let Some(shift) = self.line.frames.observe(x, arrival) {
+            self.path_changed(shift);
         }
-        let few = self.reports.len() < ENOUGH_REPORTS;
-        let scatter = if few { FEW_REPORTS_SCATTER } else { REPORT_SCATTER };
+        if ahead && self.line.frames.delay_of(x, arrival).is_some_and(|e| e < -AHEAD) {
+            return self.by_arrival_alone(media, arrival, mono, new_epoch);
+        }
+        let (captured, scatter) = self.claim(x, arrival, mono);
+        self.remember(media, x, captured);
+        Timed {
+            media,
+            captured,
+            new_epoch: new_epoch || restarted,
+            scatter,
+            outlier: false,
+        }
+    }
+
+    /// Whether frames were timed before this line began.
+    fn counts_began(&self) -> bool {
+        self.fps.began()
+    }
+
+    fn outlier(&mut self, arrival: Mono, mono: Mono) -> Timed {
+        // Its own stamp is no key; a microsecond after the last one is, and is nobody else's.
+        let media = MediaTime::from_micros(self.line.last_media.as_micros() + 1);
+        self.line.last_media = media;
+        self.by_arrival_alone(media, arrival, mono, false)
+    }
+
+    fn by_arrival_alone(&mut self, media: MediaTime, arrival: Mono, mono: Mono, new_epoch: bool) -> Timed {
+        self.counts.wrong_stamps += 1;
+        if self
+            .counts
+            .last_wrong
+            .is_none_or(|at| arrival - at >= Span::from_secs(1))
+        {
+            self.counts.last_wrong = Some(arrival);
+            self.tell(TimeEvent::WrongStamp);
+        }
+        let (least, most) = self.light_to_wire();
+        // Nothing says how long this frame was delayed above the least: a quarter of a second is rare.
+        let most = most + Span::from_millis(250);
+        Timed {
+            media,
+            captured: Captured {
+                mono: mono - (least + most) / 2,
+                rel_error: (most - least) / 2,
+                source: TimeSource::Host,
+            },
+            new_epoch,
+            scatter: (most - least) / 2,
+            outlier: true,
+        }
+    }
+
+    fn rescale(&mut self, ratio: f64, ticks: i64) {
+        let x = self.x(ticks);
+        let ns = i128::from(ticks) * 1_000_000_000 / i128::from(self.config.clock_rate_hz.max(1));
+        let scale = self.scale.0 * ratio;
+        self.scale = (scale, Span::from_nanos(ns as i64), x);
+        self.line.frames.reset();
+        self.line.reports.clear();
+        self.line.stamps.clear();
+        self.line.rate = RateWatch::default();
+        self.line.path_extra = Span::ZERO;
+        self.wall.begin_anew();
+        self.tell(TimeEvent::Rate(f64::from(self.config.clock_rate_hz) / scale));
+    }
+
+    fn path_changed(&mut self, shift: Span) {
+        if shift > MAX_PATH_CHANGE {
+            self.line.reports.clear();
+            return;
+        }
+        self.line.path_extra = (self.line.path_extra + shift).max(Span::ZERO);
+        self.tell(TimeEvent::Path(shift));
+    }
+
+    fn note_sinking(&mut self, excess: Option<Span>, arrival: Mono) {
+        let Some(excess) = excess.filter(|e| *e < Span::ZERO) else {
+            return;
+        };
+        let before = self.line.sank.filter(|(at, _)| arrival - *at <= SETTLED_AFTER);
+        self.line.sank = Some((arrival, before.map_or(Span::ZERO, |(_, by)| by) - excess));
+    }
+
+    /// A camera that sends what it had stored is far behind at first.
+    pub(super) fn sane_delay(&self) -> Span {
+        if self.line.frames.span() < PRE_ROLL * 3 {
+            PRE_ROLL
+        } else {
+            SANE_DELAY
+        }
+    }
+
+    pub(super) fn settling(&self, arrival: Mono) -> bool {
+        self.line.frames.span() < PRE_ROLL * 3
+            && self
+                .line
+                .sank
+                .is_some_and(|(at, by)| by > SETTLING && arrival - at <= SETTLED_AFTER)
+    }
+
+    /// Keeps what the worst timed frames were told, and says when they would be timed better.
+    fn remember(&mut self, media: MediaTime, x: Span, captured: Captured) {
+        self.last = Some((x, captured));
+        let Some((since, x_said, said)) = self.said else {
+            self.said = Some((media, x, captured));
+            return;
+        };
+        let Some(now) = self.moved(x_said) else { return };
+        let moved = now.mono - said.mono;
+        if captured.rel_error * 2 <= said.rel_error || moved.abs() > said.rel_error {
+            self.said = Some((media, x, captured));
+            self.tell(TimeEvent::Better {
+                since,
+                moved,
+                error: captured.rel_error,
+            });
+        }
+    }
+
+    /// A frame at `x`, by the level that the last frame got.
+    fn moved(&self, x: Span) -> Option<Captured> {
+        let (x_last, last) = self.last?;
+        let apart = x - x_last;
+        let along = (apart.as_nanos() as f64 * self.line.frames.drift()) as i64;
+        let raw = self.raw.to_raw(last.mono) + apart + Span::from_nanos(along);
         Some(Captured {
-            mono: at - self.config.capture_bias,
-            rel_error: self.config.capture_bias_error + scatter,
-            source: TimeSource::SenderReport,
+            mono: self.raw.to_mono(raw),
+            ..last
         })
-    }
-
-    fn by_arrivals(&self, media: Span, arrival: Mono) -> Captured {
-        let young = self.frames.span() < MATURE_AFTER;
-        let envelope = if young { YOUNG_ENVELOPE } else { MATURE_ENVELOPE };
-        let least_delayed = self.frames.arrival_of(media).unwrap_or(arrival);
-        // The truth lies between (least_delayed − MAX_LIGHT_TO_WIRE − envelope) and least_delayed.
-        let half = (MAX_LIGHT_TO_WIRE + envelope) / 2;
-        Captured {
-            mono: least_delayed - half,
-            rel_error: half,
-            source: TimeSource::Arrival,
-        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RATE: u32 = 90_000;
-    const LIGHT_TO_WIRE: Span = Span::from_millis(45);
-
-    fn timebase() -> RtpTimebase {
-        RtpTimebase::new(RtpTimebaseConfig {
-            clock_rate_hz: RATE,
-            capture_bias: Span::ZERO,
-            capture_bias_error: Span::from_millis(5),
-        })
-    }
-
-    /// A camera whose media clock starts near the wrap and whose wall clock is `wall_off` away.
-    struct Camera {
-        start: u32,
-        wall_off: Span,
-    }
-    impl Camera {
-        fn rtp(&self, at: Mono) -> u32 {
-            self.start
-                .wrapping_add((at.as_nanos() as i128 * i128::from(RATE) / 1_000_000_000) as u32)
-        }
-        fn report(&self, at: Mono) -> SenderReport {
-            SenderReport {
-                wall: Some(Utc::from_nanos(1_700_000_000_000_000_000 + at.as_nanos()) + self.wall_off),
-                rtp: self.rtp(at),
-                arrival: at + Span::from_micros(200),
-            }
-        }
-    }
-    fn frame_at(i: i64) -> Mono {
-        Mono::from_nanos(1_000_000_000 + i * 66_666_667)
-    }
-    fn arrival(i: i64) -> Mono {
-        frame_at(i) + LIGHT_TO_WIRE + Span::from_millis(i % 7)
-    }
-
-    #[test]
-    fn the_first_frame_has_a_true_bound_and_reports_narrow_it() {
-        let camera = Camera {
-            start: u32::MAX - 50_000,
-            wall_off: Span::from_secs(2),
-        };
-        let mut t = timebase();
-        let first = t.frame(camera.rtp(frame_at(0)), arrival(0));
-        assert_eq!(first.captured.source, TimeSource::Arrival);
-        assert!((first.captured.mono - frame_at(0)).abs() <= first.captured.rel_error);
-        for i in 1..600 {
-            if i % 75 == 20 {
-                t.report(camera.report(frame_at(i) + Span::from_millis(31)));
-            }
-            let timed = t.frame(camera.rtp(frame_at(i)), arrival(i));
-            assert!(
-                (timed.captured.mono - frame_at(i)).abs() <= timed.captured.rel_error,
-                "frame {i}"
-            );
-            assert_eq!(
-                timed.media.as_micros() / 1000,
-                (i * 66_666_667) / 1_000_000,
-                "frame {i}"
-            );
-        }
-        let health = t.health();
-        assert_eq!(health.source, Some(TimeSource::SenderReport));
-        assert!(health.rel_error.unwrap() <= Span::from_millis(8));
-        assert_eq!(health.reports, 8);
-    }
-
-    #[test]
-    fn a_wrong_or_stepping_wall_clock_never_moves_a_frame() {
-        let mut camera = Camera {
-            start: 5,
-            wall_off: Span::from_secs(2),
-        };
-        let mut t = timebase();
-        let mut steps = Vec::new();
-        for i in 0..1500 {
-            if i == 700 {
-                camera.wall_off = Span::from_secs(-3600);
-            }
-            if i % 75 == 20 {
-                steps.extend(t.report(camera.report(frame_at(i))));
-            }
-            let timed = t.frame(camera.rtp(frame_at(i)), arrival(i));
-            assert!(
-                (timed.captured.mono - frame_at(i)).abs() <= timed.captured.rel_error,
-                "frame {i}"
-            );
-        }
-        assert_eq!(steps.len(), 1);
-        assert!(
-            (steps[0] - Span::from_secs(-3602)).abs() < Span::from_millis(1),
-            "{}",
-            steps[0]
-        );
-        assert_eq!(t.health().wall_steps, 1);
-    }
-
-    #[test]
-    fn nonsense_reports_are_counted_and_change_nothing() {
-        let camera = Camera {
-            start: 5,
-            wall_off: Span::ZERO,
-        };
-        let mut t = timebase();
-        for i in 0..100 {
-            let foreign = SenderReport {
-                rtp: camera.rtp(frame_at(i)) ^ 0x4000_0000,
-                ..camera.report(frame_at(i))
-            };
-            if i % 10 == 5 {
-                t.report(foreign);
-            }
-            let timed = t.frame(camera.rtp(frame_at(i)), arrival(i));
-            assert_eq!(timed.captured.source, TimeSource::Arrival);
-        }
-        assert_eq!(t.health().bad_reports, 10);
-    }
-
-    #[test]
-    fn a_media_clock_that_starts_anew_is_a_new_epoch() {
-        let camera = Camera {
-            start: 900_000_000,
-            wall_off: Span::ZERO,
-        };
-        let mut t = timebase();
-        assert!(!t.frame(camera.rtp(frame_at(0)), arrival(0)).new_epoch);
-        assert!(!t.frame(camera.rtp(frame_at(1)), arrival(1)).new_epoch);
-        let timed = t.frame(0, arrival(2));
-        assert!(timed.new_epoch);
-        assert_eq!(timed.media.as_micros(), 0);
-        assert!((timed.captured.mono - frame_at(2)).abs() <= timed.captured.rel_error);
-    }
-}
+#[path = "rtp_tests.rs"]
+mod tests;

@@ -16,13 +16,36 @@ impl RtpUnwrapper {
         ticks
     }
 
+    /// As [`RtpUnwrapper::unwrap`], but nearest to what the time that passed makes one expect: right even after a
+    /// silence of more than half a wrap.
+    pub fn unwrap_near(&mut self, rtp: u32, expected: i64) -> i64 {
+        let ticks = near(rtp, expected);
+        self.last = Some(ticks);
+        ticks
+    }
+
     /// As [`RtpUnwrapper::unwrap`], but leaves no trace: for timestamps that may be nonsense.
     pub fn peek(&self, rtp: u32) -> i64 {
         match self.last {
             None => i64::from(rtp),
-            Some(last) => last + i64::from(rtp.wrapping_sub(last as u32) as i32),
+            Some(last) => near(rtp, last),
         }
     }
+
+    /// The newest value.
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.last
+    }
+
+    /// Takes a value as the newest, after [`RtpUnwrapper::peek`] found it good.
+    pub(super) fn accept(&mut self, ticks: i64) {
+        self.last = Some(ticks);
+    }
+}
+
+/// The 64-bit value nearest to `to` whose low 32 bits are `rtp`.
+pub(super) fn near(rtp: u32, to: i64) -> i64 {
+    to + i64::from(rtp.wrapping_sub(to as u32) as i32)
 }
 
 #[cfg(test)]
@@ -37,6 +60,15 @@ mod tests {
         assert_eq!(u.unwrap(u32::MAX), i64::from(u32::MAX));
         assert_eq!(u.peek(7), (1 << 32) + 7);
         assert_eq!(u.unwrap(6), (1 << 32) + 6);
+    }
+
+    #[test]
+    fn a_silence_of_more_than_half_a_wrap_is_bridged_by_the_time_that_passed() {
+        let mut u = RtpUnwrapper::default();
+        assert_eq!(u.unwrap(1000), 1000);
+        let ten_hours = 36_000 * 90_000_i64;
+        let rtp = (1000 + ten_hours) as u32;
+        assert_eq!(u.unwrap_near(rtp, ten_hours + 5), 1000 + ten_hours);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use gst::prelude::*;
 use gst_app::AppSink;
 use synoptic_base::Rotation;
 
+use super::hdrext;
 use super::nal::{self, Codec, Framing};
 use super::{SessionOptions, Shared, locked};
 use crate::{MediaError, Source};
@@ -199,7 +200,10 @@ impl Tail {
                     && let Ok(map) = buffer.map_readable()
                 {
                     let kind = nal::kind(codec, framing, &map);
-                    locked(&shared.ledger).parsed(stamp, kind);
+                    let arrival = locked(&shared.ledger).parsed(stamp, kind);
+                    if let Some((utc, arrival)) = nal::sei_utc(codec, framing, &map).zip(arrival) {
+                        hdrext::sei(&shared, stamp, utc, arrival);
+                    }
                 }
                 gst::PadProbeReturn::Ok
             });

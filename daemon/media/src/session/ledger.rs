@@ -41,11 +41,11 @@ impl Ledger {
         });
     }
 
-    /// The parser knows the kind of a picture.
-    pub(super) fn parsed(&mut self, stamp: i64, kind: FrameKind) {
-        if let Some(coded) = self.coded.iter_mut().rev().find(|c| c.stamp == stamp) {
-            coded.kind = kind;
-        }
+    /// The parser knows the kind of a picture. Returns when its first byte reached the box.
+    pub(super) fn parsed(&mut self, stamp: i64, kind: FrameKind) -> Option<Mono> {
+        let coded = self.coded.iter_mut().rev().find(|c| c.stamp == stamp)?;
+        coded.kind = kind;
+        Some(coded.arrival)
     }
 
     /// A picture came out of the decoder. Returns it, and the pictures that will never come: decoders put out in

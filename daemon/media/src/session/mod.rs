@@ -5,6 +5,7 @@
 
 mod decode;
 mod file;
+mod hdrext;
 mod ledger;
 mod nal;
 mod rtcp;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gst::prelude::*;
 use gst_app::AppSink;
 use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
-use synoptic_engine::timebase::{RtpTimebase, TimeHealth};
+use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
 
 use crate::{MediaError, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
@@ -75,6 +76,7 @@ enum Timing {
     Rtp {
         timebase: Box<RtpTimebase>,
         ssrc: Option<u32>,
+        signalled: hdrext::Signalled,
         wall_steps: Vec<Span>,
     },
     /// By the moment at which the pipeline's clock plays them.
@@ -231,12 +233,7 @@ impl Session {
             _ => TimeHealth {
                 source: self.last_captured.map(|c| c.source),
                 rel_error: self.last_captured.map(|c| c.rel_error),
-                wall_minus_mono: None,
-                drift_ppm: None,
-                last_report: None,
-                reports: 0,
-                bad_reports: 0,
-                wall_steps: 0,
+                ..TimeHealth::default()
             },
         }
     }
@@ -259,6 +256,18 @@ impl Session {
     pub fn wall_steps(&self) -> Vec<Span> {
         match &mut *locked(&self.shared.timing) {
             Some(Timing::Rtp { wall_steps, .. }) => std::mem::take(wall_steps),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What happened to the camera's time since the last call. Call it about once a second: the box's clocks are
+    /// sampled along with it.
+    pub fn time_events(&mut self) -> Vec<TimeEvent> {
+        match &mut *locked(&self.shared.timing) {
+            Some(Timing::Rtp { timebase, .. }) => {
+                timebase.box_sample(self.shared.clock.sample());
+                std::iter::from_fn(|| timebase.poll()).collect()
+            }
             _ => Vec::new(),
         }
     }

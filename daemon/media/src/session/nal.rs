@@ -1,6 +1,7 @@
 //! The kind of a coded picture, from its first slice.
 
-use synoptic_base::FrameKind;
+use synoptic_base::{FrameKind, Utc};
+use synoptic_engine::timebase::wire;
 
 /// Codec of an elementary stream in Annex B or length-prefixed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,27 @@ pub(super) fn kind(codec: Codec, framing: Framing, unit: &[u8]) -> FrameKind {
         }
     }
     FrameKind::Unknown
+}
+
+/// UTC that the sender wrote into the SEI of an access unit; `None` without.
+pub(super) fn sei_utc(codec: Codec, framing: Framing, unit: &[u8]) -> Option<Utc> {
+    for nal in nals(framing, unit) {
+        let &header = nal.first()?;
+        let (sei, slice, header_bytes) = match codec {
+            Codec::H264 => (header & 0x1f == 6, (1..=5).contains(&(header & 0x1f)), 1),
+            Codec::H265 => (header >> 1 == 39, header >> 1 < 32, 2),
+        };
+        if slice {
+            return None; // SEI that tells of this picture stands before its slices
+        }
+        if sei {
+            let end = find_start_code(nal).unwrap_or(nal.len());
+            if let Some(time) = wire::sei_times(&nal[..end], header_bytes).first() {
+                return Some(time.utc);
+            }
+        }
+    }
+    None
 }
 
 /// The NAL units of an access unit. With start codes each goes on to the end of the access unit: only headers are read,
@@ -166,6 +188,36 @@ mod tests {
             kind(Codec::H265, Framing::Lengths, &[0, 0, 0, 2, 0x26, 1]),
             FrameKind::I
         );
+    }
+
+    #[test]
+    fn utc_in_sei_stands_before_the_slice() {
+        let utc = Utc::from_nanos(0x18d7_4fa1_5a3b_c4d5);
+        let mut unit = vec![0, 0, 0, 1, 0x09, 0xf0, 0, 0, 1, 0x06];
+        unit.extend(wire::synoptic_sei(utc));
+        unit.extend([0x80, 0, 0, 0, 1, 0x65, 0x88, 0, 0, 1, 0x06, 5]);
+        assert_eq!(sei_utc(Codec::H264, Framing::StartCodes, &unit), Some(utc));
+        assert_eq!(
+            sei_utc(
+                Codec::H264,
+                Framing::StartCodes,
+                &[0, 0, 1, 0x65, 0x88, 0, 0, 1, 6]
+            ),
+            None
+        );
+        let mut unit = vec![0, 0, 1, 39 << 1, 1];
+        unit.extend(wire::synoptic_sei(utc));
+        unit.push(0x80);
+        assert_eq!(sei_utc(Codec::H265, Framing::StartCodes, &unit), Some(utc));
+        // The same unit behind its length.
+        let nal = unit.split_off(3);
+        let mut lengths = u32::try_from(nal.len()).unwrap().to_be_bytes().to_vec();
+        lengths.extend(&nal);
+        assert_eq!(sei_utc(Codec::H265, Framing::Lengths, &lengths), Some(utc));
+        unit.extend(nal);
+        for n in 0..unit.len() {
+            sei_utc(Codec::H265, Framing::StartCodes, &unit[..n]);
+        }
     }
 
     #[test]

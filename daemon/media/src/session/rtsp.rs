@@ -8,6 +8,7 @@ use synoptic_base::{Span, Utc};
 use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport};
 
 use super::decode::{self, Tail, internal};
+use super::hdrext::Signalled;
 use super::{SessionOptions, Shared, Timing, locked, rtcp, tls};
 use crate::{MediaError, RtspTransport, Source, TransportStats};
 
@@ -116,6 +117,7 @@ pub(super) fn build(
         *locked(&on_pad.timing) = Some(Timing::Rtp {
             timebase,
             ssrc: None,
+            signalled: Signalled::from_caps(stream, clock_rate_hz),
             wall_steps: Vec::new(),
         });
         let encoding = stream
@@ -270,8 +272,15 @@ fn packet(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
     };
     shared.packets.fetch_add(1, Ordering::Relaxed);
     shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-    if let Some(Timing::Rtp { ssrc: known, .. }) = &mut *locked(&shared.timing) {
+    if let Some(Timing::Rtp {
+        ssrc: known,
+        timebase,
+        signalled,
+        ..
+    }) = &mut *locked(&shared.timing)
+    {
         *known = Some(ssrc);
+        signalled.packet(timebase, bytes, arrival, || shared.clock.sample().realtime);
     }
     locked(&shared.ledger).arrived(i64::from(stamp), arrival);
 }
@@ -285,6 +294,7 @@ fn report(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
         timebase,
         ssrc,
         wall_steps,
+        ..
     }) = &mut *timing
     else {
         return;

@@ -1,6 +1,6 @@
 //! The engine's RTP timebase as an estimator. The one place where scenarios touch `engine::timebase`.
 
-use synoptic_base::{Mono, Span, Utc};
+use synoptic_base::{ClockSample, Mono, Span, Utc};
 use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport, TimeHealth};
 
 use super::camera::Camera;
@@ -61,6 +61,10 @@ impl Estimator for Engine {
             rtp: report.rtp,
             arrival: report.arrival,
         }));
+    }
+
+    fn sample(&mut self, sample: ClockSample) {
+        self.timebase.box_sample(sample);
     }
 
     fn frame(&mut self, frame: &FrameSeen) -> Option<Estimate> {

@@ -1,6 +1,6 @@
 //! The three clocks of a scenario, each as a function of true time. True time is in nanoseconds from 0.
 
-use synoptic_base::{Mono, Span, Utc};
+use synoptic_base::{ClockSample, Mono, Span, Utc};
 
 /// 2026-11-21T10:00:00Z: true UTC when a scenario begins.
 const EPOCH_NS: i64 = 1_795_255_200_000_000_000;
@@ -80,6 +80,16 @@ impl BoxClock {
             mono += Span::from_nanos((slewed.as_nanos() as f64 * ppm * 1e-6) as i64);
         }
         mono
+    }
+
+    /// All three clocks at true time `at`.
+    pub fn sample(&self, at: Span) -> ClockSample {
+        ClockSample {
+            mono: self.mono(at),
+            raw: Mono::from_nanos((BOX_UP + at).as_nanos()),
+            realtime: self.utc(at),
+            width: Span::ZERO,
+        }
     }
 
     /// CLOCK_REALTIME at true time `at`.

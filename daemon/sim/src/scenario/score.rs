@@ -1,6 +1,6 @@
 //! How far an estimator was off.
 
-use synoptic_base::{Captured, Mono, Span, TimeSource, Utc};
+use synoptic_base::{Captured, ClockSample, Mono, Span, TimeSource, Utc};
 
 use super::camera::Camera;
 use super::clocks::BoxClock;
@@ -21,6 +21,8 @@ pub trait Estimator {
     fn reconnect(&mut self, now: Mono);
     /// A sender report.
     fn report(&mut self, report: &ReportSeen);
+    /// The box's clocks read together; whoever has no use for them ignores them.
+    fn sample(&mut self, _sample: ClockSample) {}
     /// A frame; `None`: it has no time yet.
     fn frame(&mut self, frame: &FrameSeen) -> Option<Estimate>;
 }
@@ -160,6 +162,7 @@ pub fn run(
             Event::Reconnect(now) => estimator.reconnect(now),
             Event::Report(report) => estimator.report(&report),
             Event::Frame(frame) => {
+                estimator.sample(clock.sample(frame.at));
                 let estimate = estimator.frame(&frame);
                 score.judge(&frame, estimate);
             }

@@ -54,10 +54,7 @@ pub(super) fn sei_utc(codec: Codec, framing: Framing, unit: &[u8]) -> Option<Utc
             return None; // SEI that tells of this picture stands before its slices
         }
         if sei {
-            let end = match framing {
-                Framing::StartCodes => find_start_code(nal).unwrap_or(nal.len()),
-                Framing::Lengths => nal.len(),
-            };
+            let end = find_start_code(nal).unwrap_or(nal.len());
             if let Some(time) = wire::sei_times(&nal[..end], header_bytes).first() {
                 return Some(time.utc);
             }
@@ -212,9 +209,12 @@ mod tests {
         unit.extend(wire::synoptic_sei(utc));
         unit.push(0x80);
         assert_eq!(sei_utc(Codec::H265, Framing::StartCodes, &unit), Some(utc));
-        let mut with_length = (unit.len() as u32 - 3).to_be_bytes().to_vec();
-        with_length.extend(&unit[3..]);
-        assert_eq!(sei_utc(Codec::H265, Framing::Lengths, &with_length), Some(utc));
+        // The same unit behind its length.
+        let nal = unit.split_off(3);
+        let mut lengths = u32::try_from(nal.len()).unwrap().to_be_bytes().to_vec();
+        lengths.extend(&nal);
+        assert_eq!(sei_utc(Codec::H265, Framing::Lengths, &lengths), Some(utc));
+        unit.extend(nal);
         for n in 0..unit.len() {
             sei_utc(Codec::H265, Framing::StartCodes, &unit[..n]);
         }

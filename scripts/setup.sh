@@ -15,7 +15,7 @@ rust_wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 node_wanted=20.19 # what Vite asks for
 
 groups=("$@")
-((${#groups[@]})) || groups=(build run broker test vivid check ui dist)
+((${#groups[@]})) || groups=(build run broker test vivid flash check ui dist)
 wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
 
 distribution() { (
@@ -39,6 +39,7 @@ listed() { # the packages of a group on this distribution
 there_without_package() {
     case $1 in
     make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
+    openssl | argon2) have "$1" ;;
     qemu-system-x86) have qemu-system-x86_64 ;;
     kmod) have depmod && have modprobe ;;
     v4l-utils) have v4l2-ctl ;;
@@ -182,10 +183,10 @@ cargo_deny() {
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | vivid | dist) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | flash | dist) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
     ui) ;;
-    *) die "no group is called $group: build, run, broker, test, vivid, check, ui, dist" ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, flash, check, ui, dist" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"

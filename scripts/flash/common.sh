@@ -58,6 +58,12 @@ refuse() {
     exit "$1"
 }
 
+# flush PATH: what was written to it is on the disk after this.
+flush() {
+    # macOS knows only all of them.
+    if [[ $(uname -s) == Linux ]]; then sync "$1"; else sync; fi
+}
+
 # need TOOL PACKAGE: a tool must be there.
 need() {
     have "$1" || refuse "$E_TOOL" missing_tool \

@@ -43,7 +43,7 @@ inject() {
         mdeltree s:/synoptic-site >>"$log" 2>&1 || refuse "$E_INJECT" inject "older settings on $into cannot be removed"
     fi
     mcopy -s -Q "$work/synoptic-site" s:/ >>"$log" 2>&1 </dev/null || refuse "$E_INJECT" inject "the settings cannot be written (details in $log)"
-    sync
+    flush "$into"
     if [[ -b $into ]] && have blockdev; then blockdev --flushbufs "$into" 2>>"$log" || true; fi
     (mcopy -s -n s:/synoptic-site "$work/back" </dev/null && diff -r "$work/synoptic-site" "$work/back") >>"$log" 2>&1 ||
         refuse "$E_INJECT" inject "the settings read back differently: use another disk"

@@ -105,7 +105,7 @@ write_target() {
     bmap) write_by_bmap ;;
     dd) write_by_dd ;;
     esac || refuse "$E_WRITE" write "writing $target failed, it is not usable now; try again, or another disk (details in $log)"
-    sync
+    flush "$target"
     if target_is_file && [[ -n $file_size ]]; then
         python3 -c 'import os, sys; os.truncate(sys.argv[1], int(sys.argv[2]))' "$target" "$(bytes "$file_size")"
     fi

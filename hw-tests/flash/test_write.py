@@ -216,7 +216,7 @@ class Loops(Case):
 
     def test_mounted(self) -> None:
         with Loop(self.dir, 64 * MIB) as device:
-            run("mkfs.vfat", device)
+            run("mkfs.ext4", "-q", device)
             place = self.dir / "place"
             place.mkdir()
             done = subprocess.run(["mount", device, place], capture_output=True, text=True, check=False)

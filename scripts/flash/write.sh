@@ -46,7 +46,8 @@ bytes() { # bytes SIZE: 16G and the like, powers of 1024
 confirm() {
     local wanted=$target answer=
     [[ -z $yes ]] || return 0
-    target_is_file && [[ ! -s $target ]] && return 0
+    # A new file costs nothing.
+    if [[ $mode != jetson ]] && target_is_file && [[ ! -s $target ]]; then return 0; fi
     [[ -z $allow_fixed ]] || wanted=$allow_fixed
     printf 'Everything on %s will be lost.\nType %s to go on: ' "$target_text" "$wanted" >&2
     if [[ -n $stdin_taken ]]; then

@@ -195,7 +195,8 @@ class HealthGate(Boot):
     def setUp(self) -> None:
         super().setUp()
         (self.box / "data/update").mkdir()
-        (self.box / "data/update/pending").write_text("")
+        (self.box / "data/update/pending").write_text("B\n")
+        (self.box / "proc/cmdline").write_text("quiet root=/dev/vda4 rauc.slot=B ro\n")
         self.fake("rauc", f'echo "$@" >>{self.dir}/rauc')
         self.fake("sleep", "exit 0")
         self.fake("systemctl", "exit 0")
@@ -222,6 +223,12 @@ class HealthGate(Boot):
                 self.assertEqual(self.gate().returncode, 1)
                 self.assertEqual(self.asked(), "status mark-bad booted\n")
                 self.assertIn(reason, self.text("data/update/rollback-reason"))
+
+    def test_a_new_system_that_never_started(self) -> None:
+        (self.box / "proc/cmdline").write_text("quiet rauc.slot=A\n")
+        self.assertEqual(self.gate().returncode, 0, "the old system is not rebooted")
+        self.assertEqual(self.asked(), "status mark-bad other\n")
+        self.assertIn("slot B did not start; slot A runs", self.text("data/update/rollback-reason"))
 
     def test_a_daemon_that_comes_and_goes_is_not_committed(self) -> None:
         count = self.dir / "count"

@@ -21,7 +21,7 @@ class Files(Case):
         run("mdir", "-i", f"{disk}@@{ESP_AT}", "::/EFI/BOOT/BOOTX64.EFI")
 
     def test_every_packing_and_writer(self) -> None:
-        for packed, writer in (("", "bmap"), ("zst", "bmap"), ("xz", "dd"), ("gz", "dd"), ("zst", "dd")):
+        for packed, writer in (("zst", "bmap"), ("xz", "dd"), ("gz", "bmap")):
             with self.subTest(packed=packed, writer=writer):
                 release, disk = self.release(packed), self.dir / "disk.img"
                 done = self.flash(release, disk, "--writer", writer, "--site", self.site(SITE), "--yes")

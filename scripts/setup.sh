@@ -17,7 +17,7 @@ rust_wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 node_wanted=20.19 # what Vite asks for
 
 groups=("$@")
-((${#groups[@]})) || groups=(build run broker test vivid check ui dist onnxruntime)
+((${#groups[@]})) || groups=(build run broker test vivid flash check ui dist onnxruntime)
 wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
 
 distribution() { (
@@ -41,6 +41,7 @@ listed() { # the packages of a group on this distribution
 there_without_package() {
     case $1 in
     make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
+    openssl | argon2) have "$1" ;;
     qemu-system-x86) have qemu-system-x86_64 ;;
     kmod) have depmod && have modprobe ;;
     v4l-utils) have v4l2-ctl ;;
@@ -219,10 +220,10 @@ golden() {
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | vivid | dist) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | flash | dist) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
     ui | onnxruntime | golden) ;;
-    *) die "no group is called $group: build, run, broker, test, vivid, check, ui, dist, onnxruntime, golden" ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, flash, check, ui, dist, onnxruntime, golden" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"

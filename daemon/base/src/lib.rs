@@ -15,6 +15,7 @@ mod frame;
 mod geometry;
 mod ids;
 mod rig;
+mod stitch;
 mod surface;
 mod time;
 
@@ -25,5 +26,9 @@ pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
+pub use stitch::{
+    CellSeen, Cover, GAIN_PITCH, PanoramaSeen, STITCH_CELL, SeamLine, SlotView, StitchDirector, StitchLayout,
+    StitchPlan,
+};
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
 pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};

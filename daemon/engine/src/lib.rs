@@ -8,6 +8,7 @@
 pub mod align;
 pub mod backoff;
 pub mod rules;
+pub mod stitch;
 pub mod sync;
 pub mod timebase;
 pub mod track;

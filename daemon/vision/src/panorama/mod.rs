@@ -1,4 +1,24 @@
 //! Panoramas on the CPU: from the pictures of 2 to 8 cameras to one.
 //!
 //! * [`geometry`] is the arithmetic of lenses, rotations and surfaces.
+//! * [`Compositor`] composes: it looks at what the cameras share, asks a [`synoptic_base::StitchDirector`], and
+//!   renders what that plans, NV12 or I420 in, NV12 out.
+//! * [`boxes`] carries boxes between cameras and the canvas; [`delta_e`] says how far two colours are apart.
+mod band;
+pub mod boxes;
+mod compositor;
+pub mod delta_e;
+mod field;
 pub mod geometry;
+mod mesh;
+mod multiband;
+mod observe;
+mod reach;
+mod rows;
+mod shares;
+mod warp;
+
+pub use compositor::{
+    Blend, ComposeError, ComposeOptions, ComposeReport, Compositor, MAX_CAMERAS, StitchSlot, least_bytes,
+};
+pub use warp::Simd;

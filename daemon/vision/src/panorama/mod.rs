@@ -13,6 +13,7 @@ pub mod geometry;
 mod mesh;
 mod multiband;
 mod observe;
+mod pyramid;
 mod reach;
 mod rows;
 mod shares;

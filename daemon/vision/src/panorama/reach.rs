@@ -60,6 +60,16 @@ impl Reach {
         }
     }
 
+    /// Calls `seen` with the parts of `within` on row `y` that the camera sees.
+    pub(crate) fn seen(&self, y: usize, within: &Range<usize>, mut seen: impl FnMut(Range<usize>)) {
+        for run in &self.rows[y] {
+            let run = (run.start as usize).max(within.start)..(run.end as usize).min(within.end);
+            if run.start < run.end {
+                seen(run);
+            }
+        }
+    }
+
     /// Pixels seen in each cell of `columns` x `rows`.
     fn count(&self, columns: usize, rows: usize) -> Vec<u16> {
         let mut counts = vec![0_u16; columns * rows];

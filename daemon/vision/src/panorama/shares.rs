@@ -124,7 +124,7 @@ impl Shares {
                 // Middles of small cells lie at 3.5 and 11.5; the one before at -4.5.
                 let at = (i as f32 + 4.5) / STITCH_CELL as f32;
                 let left = at as usize;
-                out.push((near[left] + (near[left + 1] - near[left]) * (at - left as f32)) as i16);
+                out.push((near[left] + (near[left + 1] - near[left]) * (at - left as f32) + 0.5) as i16);
             }
         }
     }
@@ -173,7 +173,7 @@ mod tests {
         assert!(
             a.iter()
                 .zip(&b)
-                .all(|(a, b)| (32765..=32767).contains(&(i32::from(*a) + i32::from(*b))))
+                .all(|(a, b)| (32766..=32768).contains(&(i32::from(*a) + i32::from(*b))))
         );
     }
 }

@@ -162,3 +162,83 @@ pub(crate) fn sample(simd: Simd, source: &Source<'_>, runs: &[Run], out: &mut [i
         _ => panic!("this machine has no {}", simd.name()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small generator, the same on every machine.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self, below: i64) -> i64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((self.0 >> 33) % below as u64) as i64
+        }
+    }
+
+    #[test]
+    fn every_version_samples_the_same_bits_as_the_portable_one() {
+        let mut noise = Noise(7);
+        let (width, height) = (97, 61);
+        for pairs in [false, true] {
+            let row = width * if pairs { 2 } else { 1 };
+            let stride = row + 5;
+            let data: Vec<u8> = (0..stride * (height - 1) + row)
+                .map(|_| noise.next(256) as u8)
+                .collect();
+            let source = Source::new(&data, stride, width, height, pairs).unwrap();
+            for round in 0..4000 {
+                // Runs of any slope and scale, some beyond the picture, some mirrored or upright.
+                let wild = if round % 3 == 0 { 4 << 16 } else { 80_000 };
+                let runs: Vec<Run> = (0..5)
+                    .map(|_| Run {
+                        at: [
+                            noise.next(130 << 16) as i32 - (15 << 16),
+                            noise.next(90 << 16) as i32 - (15 << 16),
+                        ],
+                        step: [
+                            noise.next(2 * wild) as i32 - wild as i32,
+                            noise.next(60_000) as i32 - 30_000,
+                        ],
+                    })
+                    .collect();
+                // Neighbours follow each other as on a mesh in two rounds of three.
+                let mut runs = runs;
+                if round % 3 > 0 {
+                    for i in 1..5 {
+                        let each = if pairs { 8 } else { 16 };
+                        let last = runs[i - 1];
+                        runs[i].at = [0, 1].map(|k| last.at[k] + last.step[k] * each);
+                        runs[i].step = last.step.map(|s| s + noise.next(200) as i32 - 100);
+                    }
+                }
+                let mut want = vec![0; 80];
+                portable::sample(&source, &runs, &mut want);
+                for simd in Simd::available() {
+                    let mut got = vec![0; 80];
+                    sample(simd, &source, &runs, &mut got);
+                    assert_eq!(got, want, "{simd:?} {runs:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_between_four_is_their_weighed_mean() {
+        let data = [10, 20, 0, 30, 60, 0, 0, 0, 0];
+        let source = Source::new(&data, 3, 3, 3, false).unwrap();
+        let run = Run {
+            at: [1 << 14, 1 << 15],
+            step: [0, 0],
+        };
+        let mut out = [0; 16];
+        sample(Simd::Portable, &source, &[run], &mut out);
+        // 12.5 above, 37.5 below.
+        assert_eq!(out[0], (25 - 128) * 128);
+        assert!(Source::new(&data[..8], 3, 3, 3, false).is_none());
+    }
+}

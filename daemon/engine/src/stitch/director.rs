@@ -11,12 +11,12 @@ use super::cost::Costs;
 use super::gain::{Gains, rgb};
 use super::joins::{Join, joins};
 use super::line::Line;
+use super::motion::Motion;
 use super::slots::{MissingPolicy, Part, Slots};
+use super::weights::{contested, weigh};
 
 /// Pictures further apart than this, in seconds, count as this far apart.
 const MAX_DT_S: f64 = 0.5;
-/// How much of a cell's motion is left in the next picture.
-const MOTION_DECAY: f32 = 0.85;
 
 /// How a panorama is decided.
 #[derive(Clone, Debug)]
@@ -87,8 +87,10 @@ pub struct Director {
     gains: Gains,
     slots: Slots,
     parts: Vec<Part>,
-    luma: Vec<Vec<f32>>,
-    motion: Vec<Vec<f32>>,
+    motion: Vec<Motion>,
+    /// Cells with gain.
+    gained: Vec<Vec<CellSeen>>,
+    contested: Vec<usize>,
     target: Vec<Vec<u8>>,
     fade: Option<Fade>,
     last: Option<Mono>,
@@ -134,8 +136,11 @@ impl Director {
             gains: Gains::new(&layout),
             slots: Slots::new(n, config.missing, config.patience),
             parts: vec![Part::Full; n],
-            luma: vec![Vec::new(); n],
-            motion: vec![vec![0.0; cells]; n],
+            motion: (0..n)
+                .map(|k| Motion::new(looked_at(&layout, k), cells))
+                .collect(),
+            gained: vec![vec![CellSeen::UNSEEN; cells]; n],
+            contested: contested(&layout),
             target: vec![vec![0; cells]; n],
             fade: None,
             last: None,
@@ -150,7 +155,7 @@ impl Director {
             config,
         };
         director.plan.gains = director.gains.fields().to_vec();
-        director.weigh();
+        director.weigh(true);
         director.plan.weights.clone_from(&director.target);
         director.describe();
         Ok(director)
@@ -166,147 +171,73 @@ impl Director {
         self.seams.iter().map(|s| s.line.moves).sum()
     }
 
-    /// How much of a cell changes from picture to picture, exposure apart, in units of luma.
-    fn watch_motion(&mut self, seen: &PanoramaSeen) {
-        for (k, cells) in seen.cells.iter().enumerate().take(self.luma.len()) {
-            let (before, motion) = (&mut self.luma[k], &mut self.motion[k]);
-            if cells.len() != motion.len() {
-                before.clear();
-                continue;
-            }
-            if before.len() == cells.len() {
-                // The median ratio of all cells is a change of exposure, not motion.
-                let looked = || cells.iter().zip(before.iter()).filter(|(c, _)| c.detail >= 0.0);
-                let mut ratios: Vec<f32> = looked()
-                    .step_by(7)
-                    .filter(|(_, b)| **b > 24.0)
-                    .map(|(c, b)| (c.luma - 16.0) / (b - 16.0))
-                    .collect();
-                let exposure = if ratios.is_empty() {
-                    1.0
-                } else {
-                    let middle = ratios.len() / 2;
-                    *ratios.select_nth_unstable_by(middle, f32::total_cmp).1
+    /// Turns the shared cells of the live cameras as their fields do.
+    fn apply_gains(&mut self, cells: &[&[CellSeen]]) {
+        let (across, down) = self.layout.gain_nodes();
+        let a_node = GAIN_PITCH / STITCH_CELL;
+        let (kr, kb) = self.layout.kr_kb;
+        let near = |v: usize, n: usize| ((v + a_node / 2) / a_node).min(n - 1);
+        for (k, cells) in cells.iter().enumerate() {
+            let gained = &mut self.gained[k];
+            // exp of 3 x 1000 nodes rather than of 3 x 10,000 cells.
+            let factors: Vec<[f32; 3]> = self.gains.fields()[k].iter().map(|n| n.map(f32::exp)).collect();
+            for i in self.motion[k].cells().iter().map(|i| *i as usize) {
+                let Some(cell) = cells.get(i).filter(|c| c.detail >= 0.0) else {
+                    gained[i] = CellSeen::UNSEEN;
+                    continue;
                 };
-                for ((cell, b), motion) in cells.iter().zip(before.iter()).zip(motion.iter_mut()) {
-                    if cell.detail >= 0.0 {
-                        let now = (cell.luma - 16.0 - (b - 16.0) * exposure).abs();
-                        *motion = now.max(*motion * MOTION_DECAY);
-                    }
-                }
+                let (c, r) = (i % self.layout.columns, i / self.layout.columns);
+                let factor = factors[near(r, down) * across + near(c, across)];
+                let rgb = rgb(cell, self.layout.kr_kb);
+                let [r, g, b] = [0, 1, 2].map(|k| rgb[k] * factor[k]);
+                let y = kr * r + (1.0 - kr - kb) * g + kb * b;
+                gained[i] = CellSeen {
+                    luma: y + 16.0,
+                    cb: 128.0 + (b - y) / (2.0 * (1.0 - kb)) * (224.0 / 219.0),
+                    cr: 128.0 + (r - y) / (2.0 * (1.0 - kr)) * (224.0 / 219.0),
+                    detail: cell.detail,
+                };
             }
-            before.clear();
-            before.extend(cells.iter().map(|c| c.luma));
         }
     }
 
-    /// The cells of a camera as its field turns them.
-    fn with_gain(&self, camera: usize, cells: &[CellSeen]) -> Vec<CellSeen> {
-        let (across, down) = self.layout.gain_nodes();
-        let a_node = GAIN_PITCH / STITCH_CELL;
-        let field = &self.gains.fields()[camera];
-        let (kr, kb) = self.layout.kr_kb;
-        let near = |v: usize, n: usize| ((v + a_node / 2) / a_node).min(n - 1);
-        let gained = cells.iter().enumerate().map(|(i, cell)| {
-            if cell.detail < 0.0 {
-                return *cell;
-            }
-            let (c, r) = (i % self.layout.columns, i / self.layout.columns);
-            let log = field[near(r, down) * across + near(c, across)];
-            if log == [0.0; 3] {
-                return *cell;
-            }
-            let rgb = rgb(cell, self.layout.kr_kb);
-            let [r, g, b] = [0, 1, 2].map(|k| rgb[k] * log[k].exp());
-            let y = kr * r + (1.0 - kr - kb) * g + kb * b;
-            CellSeen {
-                luma: y + 16.0,
-                cb: 128.0 + (b - y) / (2.0 * (1.0 - kb)) * (224.0 / 219.0),
-                cr: 128.0 + (r - y) / (2.0 * (1.0 - kr)) * (224.0 / 219.0),
-                detail: cell.detail,
-            }
-        });
-        gained.collect()
-    }
-
     fn move_seams(&mut self, cells: &[&[CellSeen]], boxes: &[BBox<InPanorama>], dt: f64) -> bool {
-        let gained: Vec<Vec<CellSeen>> = cells
-            .iter()
-            .enumerate()
-            .map(|(k, c)| self.with_gain(k, c))
-            .collect();
-        let motion = &self.motion;
+        self.apply_gains(cells);
+        let (gained, motion) = (&self.gained, &self.motion);
         let mut moved = false;
         for seam in &mut self.seams {
-            let cell = |k: usize, i: usize| gained[k].get(i).copied().filter(|c| c.detail >= 0.0);
-            seam.costs
-                .update(&self.layout, &seam.join, cell, |k, i| motion[k][i], boxes);
+            let cell = |k: usize, i: usize| Some(gained[k][i]).filter(|c| c.detail >= 0.0);
+            let moving = |k: usize, i: usize| motion[k].of_cells()[i];
+            seam.costs.update(&self.layout, &seam.join, cell, moving, boxes);
             let costs = &seam.costs;
             moved |= seam.line.step(|line, at| costs.at(line, at), dt);
         }
         moved
     }
 
-    /// Computes the weights that are wanted from lines and parts.
-    fn weigh(&mut self) {
-        let n = self.layout.cover.len();
+    /// Computes the weights that are wanted, of all cells or of those that can change hands.
+    fn weigh(&mut self, all: bool) {
+        let seams: Vec<_> = self.seams.iter().map(|s| (&s.join, &s.line)).collect();
         let feather = self.config.feather_cells;
-        let mut levels = vec![Cover::None; n];
-        let mut shares = vec![1.0_f32; n];
-        for cell in 0..self.layout.columns * self.layout.rows {
-            let (c, r) = (cell % self.layout.columns, cell / self.layout.columns);
-            let seen = |k: usize| self.layout.cover[k][cell];
-            let filled = (0..n).any(|k| self.parts[k] == Part::Full && seen(k) >= Cover::Whole);
-            for k in 0..n {
-                levels[k] = match self.parts[k] {
-                    Part::Full => seen(k),
-                    Part::Rest if !filled => seen(k),
-                    Part::Rest | Part::None => Cover::None,
-                };
-            }
-            let sole = levels.iter().filter(|l| **l > Cover::None).count();
-            if sole <= 1 {
-                for k in 0..n {
-                    self.target[k][cell] = if levels[k] > Cover::None { 255 } else { 0 };
-                }
-                continue;
-            }
-            shares.fill(1.0);
-            for seam in self.seams.iter().rev() {
-                let best = |group: &[usize]| group.iter().map(|k| levels[*k]).max().unwrap_or(Cover::None);
-                let (before, after) = (best(&seam.join.before), best(&seam.join.after));
-                let (line, at) = if seam.join.runs_down { (r, c) } else { (c, r) };
-                let past = at as f32 + 0.5 - seam.line.shown()[line];
-                let right = match before.cmp(&after) {
-                    std::cmp::Ordering::Greater => 0.0,
-                    std::cmp::Ordering::Less => 1.0,
-                    std::cmp::Ordering::Equal if before == Cover::Inner => {
-                        (past / feather + 0.5).clamp(0.0, 1.0)
-                    }
-                    std::cmp::Ordering::Equal => f32::from(past >= 0.0),
-                };
-                for k in &seam.join.before {
-                    shares[*k] *= 1.0 - right;
-                }
-                for k in &seam.join.after {
-                    shares[*k] *= right;
-                }
-            }
-            let mut left = 255;
-            let mut most = 0;
-            for k in 0..n {
-                let share = if levels[k] > Cover::None {
-                    (shares[k] * 255.0) as u8
-                } else {
-                    0
-                };
-                self.target[k][cell] = share;
-                left -= i32::from(share);
-                if share > self.target[most][cell] {
-                    most = k;
-                }
-            }
-            self.target[most][cell] += left as u8;
+        let (layout, parts, target) = (&self.layout, &self.parts, &mut self.target);
+        if all {
+            weigh(
+                layout,
+                parts,
+                &seams,
+                feather,
+                0..layout.columns * layout.rows,
+                target,
+            );
+        } else {
+            weigh(
+                layout,
+                parts,
+                &seams,
+                feather,
+                self.contested.iter().copied(),
+                target,
+            );
         }
     }
 
@@ -375,20 +306,23 @@ impl StitchDirector for Director {
             });
         }
         self.parts = parts;
-        self.watch_motion(seen);
         let cells: Vec<&[CellSeen]> = (0..self.parts.len())
             .map(|k| match (views[k], seen.cells.get(k)) {
                 (SlotView::Live, Some(cells)) if cells.len() == self.target[k].len() => &cells[..],
                 _ => &[],
             })
             .collect();
+        for (motion, cells) in self.motion.iter_mut().zip(&cells) {
+            motion.update(cells);
+        }
         if self.config.match_colours {
-            self.gains.update(&cells, &self.motion, dt);
+            let motion: Vec<&[f32]> = self.motion.iter().map(Motion::of_cells).collect();
+            self.gains.update(&cells, &motion, dt);
             self.plan.gains.clone_from_slice(self.gains.fields());
         }
         let moved = self.config.move_seams && self.move_seams(&cells, boxes, dt);
         if moved || parted {
-            self.weigh();
+            self.weigh(parted);
         }
         if moved || parted || self.fade.is_some() {
             self.show(now);
@@ -397,6 +331,14 @@ impl StitchDirector for Director {
         self.describe();
         &self.plan
     }
+}
+
+/// Cells that camera `k` shares with another and sees whole.
+fn looked_at(layout: &StitchLayout, k: usize) -> Vec<u32> {
+    (0..layout.columns * layout.rows)
+        .filter(|&i| layout.cover[k][i] >= Cover::Whole && layout.shared(i))
+        .map(|i| i as u32)
+        .collect()
 }
 
 /// Of each line of a join, the longest stretch of cells that both groups see well, less half of the ramp.

@@ -143,12 +143,12 @@ impl Gains {
 
     /// Takes in what is seen, `dt` seconds after the last time. `cells[camera]` is empty for those not to be used;
     /// `motion[camera]` is in units of luma.
-    pub(super) fn update(&mut self, cells: &[&[CellSeen]], motion: &[Vec<f32>], dt: f64) {
+    pub(super) fn update(&mut self, cells: &[&[CellSeen]], motion: &[&[f32]], dt: f64) {
         let mut changed = false;
         for pair in &mut self.pairs {
             let (one, two) = (cells[pair.a], cells[pair.b]);
             if !one.is_empty() && !two.is_empty() {
-                changed |= pair.update(one, two, &motion[pair.a], &motion[pair.b], self.kr_kb, dt);
+                changed |= pair.update(one, two, motion[pair.a], motion[pair.b], self.kr_kb, dt);
             }
         }
         if !changed {
@@ -229,9 +229,7 @@ impl Pair {
             (true, false) => (1.0 - (-dt / SLOW_S).exp()) as f32,
         };
         self.begun = true;
-        for k in 0..3 {
-            self.mean[k] += (mean[k] - self.mean[k]) * fresh;
-        }
+        self.mean = [0, 1, 2].map(|k| self.mean[k] + (mean[k] - self.mean[k]) * fresh);
         for (at, (sum, count)) in self.at.iter_mut().zip(&sums) {
             for k in 0..3 {
                 let now = (sum[k] + PRIOR_CELLS * mean[k]) / (count + PRIOR_CELLS);
@@ -322,7 +320,8 @@ mod tests {
         let layout = layout(120, 40, &[[0, 0, 72, 40], [48, 0, 120, 40]]);
         let mut gains = Gains::new(&layout);
         let (one, two) = (wall(120, 40, [1.0; 3]), wall(120, 40, [0.8, 0.9, 1.1]));
-        let still = vec![vec![0.0; 120 * 40]; 2];
+        let none = vec![0.0; 120 * 40];
+        let still = [&none[..]; 2];
         gains.update(&[&one, &two], &still, 0.04);
         let (across, _) = layout.gain_nodes();
         let node = |c: usize| 2 * across + c;
@@ -344,7 +343,8 @@ mod tests {
     fn a_step_is_absorbed_within_half_a_second_and_noise_is_not_followed() {
         let layout = layout(120, 40, &[[0, 0, 72, 40], [48, 0, 120, 40]]);
         let mut gains = Gains::new(&layout);
-        let still = vec![vec![0.0; 120 * 40]; 2];
+        let none = vec![0.0; 120 * 40];
+        let still = [&none[..]; 2];
         let one = wall(120, 40, [1.0; 3]);
         let node = 2 * layout.gain_nodes().0 + 7;
         gains.update(&[&one, &one], &still, 0.04);
@@ -374,7 +374,7 @@ mod tests {
                 motion[1][i] = 30.0;
             }
         }
-        gains.update(&[&one, &two], &motion, 0.04);
+        gains.update(&[&one, &two], &[&motion[0], &motion[1]], 0.04);
         assert!(gains.fields().iter().flatten().flatten().all(|v| v.abs() < 1e-4));
     }
 
@@ -382,7 +382,8 @@ mod tests {
     fn in_a_chain_the_correction_of_one_overlap_ends_at_the_next() {
         let layout = layout(180, 40, &[[0, 0, 72, 40], [48, 0, 132, 40], [108, 0, 180, 40]]);
         let mut gains = Gains::new(&layout);
-        let still = vec![vec![0.0; 180 * 40]; 3];
+        let none = vec![0.0; 180 * 40];
+        let still = [&none[..]; 3];
         let walls = [1.0, 0.9, 0.9].map(|g| wall(180, 40, [g; 3]));
         gains.update(&[&walls[0], &walls[1], &walls[2]], &still, 0.04);
         let row = 2 * layout.gain_nodes().0;

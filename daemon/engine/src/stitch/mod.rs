@@ -7,13 +7,16 @@
 //! * [`line`] finds a seam by dynamic programming, and moves it only with reason;
 //! * [`cost`] says what a seam costs in each cell: differences, motion, boxes;
 //! * [`gain`] estimates the gain fields from trusted cells;
+//! * [`motion`] watches what moves, [`weights`] turns lines into weights of cells;
 //! * [`slots`] fades cameras out and in.
 mod cost;
 mod director;
 mod gain;
 mod joins;
 mod line;
+mod motion;
 mod slots;
+mod weights;
 
 pub use director::{Director, StitchConfig, StitchError};
 pub use slots::MissingPolicy;

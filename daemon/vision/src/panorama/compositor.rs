@@ -16,160 +16,17 @@ use super::field::Field;
 use super::mesh::Mesh;
 use super::multiband;
 use super::observe;
+use super::options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
 use super::reach::{Reach, layout};
 use super::shares::Shares;
 use super::warp::{LUMA_RUN, Simd, Source};
+use crate::PictureBuf;
 use crate::picture::{check, chroma_size};
-use crate::{PictureBuf, PictureError};
 
-/// Cameras of a panorama at most.
-pub const MAX_CAMERAS: usize = 8;
 /// Rows of a band: a multiple of the cells of mesh, weights, and of the coarsest level of the multi-band pyramid.
 const BAND: usize = 128;
 /// A mesh that errs more than this, in camera pixels, is warned of.
 const MESH_ERROR_PX: f64 = 0.1;
-
-/// How two pictures meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blend {
-    /// By the plan's weights alone.
-    Feather,
-    /// Laplacian pyramids of so many levels (2 to 5) about the seams (Burt and Adelson 1983): coarse structure
-    /// mixes over a wide zone, fine structure over a narrow one.
-    MultiBand(u32),
-}
-
-/// How to compose.
-#[derive(Clone, Copy, Debug)]
-pub struct ComposeOptions {
-    /// Threads, 1 or more.
-    pub threads: usize,
-    /// How pictures meet.
-    pub blend: Blend,
-    /// Version of the pixel loops; the best of this machine when `None`.
-    pub simd: Option<Simd>,
-}
-
-impl Default for ComposeOptions {
-    fn default() -> ComposeOptions {
-        ComposeOptions {
-            threads: 2,
-            blend: Blend::MultiBand(3),
-            simd: None,
-        }
-    }
-}
-
-/// Why a panorama cannot be composed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ComposeError {
-    /// Too few or too many cameras.
-    #[error("a panorama takes 2 to {MAX_CAMERAS} cameras, not {0}: choose some of them")]
-    Cameras(usize),
-    /// The canvas is empty, too large, or odd.
-    #[error("a canvas of {width}x{height} is not possible: give even sides of 16 to 16384 pixels")]
-    Canvas {
-        /// Pixels across.
-        width: u32,
-        /// Pixels down.
-        height: u32,
-    },
-    /// A camera's picture is too small or too large to sample.
-    #[error(
-        "camera {camera}: a picture of {width}x{height} cannot be sampled: give sides of 4 to 16384 pixels"
-    )]
-    Picture {
-        /// Which camera, by its stream.
-        camera: String,
-        /// Pixels across.
-        width: u32,
-        /// Pixels down.
-        height: u32,
-    },
-    /// An option makes no sense.
-    #[error("{0}")]
-    Option(String),
-    /// Not as many slots, weights or fields as cameras.
-    #[error(
-        "{what} for {have} cameras where the rig has {want}: compose with the plan and slots of this rig"
-    )]
-    Count {
-        /// Slots, weights, ...
-        what: &'static str,
-        /// So many.
-        have: usize,
-        /// So many are wanted.
-        want: usize,
-    },
-    /// A camera gives pictures of another size than the rig was calibrated for.
-    #[error(
-        "camera {camera} gives {have:?} where the rig was calibrated for {want:?}: scale it or calibrate again"
-    )]
-    Resized {
-        /// Which camera, by its stream.
-        camera: String,
-        /// Its size now.
-        have: Size,
-        /// Its size in the rig.
-        want: Size,
-    },
-    /// The output is no NV12 picture of the canvas's size.
-    #[error("the output is {have:?} {format:?} where the canvas wants {want:?} NV12")]
-    Output {
-        /// Its size.
-        have: Size,
-        /// Its format.
-        format: PixelFormat,
-        /// The canvas.
-        want: Size,
-    },
-    /// The pixels of a camera cannot be mapped.
-    #[error("camera {camera}: {source}")]
-    Surface {
-        /// Which camera, by its stream.
-        camera: String,
-        /// What failed.
-        source: SurfaceError,
-    },
-    /// The planes of a camera are not what its size says.
-    #[error("camera {camera}: {source}")]
-    Planes {
-        /// Which camera, by its stream.
-        camera: String,
-        /// What is wrong.
-        source: PictureError,
-    },
-}
-
-/// What stands in the slot of a camera.
-#[derive(Clone, Copy)]
-pub enum StitchSlot<'a> {
-    /// Its picture of now.
-    Live(&'a dyn Surface),
-    /// Its last picture; the camera gives none now.
-    Held(&'a dyn Surface),
-    /// Nothing.
-    Empty,
-}
-
-impl<'a> StitchSlot<'a> {
-    /// The picture, if any.
-    pub fn surface(&self) -> Option<&'a dyn Surface> {
-        match *self {
-            StitchSlot::Live(s) | StitchSlot::Held(s) => Some(s),
-            StitchSlot::Empty => None,
-        }
-    }
-}
-
-/// What was composed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ComposeReport {
-    /// Of each camera, what stood in its slot.
-    pub slots: Vec<SlotView>,
-    /// The plan that was followed.
-    pub plan: StitchPlan,
-}
 
 struct Camera {
     name: String,
@@ -187,6 +44,7 @@ pub struct Compositor {
     cameras: Vec<Camera>,
     layout: StitchLayout,
     shared: Vec<bool>,
+    seen: PanoramaSeen,
     options: ComposeOptions,
     simd: Simd,
     shares: Shares,
@@ -206,7 +64,7 @@ impl Compositor {
             return Err(ComposeError::Cameras(n));
         }
         let canvas = rig.canvas.size;
-        let side = |v: u32| (16..=1 << 14).contains(&v) && v % 2 == 0;
+        let side = |v: u32| (16..=1 << 14).contains(&v) && v.is_multiple_of(2);
         if !side(canvas.width) || !side(canvas.height) {
             return Err(ComposeError::Canvas {
                 width: canvas.width,
@@ -272,6 +130,7 @@ impl Compositor {
             cameras,
             layout,
             shared,
+            seen: PanoramaSeen::default(),
             options,
             simd,
             shares: Shares::default(),
@@ -300,20 +159,20 @@ impl Compositor {
     ///
     /// # Errors
     /// [`ComposeError`] when a picture or the output does not belong to this rig, or cannot be read.
-    pub fn compose(
+    pub fn compose<'d>(
         &mut self,
         slots: &[StitchSlot<'_>],
         boxes: &[BBox<InPanorama>],
-        director: &mut dyn StitchDirector,
+        director: &'d mut dyn StitchDirector,
         out: &mut PictureBuf,
         now: Mono,
-    ) -> Result<ComposeReport, ComposeError> {
-        let seen = self.observe(slots)?;
-        let plan = director.decide(now, &seen, boxes);
+    ) -> Result<ComposeReport<'d>, ComposeError> {
+        self.observe(slots)?;
+        let plan = director.decide(now, &self.seen, boxes);
         self.render(slots, plan, out)?;
         Ok(ComposeReport {
-            slots: seen.slots,
-            plan: plan.clone(),
+            slots: self.seen.slots.clone(),
+            plan,
         })
     }
 
@@ -321,7 +180,7 @@ impl Compositor {
     ///
     /// # Errors
     /// As [`Compositor::compose`].
-    pub fn observe(&mut self, slots: &[StitchSlot<'_>]) -> Result<PanoramaSeen, ComposeError> {
+    pub fn observe(&mut self, slots: &[StitchSlot<'_>]) -> Result<&PanoramaSeen, ComposeError> {
         let views = slots.iter().map(|s| match s {
             StitchSlot::Live(_) => SlotView::Live,
             StitchSlot::Held(_) => SlotView::Held,
@@ -329,15 +188,17 @@ impl Compositor {
         });
         let views: Vec<_> = views.collect();
         let columns = self.layout.columns;
-        let threads = self.options.threads;
-        self.with_sources(slots, |compositor, sources| {
-            let mut cells: Vec<Vec<CellSeen>> = views
-                .iter()
-                .map(|v| match v {
-                    SlotView::Live => vec![CellSeen::UNSEEN; compositor.shared.len()],
-                    SlotView::Held | SlotView::Empty => Vec::new(),
-                })
-                .collect();
+        // Taken out and put back: its room is large and is kept from picture to picture.
+        let mut cells = std::mem::take(&mut self.seen.cells);
+        cells.resize_with(self.cameras.len(), Vec::new);
+        for (view, cells) in views.iter().zip(&mut cells) {
+            match view {
+                SlotView::Live => cells.resize(self.shared.len(), CellSeen::UNSEEN),
+                SlotView::Held | SlotView::Empty => cells.clear(),
+            }
+        }
+        let mut threads = vec![(); self.options.threads];
+        let looked = self.with_sources(slots, |compositor, sources| {
             let jobs = cells.iter_mut().enumerate().flat_map(|(k, cells)| {
                 cells
                     .chunks_mut(columns)
@@ -345,22 +206,17 @@ impl Compositor {
                     .map(move |(r, row)| (k, r, row))
             });
             let compositor = &*compositor;
-            share_out(jobs, &mut vec![(); threads], |(), (k, r, out)| {
+            share_out(jobs, &mut threads, |(), (k, r, out)| {
                 let row = r * columns..(r + 1) * columns;
                 let cover: &[Cover] = &compositor.layout.cover[k][row.clone()];
                 if let Some(planes) = &sources[k] {
-                    observe::row(
-                        &compositor.cameras[k].mesh,
-                        planes,
-                        &compositor.shared[row],
-                        cover,
-                        r,
-                        out,
-                    );
+                    let mesh = &compositor.cameras[k].mesh;
+                    observe::row(mesh, planes, &compositor.shared[row], cover, r, out);
                 }
             });
-            PanoramaSeen { slots: views, cells }
-        })
+        });
+        self.seen = PanoramaSeen { slots: views, cells };
+        looked.map(|()| &self.seen)
     }
 
     /// Composes `slots` after `plan` into `out`, an NV12 picture of the canvas's size.
@@ -460,7 +316,7 @@ impl Compositor {
             });
         }
         for (slot, camera) in slots.iter().zip(&self.cameras) {
-            if let Some(have) = slot.surface().map(|s| s.size()).filter(|s| *s != camera.size) {
+            if let Some(have) = slot.surface().map(Surface::size).filter(|s| *s != camera.size) {
                 return Err(ComposeError::Resized {
                     camera: camera.name.clone(),
                     have,

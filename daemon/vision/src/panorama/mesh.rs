@@ -34,8 +34,6 @@ pub(crate) struct Run {
 pub(crate) struct Mesh {
     /// Cells across.
     pub(crate) columns: usize,
-    /// Cells down.
-    rows: usize,
     nodes: Vec<Option<Place>>,
     /// The largest distance to the exact projection found at the middles of cells and of their edges inside the
     /// camera's picture, in camera pixels.
@@ -112,7 +110,6 @@ impl Mesh {
         let scale = f64::from(1 << FRACTION_BITS);
         Mesh {
             columns,
-            rows,
             nodes: nodes
                 .into_iter()
                 .map(|p| p.map(|p| p.map(|v| (v * scale).round() as i32)))

@@ -13,13 +13,13 @@ pub mod geometry;
 mod mesh;
 mod multiband;
 mod observe;
+mod options;
 mod pyramid;
 mod reach;
 mod rows;
 mod shares;
 mod warp;
 
-pub use compositor::{
-    Blend, ComposeError, ComposeOptions, ComposeReport, Compositor, MAX_CAMERAS, StitchSlot, least_bytes,
-};
+pub use compositor::{Compositor, least_bytes};
+pub use options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
 pub use warp::Simd;

@@ -8,7 +8,8 @@ use synoptic_base::{CellSeen, Cover, STITCH_CELL};
 use super::mesh::{Mesh, PITCH};
 use super::warp::Source;
 
-/// Looks at the cells of small row `r` that are `shared` and that the camera covers, into `out`, one row of cells.
+/// Looks at the cells of small row `r` that are `shared` and that the camera covers, into `out`, one row of cells; leaves
+/// the others as they are.
 pub(crate) fn row(
     mesh: &Mesh,
     planes: &(Source<'_>, Source<'_>),
@@ -20,8 +21,7 @@ pub(crate) fn row(
     let (luma, chroma) = planes;
     for (c, out) in out.iter_mut().enumerate() {
         if !shared[c] || cover[c] < Cover::Whole {
-            *out = CellSeen::UNSEEN;
-            continue;
+            continue; // Unseen since it was made.
         }
         // Offset of the small cell in its mesh cell.
         let left = (c * STITCH_CELL % PITCH) as i32;

@@ -178,10 +178,7 @@ fn run(name: &str, distance_m: f64) -> Option<Seen> {
     let mut n = 0;
     let mut means = Vec::new();
     let mut step = None;
-    loop {
-        let [Some(one), Some(two)] = clips.each_mut().map(|c| c.as_mut().and_then(Clip::next)) else {
-            break;
-        };
+    while let [Some(one), Some(two)] = clips.each_mut().map(|c| c.as_mut().and_then(Clip::next)) {
         let pictures = [one, two];
         let slots = [StitchSlot::Live(&pictures[0]), StitchSlot::Live(&pictures[1])];
         let now = Mono::from_nanos(0) + Span::from_millis(40 * n);
@@ -199,11 +196,11 @@ fn run(name: &str, distance_m: f64) -> Option<Seen> {
             step = Some(n);
         }
         if n == 25 {
-            seen.steady = mismatch(&compositor, &rig, &pictures, &report.plan);
+            seen.steady = mismatch(&compositor, &rig, &pictures, report.plan);
             look(&out, &format!("{name}_steady.jpg"));
         }
         if step.is_some_and(|s| n == s + 12) {
-            seen.absorbed = mismatch(&compositor, &rig, &pictures, &report.plan);
+            seen.absorbed = mismatch(&compositor, &rig, &pictures, report.plan);
             look(&out, &format!("{name}_absorbed.jpg"));
         }
         if n % 20 == 10 {

@@ -49,6 +49,7 @@ impl Bench {
             .compose(slots, boxes, &mut self.director, &mut self.out, now)
             .unwrap()
             .plan
+            .clone()
     }
 
     /// Mean CIEDE2000 between the strips of 24 pixels left and right of the first seam, each measured against the

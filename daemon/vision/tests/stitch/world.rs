@@ -7,23 +7,23 @@ use synoptic_vision::panorama::geometry::{canvas_from_camera, mul_transposed, su
 
 /// Something that stands before the sphere: by angles right of and below +z, in radians.
 #[derive(Clone, Copy)]
-pub struct Mover {
-    pub left: f64,
-    pub right: f64,
-    pub top: f64,
-    pub bottom: f64,
-    pub rgb: [f64; 3],
+pub(crate) struct Mover {
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+    pub(crate) top: f64,
+    pub(crate) bottom: f64,
+    pub(crate) rgb: [f64; 3],
 }
 
 /// What there is to see.
 #[derive(Clone, Default)]
-pub struct World {
-    pub movers: Vec<Mover>,
+pub(crate) struct World {
+    pub(crate) movers: Vec<Mover>,
 }
 
 impl World {
     /// R, G, B of 0 to 255 in a direction.
-    pub fn colour(&self, d: [f64; 3]) -> [f64; 3] {
+    pub(crate) fn colour(&self, d: [f64; 3]) -> [f64; 3] {
         let (u, v) = (d[0].atan2(d[2]), d[1].atan2(d[0].hypot(d[2])));
         for m in &self.movers {
             if (m.left..m.right).contains(&u) && (m.top..m.bottom).contains(&v) {
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// What camera `k` of `rig` sees, under a gain of R, G, B.
-    pub fn seen_by(&self, rig: &Rig, k: usize, gain: [f64; 3]) -> PictureBuf {
+    pub(crate) fn seen_by(&self, rig: &Rig, k: usize, gain: [f64; 3]) -> PictureBuf {
         let camera = &rig.cameras[k];
         self.picture(camera.intrinsics.size, gain, |p| {
             Some(mul_transposed(
@@ -71,12 +71,12 @@ impl World {
     }
 
     /// What the canvas should show.
-    pub fn truth(&self, rig: &Rig) -> PictureBuf {
+    pub(crate) fn truth(&self, rig: &Rig) -> PictureBuf {
         self.picture(rig.canvas.size, [1.0; 3], |p| Some(surface_point(&rig.canvas, p)))
     }
 
     /// The box of mover `m` in camera `k`; `None` when it does not see it.
-    pub fn bbox(&self, rig: &Rig, k: usize, m: usize) -> Option<BBox<InCamera>> {
+    pub(crate) fn bbox(&self, rig: &Rig, k: usize, m: usize) -> Option<BBox<InCamera>> {
         let (mover, camera) = (&self.movers[m], &rig.cameras[k]);
         let size = camera.intrinsics.size;
         let (mut low, mut high) = ([f64::MAX; 2], [f64::MIN; 2]);
@@ -101,7 +101,7 @@ impl World {
 }
 
 /// A turn to the right, then down, then clockwise about the axis.
-pub fn turned(yaw: f64, pitch: f64, roll: f64) -> [[f64; 3]; 3] {
+pub(crate) fn turned(yaw: f64, pitch: f64, roll: f64) -> [[f64; 3]; 3] {
     let ((sy, cy), (sp, cp), (sr, cr)) = (yaw.sin_cos(), pitch.sin_cos(), roll.sin_cos());
     let r = [[cy, 0.0, -sy], [-sy * sp, cp, -cy * sp], [sy * cp, sp, cy * cp]];
     let row = |a: f64, b: f64| [0, 1, 2].map(|k| a * r[0][k] + b * r[1][k]);
@@ -109,7 +109,7 @@ pub fn turned(yaw: f64, pitch: f64, roll: f64) -> [[f64; 3]; 3] {
 }
 
 /// `n` cameras of `size` in a row, 60 degrees wide each, that overlap by 30 %.
-pub fn row(n: usize, size: Size, lens: Lens, projection: Projection) -> Rig {
+pub(crate) fn row(n: usize, size: Size, lens: Lens, projection: Projection) -> Rig {
     let half = 30.0_f64.to_radians();
     let focal = f64::from(size.width) / 2.0 / half.tan();
     let pitch = 2.0 * half * 0.7;
@@ -134,7 +134,7 @@ pub fn row(n: usize, size: Size, lens: Lens, projection: Projection) -> Rig {
 }
 
 /// The rig of `cameras` with a canvas just around all they see.
-pub fn fitted(cameras: Vec<RigCamera>, projection: Projection, focal: f64) -> Rig {
+pub(crate) fn fitted(cameras: Vec<RigCamera>, projection: Projection, focal: f64) -> Rig {
     let mut canvas = Canvas {
         size: Size::new(16, 16),
         projection,
@@ -169,7 +169,7 @@ pub fn fitted(cameras: Vec<RigCamera>, projection: Projection, focal: f64) -> Ri
 }
 
 /// Peak signal to noise ratio of luma, in dB, over pixels that `counts`.
-pub fn psnr(one: &PictureBuf, two: &PictureBuf, counts: impl Fn(usize, usize) -> bool) -> f64 {
+pub(crate) fn psnr(one: &PictureBuf, two: &PictureBuf, counts: impl Fn(usize, usize) -> bool) -> f64 {
     let (a, b) = (one.planes().luma(), two.planes().luma());
     let (mut sum, mut n) = (0.0, 0.0);
     for (y, (a, b)) in a.data.chunks(a.stride).zip(b.data.chunks(b.stride)).enumerate() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use synoptic_base::STITCH_CELL;
 
 use super::field::{Field, GainRows};
-use super::mesh::{Mesh, Run};
+use super::mesh::{Mesh, Run, chroma_run};
 use super::reach::Reach;
 use super::rows;
 use super::shares::{Share, Shares};
@@ -24,7 +24,8 @@ pub(crate) struct Eye<'a> {
 /// Two luma rows and their chroma row of a stretch of cells, with the gains that belong to them.
 #[derive(Default)]
 pub(crate) struct Stretch {
-    runs: Vec<Run>,
+    runs: [Vec<Run>; 2],
+    chroma_runs: Vec<Run>,
     /// Luma samples of the upper and the lower row.
     pub(crate) luma: [Vec<i16>; 2],
     /// Chroma samples.
@@ -43,22 +44,21 @@ impl Stretch {
         };
         let (first, n) = (cells.start * LUMA_RUN, cells.len() * LUMA_RUN);
         for (i, row) in self.luma.iter_mut().enumerate() {
-            self.runs.clear();
-            self.runs
-                .extend(cells.clone().map(|c| eye.mesh.luma_run(c, y + i)));
+            eye.mesh.luma_runs(cells.clone(), y + i, &mut self.runs[i]);
             row.resize(n, 0);
-            warp::sample(simd, luma, &self.runs, row);
+            warp::sample(simd, luma, &self.runs[i], row);
             if cut {
                 eye.reach.gaps(y + i, &(first..first + n), |gap| {
                     row[gap.start - first..gap.end - first].fill(rows::BLACK_SAMPLE);
                 });
             }
         }
-        self.runs.clear();
-        self.runs
-            .extend(cells.clone().map(|c| eye.mesh.chroma_run(c, y / 2)));
+        let both = self.runs[0].iter().zip(&self.runs[1]);
+        self.chroma_runs.clear();
+        self.chroma_runs
+            .extend(both.map(|(upper, lower)| chroma_run(upper, lower)));
         self.chroma.resize(n, 0);
-        warp::sample(simd, chroma, &self.runs, &mut self.chroma);
+        warp::sample(simd, chroma, &self.chroma_runs, &mut self.chroma);
         if cut {
             eye.reach.gaps(y, &(first..first + n), |gap| {
                 self.chroma[(gap.start - first) & !1..(gap.end - first + 1) & !1].fill(0);

@@ -16,6 +16,12 @@ const MAX_LOG_GAIN: f32 = 0.916;
 /// More fraction bits while stepping along a row.
 const EXTRA_BITS: u32 = 10;
 
+/// Cells of 16 pixels from node to node.
+const CELLS_A_NODE: usize = GAIN_PITCH / LUMA_RUN;
+
+/// [`Factors`] with `GAIN_BITS + EXTRA_BITS` fraction bits.
+type Fixed = [i32; 5];
+
 /// Of one node: gain of luma, Cb, Cr, and what luma adds to Cb and Cr.
 pub(crate) type Factors = [f32; 5];
 
@@ -51,21 +57,34 @@ impl Field {
         }
     }
 
-    /// At a canvas pixel.
-    pub(crate) fn at(&self, x: f32, y: f32) -> Factors {
+    /// Fixed point factors at the edges of `cells` cells of 16 pixels from cell `first` on, at canvas row `y`.
+    fn edges(&self, first: usize, cells: usize, y: usize, out: &mut Vec<Fixed>) {
         let down = self.nodes.len() / self.across;
-        let place = |v: f32, n: usize| {
-            let v = (v / GAIN_PITCH as f32).clamp(0.0, (n - 1) as f32);
-            let first = (v as usize).min(n.saturating_sub(2));
-            (first, v - first as f32)
+        let upper = (y / GAIN_PITCH).min(down.saturating_sub(2));
+        let lower = (upper + 1).min(down - 1);
+        let part = y as f32 / GAIN_PITCH as f32 - upper as f32;
+        let scale = f32::from(1_i16 << GAIN_BITS) * (1 << EXTRA_BITS) as f32;
+        let column = |c: usize| -> Factors {
+            let c = c.min(self.across - 1);
+            let (top, bottom) = (
+                &self.nodes[upper * self.across + c],
+                &self.nodes[lower * self.across + c],
+            );
+            std::array::from_fn(|k| (top[k] + (bottom[k] - top[k]) * part) * scale)
         };
-        let ((c, u), (r, v)) = (place(x, self.across), place(y, down));
-        let n = |c: usize, r: usize| &self.nodes[r.min(down - 1) * self.across + c.min(self.across - 1)];
-        let (a, b, d, e) = (n(c, r), n(c + 1, r), n(c, r + 1), n(c + 1, r + 1));
-        std::array::from_fn(|k| {
-            let (top, bottom) = (a[k] + (b[k] - a[k]) * u, d[k] + (e[k] - d[k]) * u);
-            top + (bottom - top) * v
-        })
+        out.clear();
+        let mut node = first / CELLS_A_NODE;
+        let (mut left, mut right) = (column(node), column(node + 1));
+        for cell in first..=first + cells {
+            if cell / CELLS_A_NODE != node {
+                node += 1;
+                (left, right) = (right, column(node + 1));
+            }
+            let part = (cell % CELLS_A_NODE) as f32 / CELLS_A_NODE as f32;
+            out.push(std::array::from_fn(|k| {
+                (left[k] + (right[k] - left[k]) * part) as i32
+            }));
+        }
     }
 }
 
@@ -78,6 +97,7 @@ pub(crate) struct GainRows {
     pub(crate) chroma: Vec<i16>,
     /// What luma adds to each chroma sample, Cb and Cr in turn.
     pub(crate) tint: Vec<i16>,
+    edges: Vec<Fixed>,
 }
 
 impl GainRows {
@@ -86,38 +106,28 @@ impl GainRows {
         for row in [&mut self.luma, &mut self.chroma, &mut self.tint] {
             row.resize(cells * LUMA_RUN, 0);
         }
-        let scale = f32::from(1_i16 << GAIN_BITS) * (1 << EXTRA_BITS) as f32;
-        let fixed = |c: usize| {
-            field
-                .at((c * LUMA_RUN) as f32, y as f32)
-                .map(|v| (v * scale) as i32)
-        };
-        let mut left = fixed(first);
-        for i in 0..cells {
-            let right = fixed(first + i + 1);
-            let at = i * LUMA_RUN;
-            let rows = [&mut self.luma, &mut self.chroma, &mut self.tint].map(|r| &mut r[at..at + LUMA_RUN]);
-            ramps(simd, &left, &right, rows);
-            left = right;
-        }
+        field.edges(first, cells, y, &mut self.edges);
+        ramps(
+            simd,
+            &self.edges,
+            [&mut self.luma, &mut self.chroma, &mut self.tint],
+        );
     }
 }
 
 versions! {
-    /// From `left` to `right` in a cell's 16 luma and 8 chroma samples.
-    pub(crate) fn ramps(left: &[i32; 5], right: &[i32; 5], rows: [&mut [i16]; 3]) {
-        let [luma, chroma, tint] = rows;
-        let step = (right[0] - left[0]) >> 4;
-        for (i, o) in luma.iter_mut().enumerate() {
-            *o = ((left[0] + step * i as i32) >> EXTRA_BITS) as i16;
-        }
-        for (row, k) in [(chroma, 1), (tint, 3)] {
-            let steps = [(right[k] - left[k]) >> 4, (right[k + 1] - left[k + 1]) >> 4];
-            for (i, o) in row.iter_mut().enumerate() {
-                // Both samples of a pair at the pixel of their first luma sample.
-                let (which, at) = (i & 1, (i & !1) as i32);
-                *o = ((left[k + which] + steps[which] * at) >> EXTRA_BITS) as i16;
-            }
+    /// From edge to edge in each cell's 16 luma and 8 chroma samples.
+    pub(crate) fn ramps(edges: &[[i32; 5]], rows: [&mut [i16]; 3]) {
+        const LUMA: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        // Both samples of a pair at the pixel of their first luma sample.
+        const PAIRS: [i32; 16] = [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14];
+        let [luma, chroma, tint] = rows.map(|r| r.as_chunks_mut::<16>().0);
+        for (((edge, luma), chroma), tint) in edges.windows(2).zip(luma).zip(chroma).zip(tint) {
+            let (left, right) = (&edge[0], &edge[1]);
+            let steps: [i32; 5] = std::array::from_fn(|k| (right[k] - left[k]) >> 4);
+            *luma = std::array::from_fn(|i| ((left[0] + steps[0] * LUMA[i]) >> EXTRA_BITS) as i16);
+            *chroma = std::array::from_fn(|i| ((left[1 + (i & 1)] + steps[1 + (i & 1)] * PAIRS[i]) >> EXTRA_BITS) as i16);
+            *tint = std::array::from_fn(|i| ((left[3 + (i & 1)] + steps[3 + (i & 1)] * PAIRS[i]) >> EXTRA_BITS) as i16);
         }
     }
 }

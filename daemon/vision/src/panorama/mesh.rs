@@ -4,6 +4,8 @@
 //! curve by chords errs to one side only, so every node is moved by half of the mean error around it, which halves
 //! the largest error. Places are in 1/65536 of a camera's pixel.
 
+use std::ops::Range;
+
 use synoptic_base::{Canvas, RigCamera};
 
 use super::geometry::camera_from_canvas;
@@ -124,43 +126,133 @@ impl Mesh {
         n(c, r) && n(c + 1, r) && n(c, r + 1) && n(c + 1, r + 1)
     }
 
-    /// The left edge and the right edge of cell `c` on canvas row `y`.
-    #[inline]
-    fn edges(&self, c: usize, y: usize) -> (Place, Place) {
+    /// The left edge of cell `c` on canvas row `y`; the right edge of the last is that of one more.
+    #[inline(always)]
+    fn edge(&self, c: usize, y: usize) -> Place {
         let across = self.columns + 1;
         let (r, part) = (y / PITCH, (y % PITCH) as i64);
-        let n = |c: usize, r: usize| self.nodes[r * across + c].unwrap_or_default();
-        let edge = |c: usize| {
-            let (top, bottom) = (n(c, r), n(c, r + 1));
-            // In 64 bits: beside a pole two nodes lie far apart.
-            let lerp = |a: i32, b: i32| a + (((i64::from(b) - i64::from(a)) * part) >> PITCH_BITS) as i32;
-            [0, 1].map(|k| lerp(top[k], bottom[k]))
-        };
-        (edge(c), edge(c + 1))
+        let top = self.nodes[r * across + c].unwrap_or_default();
+        let bottom = self.nodes[(r + 1) * across + c].unwrap_or_default();
+        // In 64 bits: beside a pole two nodes lie far apart.
+        let lerp = |a: i32, b: i32| a + (((i64::from(b) - i64::from(a)) * part) >> PITCH_BITS) as i32;
+        [lerp(top[0], bottom[0]), lerp(top[1], bottom[1])]
     }
 
     /// The 16 luma samples of cell `c` on canvas row `y`.
     #[inline]
     pub(crate) fn luma_run(&self, c: usize, y: usize) -> Run {
-        let (left, right) = self.edges(c, y);
-        Run {
-            at: left,
-            step: [0, 1].map(|k| (right[k] - left[k]) >> PITCH_BITS),
-        }
+        between(self.edge(c, y), self.edge(c + 1, y))
     }
 
-    /// The 8 chroma samples of cell `c` on chroma row `cy`. A chroma sample lies in the middle of its four pixels, on
-    /// the canvas and in the camera alike.
-    #[inline]
-    pub(crate) fn chroma_run(&self, c: usize, cy: usize) -> Run {
-        let (upper, lower) = (self.luma_run(c, 2 * cy), self.luma_run(c, 2 * cy + 1));
-        // The mean of four luma places is the place of the chroma sample in luma pixels: half of it, less a quarter.
-        let quarter = 1 << (FRACTION_BITS - 2);
-        let at = [0, 1].map(|k| {
-            let middle = ((upper.at[k] + upper.step[k] / 2) >> 1) + ((lower.at[k] + lower.step[k] / 2) >> 1);
-            (middle >> 1) - quarter
-        });
-        let step = [0, 1].map(|k| (upper.step[k] + lower.step[k]) >> 1);
-        Run { at, step }
+    /// The luma samples of `cells` on canvas row `y`, into `runs`.
+    pub(crate) fn luma_runs(&self, cells: Range<usize>, y: usize, runs: &mut Vec<Run>) {
+        runs.clear();
+        let mut left = self.edge(cells.start, y);
+        for c in cells {
+            let right = self.edge(c + 1, y);
+            runs.push(between(left, right));
+            left = right;
+        }
+    }
+}
+
+#[inline(always)]
+fn between(left: Place, right: Place) -> Run {
+    Run {
+        at: left,
+        step: [0, 1].map(|k| (right[k] - left[k]) >> PITCH_BITS),
+    }
+}
+
+/// The 8 chroma samples that belong to a cell's luma samples on an even canvas row and on the row below. A chroma
+/// sample lies in the middle of its four pixels, on the canvas and in the camera alike.
+#[inline(always)]
+pub(crate) fn chroma_run(upper: &Run, lower: &Run) -> Run {
+    // The mean of four luma places is the place of the chroma sample in luma pixels: half of it, less a quarter.
+    let quarter = 1 << (FRACTION_BITS - 2);
+    let at = [0, 1].map(|k| {
+        let middle = ((upper.at[k] + upper.step[k] / 2) >> 1) + ((lower.at[k] + lower.step[k] / 2) >> 1);
+        (middle >> 1) - quarter
+    });
+    let step = [0, 1].map(|k| (upper.step[k] + lower.step[k]) >> 1);
+    Run { at, step }
+}
+
+#[cfg(test)]
+mod tests {
+    use synoptic_base::{Intrinsics, Lens, Projection, Size, StreamId};
+
+    use super::*;
+
+    #[test]
+    fn it_is_within_a_tenth_of_a_pixel_of_the_exact_projection() {
+        let size = Size::new(1920, 1080);
+        let (s, c) = 0.35_f64.sin_cos();
+        for (lens, projection) in [
+            (Lens::PINHOLE, Projection::Cylindrical),
+            (Lens::Radial([-0.2, 0.04, 0.0, 0.0]), Projection::Spherical),
+            (Lens::Fisheye([-0.02, 0.003, 0.0, 0.0]), Projection::Cylindrical),
+        ] {
+            let camera = RigCamera {
+                stream: StreamId::new("east").unwrap(),
+                intrinsics: Intrinsics {
+                    size,
+                    fx: 1600.0,
+                    fy: 1600.0,
+                    cx: 959.5,
+                    cy: 539.5,
+                    lens,
+                },
+                rotation: [[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]],
+                centre: [0.0; 3],
+            };
+            let canvas = Canvas {
+                size: Size::new(3264, 1080),
+                projection,
+                focal: 1700.0,
+                cx: 1632.0,
+                cy: 540.0,
+            };
+            let mesh = Mesh::new(&canvas, &camera);
+            assert!(
+                mesh.error_px < 0.1,
+                "{lens:?} {projection:?}: {} px",
+                mesh.error_px
+            );
+            // Every sample, luma and chroma, on some rows that are no rows of nodes.
+            let mut worst = 0.0_f64;
+            for y in (0..1080).step_by(46) {
+                let mut rows = [Vec::new(), Vec::new()];
+                for (i, runs) in rows.iter_mut().enumerate() {
+                    mesh.luma_runs(0..mesh.columns, y + i, runs);
+                }
+                for (cell, (upper, lower)) in rows[0].iter().zip(&rows[1]).enumerate() {
+                    assert_eq!(*upper, mesh.luma_run(cell, y));
+                    let chroma = chroma_run(upper, lower);
+                    for i in 0..16 {
+                        let x = (cell * PITCH + i) as f64;
+                        let mut check = |run: &Run, i: i32, x: f64, y: f64, scale: f64| {
+                            let got = [0, 1].map(|k| f64::from(run.at[k] + run.step[k] * i) / 65536.0);
+                            let Some(want) = camera_from_canvas(&canvas, &camera, [x, y]) else {
+                                return;
+                            };
+                            if (0.0..1919.0).contains(&want[0]) && (0.0..1079.0).contains(&want[1]) {
+                                let want = if scale == 2.0 {
+                                    want.map(|v| v / 2.0 - 0.25)
+                                } else {
+                                    want
+                                };
+                                worst = worst.max((got[0] - want[0]).hypot(got[1] - want[1]) * scale);
+                            }
+                        };
+                        check(upper, i as i32, x, y as f64, 1.0);
+                        if i % 2 == 0 {
+                            check(&chroma, i as i32 / 2, x + 0.5, y as f64 + 0.5, 2.0);
+                        }
+                    }
+                }
+            }
+            assert!(worst < 0.1, "{lens:?} {projection:?}: {worst} px");
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn row(
         }
         // Offset of the small cell in its mesh cell.
         let left = (c * STITCH_CELL % PITCH) as i32;
-        let (mut sum, mut squares) = (0_u32, 0_u32);
+        let (mut sum, mut squares, mut cb, mut cr) = (0_u32, 0_u32, 0_u32, 0_u32);
         for y in [1, 3, 5, 7] {
             let run = mesh.luma_run(c * STITCH_CELL / PITCH, r * STITCH_CELL + y);
             for x in [1, 3, 5, 7] {
@@ -33,16 +33,11 @@ pub(crate) fn row(
                 let v = u32::from(luma.nearest(at)[0]);
                 sum += v;
                 squares += v * v;
-            }
-        }
-        let (mut cb, mut cr) = (0_u32, 0_u32);
-        for y in [1, 3] {
-            let run = mesh.chroma_run(c * STITCH_CELL / PITCH, r * STITCH_CELL / 2 + y);
-            for x in [1, 3] {
-                let at = [0, 1].map(|k| run.at[k] + run.step[k] * (left / 2 + x));
-                let [b, r] = chroma.nearest(at);
-                cb += u32::from(b);
-                cr += u32::from(r);
+                if (x - 1) % 4 == 0 && (y - 1) % 4 == 0 {
+                    let [b, r] = chroma.nearest(at.map(|v| (v >> 1) - (1 << 14)));
+                    cb += u32::from(b);
+                    cr += u32::from(r);
+                }
             }
         }
         let mean = sum as f32 / 16.0;

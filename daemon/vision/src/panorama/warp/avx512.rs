@@ -8,6 +8,9 @@ use super::{LUMA_RUN, Source, portable};
 /// Rows of a window at most; steeper runs go sample by sample.
 const MAX_ROWS: i32 = 40;
 
+/// Source rows that are fetched ahead.
+const AHEAD: usize = 4;
+
 /// Whether this machine can run [`sample`].
 pub(super) fn supported() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -97,6 +100,13 @@ fn two_runs<const PAIRS: bool>(source: &Source<'_>, runs: &[Run; 2], out: &mut [
         } else {
             (1 << window.len()) - 1
         };
+        // The rows that the next rows of the canvas will touch: a sixth of the processor time of a frame.
+        let ahead = window.as_ptr().wrapping_add(AHEAD * source.stride);
+        // SAFETY: a prefetch is a hint; it faults nowhere.
+        #[allow(unused_unsafe)] // Older compilers want it.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+        }
         // SAFETY: only bytes of the mask are read, and `window` has as many.
         let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, window.as_ptr().cast()) };
         let near = _mm512_xor_si512(_mm512_permutexvar_epi8(shuffle, bytes), _mm512_set1_epi8(-128));

@@ -17,6 +17,7 @@ mod geometry;
 mod ids;
 mod restamp;
 mod rig;
+mod stitch;
 mod surface;
 mod time;
 
@@ -31,5 +32,9 @@ pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
 pub use restamp::KnownMap;
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
+pub use stitch::{
+    CellSeen, Cover, GAIN_PITCH, PanoramaSeen, STITCH_CELL, SeamLine, SlotView, StitchDirector, StitchLayout,
+    StitchPlan,
+};
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
 pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};

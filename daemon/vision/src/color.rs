@@ -27,7 +27,7 @@ impl Matrix {
     }
 
     /// Weights of red and blue in luma.
-    const fn kr_kb(self) -> (f32, f32) {
+    pub(crate) const fn kr_kb(self) -> (f32, f32) {
         match self {
             Matrix::Bt601 => (0.299, 0.114),
             Matrix::Bt709 => (0.2126, 0.0722),

@@ -207,6 +207,23 @@ impl PictureBuf {
         &mut self.data[..n]
     }
 
+    /// A black NV12 picture.
+    ///
+    /// # Errors
+    /// [`PictureError`] when the size is impossible.
+    pub fn black(size: Size) -> Result<PictureBuf, PictureError> {
+        check_size(size)?;
+        let mut data = vec![128; PictureBuf::bytes(size)];
+        data[..size.width as usize * size.height as usize].fill(16);
+        PictureBuf::new(size, PixelFormat::Nv12, data)
+    }
+
+    /// The luma plane, and all chroma: interleaved in an NV12 picture.
+    pub(crate) fn nv12_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        let n = self.size.width as usize * self.size.height as usize;
+        self.data.split_at_mut(n)
+    }
+
     /// The planes.
     pub fn planes(&self) -> Planes<'_> {
         let (cw, ch) = chroma_size(self.size);

@@ -2,5 +2,26 @@
 //!
 //! * [`calibrate`] finds where the cameras look, from their pictures;
 //! * [`geometry`] is the arithmetic of lenses, rotations and surfaces.
+//! * [`Compositor`] composes: it looks at what the cameras share, asks a [`synoptic_base::StitchDirector`], and
+//!   renders what that plans, NV12 or I420 in, NV12 out.
+//! * [`boxes`] carries boxes between cameras and the canvas; [`delta_e`] says how far two colours are apart.
+mod band;
+pub mod boxes;
 pub mod calibrate;
+mod compositor;
+pub mod delta_e;
+mod field;
 pub mod geometry;
+mod mesh;
+mod multiband;
+mod observe;
+mod options;
+mod pyramid;
+mod reach;
+mod rows;
+mod shares;
+mod warp;
+
+pub use compositor::{Compositor, least_bytes};
+pub use options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
+pub use warp::Simd;

@@ -1,0 +1,118 @@
+//! Which canvas pixels each camera sees, to the pixel for composing and by cells for deciding.
+
+use std::ops::Range;
+
+use synoptic_base::{Cover, Rig, STITCH_CELL, StitchLayout};
+
+use super::mesh::{Mesh, PITCH};
+use crate::color::Matrix;
+
+/// The stretches of each canvas row that a camera sees with all neighbours a sample needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    rows: Vec<Vec<Range<u32>>>,
+}
+
+impl Reach {
+    /// Of the camera with `mesh` and a picture of `width` x `height` on a canvas of `canvas` pixels.
+    pub(crate) fn new(mesh: &Mesh, picture: (u32, u32), canvas: (u32, u32)) -> Reach {
+        let last = [picture.0, picture.1].map(|n| (i64::from(n) - 1) << 16);
+        let rows = (0..canvas.1 as usize).map(|y| {
+            let mut found: Vec<Range<u32>> = Vec::new();
+            for c in (0..mesh.columns).filter(|&c| mesh.seen(c, y / PITCH)) {
+                let run = mesh.luma_run(c, y);
+                for i in 0..PITCH {
+                    let x = (c * PITCH + i) as u32;
+                    let at = |k: usize| i64::from(run.at[k]) + i64::from(run.step[k]) * i as i64;
+                    let inside = (0..2).all(|k| (0..last[k]).contains(&at(k)));
+                    if !inside || x >= canvas.0 {
+                        continue;
+                    }
+                    match found.last_mut() {
+                        Some(run) if run.end == x => run.end = x + 1,
+                        _ => found.push(x..x + 1),
+                    }
+                }
+            }
+            found
+        });
+        Reach { rows: rows.collect() }
+    }
+
+    /// Calls `gap` with the parts of `within` on row `y` that the camera does not see.
+    pub(crate) fn gaps(&self, y: usize, within: &Range<usize>, mut gap: impl FnMut(Range<usize>)) {
+        let mut from = within.start;
+        for seen in &self.rows[y] {
+            let (start, end) = (seen.start as usize, seen.end as usize);
+            if end <= from {
+                continue;
+            }
+            if start >= within.end {
+                break;
+            }
+            if start > from {
+                gap(from..start);
+            }
+            from = end;
+        }
+        if from < within.end {
+            gap(from..within.end);
+        }
+    }
+
+    /// Calls `seen` with the parts of `within` on row `y` that the camera sees.
+    pub(crate) fn seen(&self, y: usize, within: &Range<usize>, mut seen: impl FnMut(Range<usize>)) {
+        for run in &self.rows[y] {
+            let run = (run.start as usize).max(within.start)..(run.end as usize).min(within.end);
+            if run.start < run.end {
+                seen(run);
+            }
+        }
+    }
+
+    /// Pixels seen in each cell of `columns` x `rows`.
+    fn count(&self, columns: usize, rows: usize) -> Vec<u16> {
+        let mut counts = vec![0_u16; columns * rows];
+        for (y, seen) in self.rows.iter().enumerate() {
+            let row = &mut counts[y / STITCH_CELL * columns..][..columns];
+            for run in seen {
+                for x in run.clone() {
+                    row[x as usize / STITCH_CELL] += 1;
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// What the cameras cover, for those who decide.
+pub(crate) fn layout(rig: &Rig, reaches: &[Reach]) -> StitchLayout {
+    let size = rig.canvas.size;
+    let (w, h) = (size.width as usize, size.height as usize);
+    let (columns, rows) = (w.div_ceil(STITCH_CELL), h.div_ceil(STITCH_CELL));
+    let cover = reaches.iter().map(|reach| {
+        let counts = reach.count(columns, rows);
+        let whole = |c: usize, r: usize| {
+            let pixels = (w - c * STITCH_CELL).min(STITCH_CELL) * (h - r * STITCH_CELL).min(STITCH_CELL);
+            usize::from(counts[r * columns + c]) == pixels
+        };
+        (0..columns * rows)
+            .map(|i| {
+                let (c, r) = (i % columns, i / columns);
+                if !whole(c, r) {
+                    return if counts[i] > 0 { Cover::Part } else { Cover::None };
+                }
+                let around = |at: usize, n: usize| at.saturating_sub(1)..(at + 2).min(n);
+                let inner = around(r, rows).all(|r| around(c, columns).all(|c| whole(c, r)));
+                if inner { Cover::Inner } else { Cover::Whole }
+            })
+            .collect()
+    });
+    StitchLayout {
+        size,
+        columns,
+        rows,
+        cover: cover.collect(),
+        kr_kb: Matrix::guess(size).kr_kb(),
+    }
+}

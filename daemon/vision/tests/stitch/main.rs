@@ -1,0 +1,9 @@
+//! Panoramas composed and decided together, against scenes whose every pixel is known.
+//!
+//! These tests want `vision` and `engine` at once, which know each other nowhere else below `app`.
+#![allow(clippy::unwrap_used)]
+
+mod clips;
+mod live;
+mod still;
+mod world;

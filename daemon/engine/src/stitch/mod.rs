@@ -3,12 +3,12 @@
 //! Terms: a *cell* is 8 x 8 canvas pixels; a *join* puts two groups of cameras side by side; its *line* says where
 //! the seam crosses each row (or column) of cells; a camera's *field* is what to add to the logarithm of its colours.
 //!
-//! * [`joins`] makes a tree of joins from what the cameras cover;
-//! * [`line`] finds a seam by dynamic programming, and moves it only with reason;
-//! * [`cost`] says what a seam costs in each cell: differences, motion, boxes;
-//! * [`gain`] estimates the gain fields from trusted cells;
-//! * [`motion`] watches what moves, [`weights`] turns lines into weights of cells;
-//! * [`slots`] fades cameras out and in.
+//! * `joins` makes a tree of joins from what the cameras cover;
+//! * `line` finds a seam by dynamic programming, and moves it only with reason;
+//! * `cost` says what a seam costs in each cell: differences, motion, boxes;
+//! * `gain` estimates the gain fields from trusted cells;
+//! * `motion` watches what moves, `weights` turns lines into weights of cells;
+//! * `slots` fades cameras out and in.
 mod cost;
 mod director;
 mod gain;

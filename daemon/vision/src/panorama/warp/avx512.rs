@@ -102,8 +102,8 @@ fn two_runs<const PAIRS: bool>(source: &Source<'_>, runs: &[Run; 2], out: &mut [
         };
         // The rows that the next rows of the canvas will touch: a sixth of the processor time of a frame.
         let ahead = window.as_ptr().wrapping_add(AHEAD * source.stride);
-        // SAFETY: a prefetch is a hint; it faults nowhere.
         #[allow(unused_unsafe)] // Older compilers want it.
+        // SAFETY: a prefetch is a hint; it faults nowhere.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
         }

@@ -59,7 +59,7 @@ pub enum TimeEvent {
     /// The path from the camera became slower (positive) or faster for good. No frame moves.
     Path(Span),
     /// Frames since `since` would be timed better today: `moved` later, within ± `error`. A `Restamp` for those who
-    /// stored them; [`RtpTimebase::recaptured`] gives each anew.
+    /// stored them; [`RtpTimebase::recaptured`](super::RtpTimebase::recaptured) gives each anew.
     Better {
         /// Media time of the first frame concerned.
         since: MediaTime,

@@ -1,0 +1,108 @@
+// In the page: plays a stream, draws the key of the boxes as a second barcode into the same canvas, reads both back after
+// every commit, and counts what it finds.
+
+import { Player } from "synoptic-player";
+import { blocks, place, REGION, read } from "./barcode.mjs";
+
+/** Pictures after which the clip repeats: the picture's barcode counts within it. */
+const PICTURES = 240;
+
+function indexOf(key, fps) {
+  const mediaUs = Number(key.split("/")[2]) % 86_400_000_000;
+  return Math.round((mediaUs * fps) / 1e6) % PICTURES;
+}
+
+/** Draws a code at the foot of the canvas. */
+function drawCode(context, number) {
+  const { width, height } = context.canvas;
+  const top = height - Math.round(REGION.height * height);
+  blocks(number, 1).forEach((line, row) => {
+    line.forEach((white, column) => {
+      const [x0, y0, x1, y1] = place(column, row, width, height);
+      context.fillStyle = white ? "#fff" : "#000";
+      context.fillRect(x0, top + y0, x1 - x0, y1 - y0);
+    });
+  });
+}
+
+function readCode(context, top) {
+  const { width, height } = context.canvas;
+  const [w, h] = [Math.round(REGION.width * width), Math.round(REGION.height * height)];
+  const { data } = context.getImageData(0, top, w, h);
+  return read((x, y) => data[4 * (y * w + x) + 1], width, height);
+}
+
+/** Starts a player and gives what it has found so far at any time. */
+export function start({ stream, path, hold = "auto", options = {}, readBack = true }) {
+  const fps = Number(stream.match(/(?:^|-)f(\d+)/)?.[1] ?? 30);
+  const canvas = document.createElement("canvas");
+  document.body.append(canvas);
+  const found = {
+    commits: 0,
+    exact: 0,
+    predicted: 0,
+    none: 0,
+    /** Boxes of another frame than the picture's. */
+    wrong: 0,
+    /** The key that the player names is not that of the picture. */
+    misnamed: 0,
+    unreadable: 0,
+    backwards: 0,
+    latencies: [],
+    examples: [],
+    states: [],
+    problems: [],
+    last: null,
+  };
+  let before = null;
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  const player = new Player(canvas, {
+    stream,
+    path,
+    hold,
+    resolution: "picture",
+    overlay: (context, view) => drawCode(context, view.boxesKey === null ? -1 : indexOf(view.boxesKey, fps)),
+    onState: (state, reason) => found.states.push(reason ? `${state}: ${reason}` : state),
+    onProblem: (why) => found.problems.push(why),
+    onPainted: (view, now) => {
+      found.commits += 1;
+      if (before && before.epoch === view.key.epoch && view.key.mediaUs < before.mediaUs) found.backwards += 1;
+      before = view.key;
+      if (view.capture) found.latencies.push(performance.timeOrigin + now - view.capture.utcMs);
+      if (!readBack) return;
+      const picture = readCode(context, 0);
+      const boxes = readCode(context, context.canvas.height - Math.round(REGION.height * context.canvas.height));
+      const named = indexOf(`${view.key.stream}/${view.key.epoch}/${view.key.mediaUs}`, fps);
+      if (!picture || !boxes) {
+        found.unreadable += 1;
+        return;
+      }
+      if (picture.number !== named) found.misnamed += 1;
+      if (boxes.number === -1) found[view.boxesAre === "predicted" ? "predicted" : "none"] += 1;
+      else {
+        found.exact += 1;
+        if (boxes.number !== picture.number) {
+          found.wrong += 1;
+          if (found.examples.length < 10) found.examples.push({ picture: picture.number, boxes: boxes.number, named });
+        }
+      }
+      found.last = picture.number;
+    },
+    ...options,
+  });
+  return { player, found, canvas };
+}
+
+/** Blocks the main thread again and again, for up to `most` ms. */
+export function jam(most) {
+  let timer = 0;
+  const again = () => {
+    const until = performance.now() + Math.random() * most;
+    while (performance.now() < until);
+    timer = setTimeout(again, 20 + Math.random() * 60);
+  };
+  again();
+  return () => clearTimeout(timer);
+}
+
+globalThis.probe = { start, jam };

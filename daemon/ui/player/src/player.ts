@@ -1,0 +1,272 @@
+// A live picture of one stream in one canvas, with the boxes of the very frame that is shown.
+
+import { type Path, paths } from "./capabilities.ts";
+import { BoxClock } from "./clock.ts";
+import { type Counts, Detections } from "./detections.ts";
+import { DetectionsLink } from "./detections-link.ts";
+import { Playout } from "./hold.ts";
+import type { DetectionsMessage } from "./messages.ts";
+import { type PlayerOptions, resolved, timeWriter } from "./options.ts";
+import { Painter, pictureSize, type View } from "./painter.ts";
+import { PicturesSource } from "./pictures.ts";
+import type { State } from "./session.ts";
+import { SocketSource } from "./socket-source.ts";
+import type { Source, SourceHost } from "./source.ts";
+import { Tracks } from "./tracks.ts";
+import type { Ready } from "./transport.ts";
+import { type Capture, type FrameKey, keyText } from "./wire.ts";
+
+/** A video that plays needs the next picture while it shows one, and steps of its own clock: in ms. */
+const MSE_HOLD_MS = 40;
+
+export interface Stats {
+  path: string;
+  state: State;
+  reason: string | null;
+  /** Pictures painted. */
+  painted: number;
+  /** How long pictures are held now and should be, in ms. */
+  holdMs: number;
+  wantedHoldMs: number;
+  boxes: Counts;
+  /** Passed over, dropped, failures, reconnects: as the source counts them. */
+  source: Record<string, number>;
+  /** How far this browser's clock may be from the box's, in ms; null before it was measured. */
+  clockErrorMs: number | null;
+  jumps: number;
+}
+
+export class Player {
+  readonly options: ReturnType<typeof resolved>;
+  readonly clock = new BoxClock();
+  readonly playout: Playout;
+  private readonly painter: Painter;
+  private readonly detections = new Detections();
+  private readonly tracks: Tracks;
+  private readonly link: DetectionsLink | null;
+  private readonly ways: Path[];
+  private source: Source;
+  private state: State = "connecting";
+  private reason: string | null = null;
+  private view: View | null = null;
+  private painted = 0;
+  private frame: number | null = null;
+  private paused = false;
+  private inSight = true;
+  private readonly sight: IntersectionObserver;
+  private readonly onVisibility = () => this.watch();
+
+  constructor(
+    readonly canvas: HTMLCanvasElement,
+    options: PlayerOptions,
+  ) {
+    this.options = resolved(options, globalThis.location?.href ?? "http://localhost/");
+    this.playout = new Playout({ hold: this.options.hold, maxHoldMs: this.options.maxHoldMs, minHoldMs: 0 });
+    this.tracks = new Tracks(this.options);
+    this.painter = new Painter(canvas, this.options, () => this.repaint());
+    this.link = this.options.detections
+      ? new DetectionsLink(this.options.detections, this.detections, {
+          result: (message, fresh, now) => this.result(message, fresh, now),
+          latency: (p99) => this.playout.latency(p99),
+          problem: (why) => this.options.onProblem(why),
+        })
+      : null;
+    const { path } = this.options;
+    this.ways = path === "auto" ? paths() : [path];
+    this.source = this.open(this.ways.shift() ?? "pictures");
+    this.sight = new IntersectionObserver((entries) => {
+      this.inSight = entries.at(-1)?.isIntersecting ?? true;
+      this.watch();
+    });
+    this.sight.observe(canvas);
+    document.addEventListener("visibilitychange", this.onVisibility);
+    this.source.start();
+    if (this.source.path !== "pictures") this.link?.start();
+    this.loop();
+  }
+
+  /** Stops on the picture that is shown; the stream goes on without it. */
+  pause(): void {
+    this.paused = true;
+    this.source.pause(true);
+  }
+
+  /** Goes on with the live picture. */
+  resume(): void {
+    this.paused = false;
+    this.source.pause(false);
+  }
+
+  get isPaused(): boolean {
+    return this.paused;
+  }
+
+  /** The picture that is shown with its boxes, in the picture's own size. */
+  snapshot(type = "image/png"): Promise<Blob> {
+    if (!this.view) return Promise.reject(new Error("no picture is shown yet"));
+    return this.painter.snapshot(this.view, this.trail, type);
+  }
+
+  /** Fills the screen with the element, the canvas by default. */
+  async fullScreen(element: Element = this.canvas): Promise<void> {
+    await element.requestFullscreen();
+  }
+
+  /** Holds pictures for this long, or for as long as the detector is measured to need. */
+  setHold(hold: "auto" | number): void {
+    this.playout.setHold(hold);
+  }
+
+  /** Changes what is drawn; seen at once. */
+  draw(change: Partial<Pick<PlayerOptions, "boxes" | "labels" | "trails" | "captureTime" | "colour">>): void {
+    const { captureTime, ...rest } = change;
+    Object.assign(this.options, rest);
+    if (captureTime !== undefined) this.options.captureTime = timeWriter(captureTime);
+    this.repaint();
+  }
+
+  /** What is on the canvas; null before the first picture. */
+  get shown(): View | null {
+    return this.view;
+  }
+
+  stats(): Stats {
+    const now = performance.now();
+    return {
+      path: this.source.path,
+      state: this.state,
+      reason: this.reason,
+      painted: this.painted,
+      holdMs: this.playout.holdMs,
+      wantedHoldMs: this.playout.wantedMs,
+      boxes: { ...this.detections.counts },
+      source: this.source.counts(),
+      clockErrorMs: this.clock.relativeErrorMs(now),
+      jumps: this.playout.jumps,
+    };
+  }
+
+  close(): void {
+    if (this.frame !== null) cancelAnimationFrame(this.frame);
+    this.frame = null;
+    document.removeEventListener("visibilitychange", this.onVisibility);
+    this.sight.disconnect();
+    this.link?.close();
+    this.source.close();
+    this.painter.close();
+  }
+
+  private open(path: Path): Source {
+    const { options } = this;
+    this.playout.setMinHold(path === "mse" ? MSE_HOLD_MS : 0);
+    const host: SourceHost = {
+      ready: () => this.step(performance.now()),
+      state: (state, reason) => this.enter(state, reason),
+      coded: (coded, now) => {
+        this.playout.picture(coded.key.mediaUs / 1000, now);
+        this.options.onCoded(coded, now);
+      },
+      restart: () => this.restart(),
+      pong: (sent, t1, t2, received, errorMs) => this.clock.exchange(sent, t1, t2, received, errorMs),
+      giveUp: (why) => this.next(why),
+    };
+    if (path === "pictures") return new PicturesSource(options, host, (message) => this.detections.add(message));
+    return new SocketSource(path, options, this.playout, host);
+  }
+
+  /** The way taken is not to be had: the next one. */
+  private next(why: string): void {
+    this.options.onProblem(why);
+    const path = this.ways.shift();
+    if (!path) {
+      this.enter("failed", why);
+      this.source.close();
+      return;
+    }
+    this.source.close();
+    this.restart();
+    if (path === "pictures") this.link?.close();
+    this.source = this.open(path);
+    this.source.start();
+    this.watch();
+    if (this.paused) this.source.pause(true);
+  }
+
+  private restart(): void {
+    this.playout.restart();
+    this.tracks.clear();
+  }
+
+  private enter(state: State, reason: string | null): void {
+    if (state === this.state && reason === this.reason) return;
+    this.state = state;
+    this.reason = reason;
+    this.options.onState(state, reason);
+  }
+
+  private watch(): void {
+    const yes = this.inSight && !document.hidden;
+    this.source.visible(yes);
+    this.link?.visible(yes);
+  }
+
+  private loop(): void {
+    this.frame = requestAnimationFrame(() => {
+      this.loop();
+      this.step(performance.now());
+    });
+  }
+
+  /** Paints the picture that is due, if one is. */
+  private step(now: number): void {
+    this.playout.update(now);
+    const ready = this.source.take(now);
+    if (!ready) return;
+    if (this.paused && this.view) {
+      ready.picture.close();
+      return;
+    }
+    this.paint(ready, now);
+  }
+
+  private paint(ready: Ready, now: number): void {
+    const found = this.detections.shown(ready.key, now);
+    const boxes = this.boxesOf(ready.key, found);
+    this.painter.show(ready);
+    this.view = { ...seen(ready), found: found.state, ...boxes };
+    this.painter.paint(this.view, this.trail);
+    this.painted += 1;
+    this.options.onPainted(this.view, now);
+  }
+
+  private boxesOf(key: FrameKey, found: ReturnType<Detections["find"]>): Pick<View, "boxes" | "boxesAre" | "boxesKey"> {
+    if (found.state === "exact") {
+      const { message } = found;
+      return { boxes: this.tracks.exact(message), boxesAre: "exact", boxesKey: message.key };
+    }
+    const { before, after } = this.detections.around(key);
+    const boxes = this.tracks.predicted(key.mediaUs, before, after);
+    return { boxes, boxesAre: boxes.length > 0 ? "predicted" : "none", boxesKey: null };
+  }
+
+  /** The element has another size, or what is drawn has changed. */
+  private repaint(): void {
+    if (this.view) this.painter.paint(this.view, this.trail);
+  }
+
+  private result(message: DetectionsMessage, fresh: boolean, now: number): void {
+    if (fresh) this.playout.result(message.media_us / 1000, now);
+    // Late, but its frame is still on the screen: the boxes are put on it now.
+    if (this.view && this.view.boxesAre !== "exact" && keyText(this.view.key) === message.key) {
+      this.view = { ...this.view, found: "exact", ...this.boxesOf(this.view.key, { state: "exact", message }) };
+      this.repaint();
+      this.options.onPainted(this.view, now);
+    }
+  }
+
+  private readonly trail = (id: number | null) => this.tracks.trail(id);
+}
+
+function seen(ready: Ready): { key: FrameKey; capture: Capture | null; width: number; height: number } {
+  return { key: ready.key, capture: ready.capture, ...pictureSize(ready.picture) };
+}

@@ -7,9 +7,9 @@ import { blocks, place, REGION, read } from "./barcode.mjs";
 /** Pictures after which the clip repeats: the picture's barcode counts within it. */
 const PICTURES = 240;
 
-function indexOf(key, fps) {
-  const mediaUs = Number(key.split("/")[2]) % 86_400_000_000;
-  return Math.round((mediaUs * fps) / 1e6) % PICTURES;
+/** Which picture of the clip has this media time. */
+function indexOf(mediaUs, fps) {
+  return Math.round(((mediaUs % 86_400_000_000) * fps) / 1e6) % PICTURES;
 }
 
 /** Draws a code at the foot of the canvas. */
@@ -61,7 +61,8 @@ export function start({ stream, path, hold = "auto", options = {}, readBack = tr
     path,
     hold,
     resolution: "picture",
-    overlay: (context, view) => drawCode(context, view.boxesKey === null ? -1 : indexOf(view.boxesKey, fps)),
+    overlay: (context, view) =>
+      drawCode(context, view.boxesKey === null ? -1 : indexOf(Number(view.boxesKey.split("/")[2]), fps)),
     onState: (state, reason) => found.states.push(reason ? `${state}: ${reason}` : state),
     onProblem: (why) => found.problems.push(why),
     onPainted: (view, now) => {
@@ -72,7 +73,7 @@ export function start({ stream, path, hold = "auto", options = {}, readBack = tr
       if (!readBack) return;
       const picture = readCode(context, 0);
       const boxes = readCode(context, context.canvas.height - Math.round(REGION.height * context.canvas.height));
-      const named = indexOf(`${view.key.stream}/${view.key.epoch}/${view.key.mediaUs}`, fps);
+      const named = indexOf(view.key.mediaUs, fps);
       if (!picture || !boxes) {
         found.unreadable += 1;
         return;
@@ -105,4 +106,4 @@ export function jam(most) {
   return () => clearTimeout(timer);
 }
 
-globalThis.probe = { start, jam };
+globalThis.probe = { start, jam, readCode, indexOf };

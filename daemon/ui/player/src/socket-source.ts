@@ -5,6 +5,7 @@ import type { Playout } from "./hold.ts";
 import { Link } from "./link.ts";
 import { readVideoMessage, type StreamMessage, type VideoMessage } from "./messages.ts";
 import { MseTransport } from "./mse.ts";
+import type { State } from "./session.ts";
 import type { Source, SourceHost } from "./source.ts";
 import type { Ready, Transport } from "./transport.ts";
 import { WebCodecsTransport } from "./webcodecs.ts";
@@ -15,7 +16,6 @@ const PINGS_MS = [0, 100, 250, 500, 1000];
 const PING_MS = 2000;
 /** This many connections in a row that were never made: the box may have no such socket. */
 const NEVER_OPENED = 2;
-/** Longest side of the buffer that a WebSocket may fill before this page reads it: none; the box bounds it. */
 const now = () => performance.now();
 
 export interface SocketOptions {
@@ -98,10 +98,9 @@ export class SocketSource implements Source {
     this.pinger = setTimeout(() => this.ping(), wait);
   }
 
-  private state(state: ReturnType<() => import("./session.ts").State>, reason: string | null): void {
-    if (state !== "playing" && state !== "gap" && this.pinger !== null && state !== "waiting") {
-      if (state === "reconnecting" || state === "closed" || state === "failed") clearTimeout(this.pinger);
-    }
+  private state(state: State, reason: string | null): void {
+    // Pinged for as long as there is a connection; the next one begins with pings of its own.
+    if (this.pinger !== null && (state === "reconnecting" || state === "closed")) clearTimeout(this.pinger);
     this.host.state(state, reason);
     if (state === "reconnecting" && this.link.session.neverOpened >= NEVER_OPENED) void this.askWhetherThere();
   }

@@ -105,3 +105,30 @@ export async function measure(
     await opened.close();
   }
 }
+
+/** Four streams of different lateness on one wall: quantiles of how far apart the instants on the screen are, in ms. */
+export async function measureWall(browser, box, wishes, { seconds, settleMs = 6000 }) {
+  const { page, close } = await openPage(browser, box);
+  try {
+    await page.evaluate((wishes) => {
+      globalThis.run = globalThis.probe.startWall(wishes);
+    }, wishes);
+    await until(page, "all streams", () => globalThis.run.spreads.length > 0);
+    await page.waitForTimeout(settleMs);
+    await page.evaluate(() => {
+      globalThis.run.spreads.length = 0;
+    });
+    await page.waitForTimeout(seconds * 1000);
+    const { spreads, stats, lag, error } = await page.evaluate(() => ({
+      spreads: globalThis.run.spreads,
+      stats: globalThis.run.runs.map(({ player }) => player.stats()),
+      lag: globalThis.run.wall.lagMs,
+      error: globalThis.run.wall.errorMs,
+    }));
+    const sorted = spreads.sort((a, b) => a - b);
+    const quantile = (q) => sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)];
+    return { samples: sorted.length, p50: quantile(0.5), p95: quantile(0.95), max: sorted.at(-1), lag, error, stats };
+  } finally {
+    await close();
+  }
+}

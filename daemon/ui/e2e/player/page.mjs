@@ -1,7 +1,7 @@
 // In the page: plays a stream, draws the key of the boxes as a second barcode into the same canvas, reads both back after
 // every commit, and counts what it finds.
 
-import { Player } from "synoptic-player";
+import { Player, Wall } from "synoptic-player";
 import { blocks, place, REGION, read } from "./barcode.mjs";
 
 /** Pictures after which the clip repeats: the picture's barcode counts within it. */
@@ -106,4 +106,33 @@ export function jam(most) {
   return () => clearTimeout(timer);
 }
 
-globalThis.probe = { start, jam, readCode, indexOf };
+/** Several streams on one wall; at each refresh of the screen, how far apart the instants shown are, in ms. */
+export function startWall(wishes) {
+  const wall = new Wall();
+  // All in sight: what is out of sight is not played.
+  document.body.style.cssText = "display: grid; grid-template-columns: 320px 320px";
+  const runs = wishes.map((wish) => start({ ...wish, readBack: false }));
+  for (const { player, canvas } of runs) {
+    canvas.style.cssText = "width: 320px; height: 180px";
+    wall.add(player);
+  }
+  const spreads = [];
+  const look = () => {
+    requestAnimationFrame(() => {
+      // After the players have painted for this refresh.
+      look();
+      const times = runs.map(({ player }) => player.shown?.capture?.utcMs);
+      if (times.every((time) => time !== undefined)) spreads.push(Math.max(...times) - Math.min(...times));
+    });
+  };
+  look();
+  return { wall, runs, spreads };
+}
+
+globalThis.probe = {
+  startWall,
+  start,
+  jam,
+  readCode,
+  indexOf,
+};

@@ -1,7 +1,7 @@
 // A box for the tests of the player: the contract of docs/reference/live.md from a clip, with faults on demand.
 //
 // What a stream does stands in its name: `f60-d200-j80-s10` gives 60 pictures a second, results 200 ms after their picture
-// give or take 80, and passes over every tenth. `k7` begins at a media time of 7 days. Faults: POST /fault/STREAM/KIND with
+// give or take 80, and passes over every tenth. `l150` sends each picture 150 ms late. `k7` begins at a media time of 7 days. Faults: POST /fault/STREAM/KIND with
 // gap, epoch, waiting, close, quiet.
 
 import { createServer } from "node:http";
@@ -22,6 +22,7 @@ export function wishes(name) {
     fps: number("f", 30),
     delayMs: number("d", 60),
     jitterMs: number("j", 0),
+    lateMs: number("l", 0),
     skipEvery: number("s", 0),
     firstMediaUs: number("k", 0) * 86_400_000_000,
   };
@@ -48,7 +49,9 @@ class Stream {
 
   begin() {
     this.count = 0;
-    this.began = performance.now();
+    // All streams capture at the same instants, as cameras that are synchronised do.
+    const interval = 1000 / this.fps;
+    this.began = Math.ceil(performance.now() / interval) * interval;
     this.beganUtcMs = performance.timeOrigin + this.began;
     this.ring = [];
   }
@@ -91,7 +94,11 @@ class Stream {
     };
     if (unit.key) this.ring = [];
     this.ring.push(coded);
-    if (!this.quiet) for (const viewer of this.viewers) viewer.give(coded);
+    const send = () => {
+      if (coded.epoch === this.epoch && !this.quiet) for (const viewer of this.viewers) viewer.give(coded);
+    };
+    if (this.lateMs > 0) setTimeout(send, this.lateMs);
+    else send();
     this.detect(coded);
   }
 

@@ -90,6 +90,7 @@ export class Playout {
     this.arrivals.clear();
     this.current = null;
     this.startedAt = null;
+    this.walled = null;
   }
 
   /** Follows the offset that a wall of streams asks for, or its own again with null. */

@@ -8,4 +8,5 @@ export type { View } from "./painter.ts";
 export { Player, type Stats } from "./player.ts";
 export type { State } from "./session.ts";
 export { type Box, SMOOTHING, Tracks } from "./tracks.ts";
+export { type Member, plan, type Timing, Wall } from "./wall.ts";
 export { type Capture, type Coded, type FrameKey, keyText, readCoded, WireError } from "./wire.ts";

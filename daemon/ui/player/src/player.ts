@@ -9,15 +9,20 @@ import type { DetectionsMessage } from "./messages.ts";
 import { type PlayerOptions, resolved, timeWriter } from "./options.ts";
 import { Painter, pictureSize, type View } from "./painter.ts";
 import { PicturesSource } from "./pictures.ts";
+import { Recent } from "./quantile.ts";
 import type { State } from "./session.ts";
 import { SocketSource } from "./socket-source.ts";
 import type { Source, SourceHost } from "./source.ts";
 import { Tracks } from "./tracks.ts";
 import type { Ready } from "./transport.ts";
+import type { Member, Timing } from "./wall.ts";
 import { type Capture, type FrameKey, keyText } from "./wire.ts";
 
 /** A video that plays needs the next picture while it shows one, and steps of its own clock: in ms. */
 const MSE_HOLD_MS = 40;
+
+/** Pictures whose capture time a wall goes by. */
+const CAPTURES = 61;
 
 export interface Stats {
   path: string;
@@ -36,7 +41,7 @@ export interface Stats {
   jumps: number;
 }
 
-export class Player {
+export class Player implements Member {
   readonly options: ReturnType<typeof resolved>;
   readonly clock = new BoxClock();
   readonly playout: Playout;
@@ -52,6 +57,9 @@ export class Player {
   private painted = 0;
   private frame: number | null = null;
   private paused = false;
+  /** UTC of capture less media time, of the last pictures, in ms. */
+  private readonly captures = new Recent(CAPTURES);
+  private captureErrorMs: number | null = null;
   private inSight = true;
   private readonly sight: IntersectionObserver;
   private readonly onVisibility = () => this.watch();
@@ -125,6 +133,21 @@ export class Player {
     this.repaint();
   }
 
+  /** For a wall of several streams (wall.ts). */
+  timing(now: number): Timing | null {
+    const readyMs = this.playout.ownOffset();
+    const captured = this.captures.quantile(0.5);
+    const clock = this.clock.offsetMs(now);
+    const error = this.clock.relativeErrorMs(now);
+    if (this.state !== "playing" || readyMs === null || captured === null || clock === null || error === null)
+      return null;
+    return { capturedMs: captured - clock, readyMs, errorMs: error + (this.captureErrorMs ?? 0) };
+  }
+
+  follow(offsetMs: number | null): void {
+    this.playout.follow(offsetMs);
+  }
+
   /** What is on the canvas; null before the first picture. */
   get shown(): View | null {
     return this.view;
@@ -164,6 +187,8 @@ export class Player {
       state: (state, reason) => this.enter(state, reason),
       coded: (coded, now) => {
         this.playout.picture(coded.key.mediaUs / 1000, now);
+        if (coded.capture) this.captures.add(coded.capture.utcMs - coded.key.mediaUs / 1000);
+        this.captureErrorMs = coded.capture?.errorMs ?? null;
         this.options.onCoded(coded, now);
       },
       restart: () => this.restart(),
@@ -194,6 +219,7 @@ export class Player {
 
   private restart(): void {
     this.playout.restart();
+    this.captures.clear();
     this.tracks.clear();
   }
 

@@ -8,12 +8,14 @@ import type { Ready, Transport, TransportCounts, TransportHost } from "./transpo
 import { Underway } from "./transport.ts";
 import type { Coded } from "./wire.ts";
 
-/** Decoded pictures kept at most: hardware decoders have about eight. */
+/** Pictures inside the decoder and decoded at most, but for those that are late: hardware decoders own about eight. */
 const DECODED = 6;
 /** The decoder is given a picture this long before it is due beyond the time it takes: two refreshes at 60 Hz, in ms. */
 const LEAD_MS = 34;
 /** What is due this soon is shown now: half a refresh early is nearer than half a one late, in ms. */
 const EARLY_MS = 8;
+/** A picture that a decoder has not given back after this long is one that it never will, in ms. */
+const FORGET_MS = 2000;
 /** A decoder that lags this many pictures behind never catches up: on to the next key picture. */
 const LAG = 45;
 /** Coded pictures held at most: hold of a second at 60 fps, and a burst at the start. */
@@ -67,6 +69,7 @@ export class WebCodecsTransport implements Transport {
       }
       newest = this.decoded.shift() ?? null;
     }
+    this.pump(now);
     return newest;
   }
 
@@ -83,10 +86,15 @@ export class WebCodecsTransport implements Transport {
 
   /** Gives the decoder what is due soon. */
   private pump(now: number): void {
+    for (const [mediaUs, at] of this.given) {
+      if (now - at < FORGET_MS) break;
+      this.given.delete(mediaUs);
+    }
     const lead = LEAD_MS + (this.spent.quantile(0.95) ?? 10);
     while (this.held[0]) {
       const due = this.playout.due(this.held[0].key.mediaUs / 1000);
       if (due !== null && due - lead > now) break;
+      if (due !== null && due > now && this.given.size + this.decoded.length >= DECODED) break;
       const coded = this.held.shift();
       if (coded) this.decode(coded, now);
     }
@@ -156,7 +164,8 @@ export class WebCodecsTransport implements Transport {
       return;
     }
     this.decoded.push({ key: sent.key, picture: frame, capture: sent.capture });
-    while (this.decoded.length > DECODED) {
+    // A burst that is late: only its last picture will be shown.
+    while (this.decoded.length > 2 * DECODED) {
       this.decoded.shift()?.picture.close();
       this.counts.passed += 1;
     }

@@ -34,6 +34,7 @@ export class DetectionsLink {
       },
       binary: () => this.host.problem("the detections socket sent a binary message, which the contract does not have"),
       state: () => {},
+      lost: () => {},
     });
   }
 

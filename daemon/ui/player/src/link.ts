@@ -8,6 +8,8 @@ export interface LinkHost {
   text(message: string, now: number): void;
   binary(message: ArrayBuffer, now: number): void;
   state(state: State, reason: string | null): void;
+  /** The connection was lost, or was never made, `neverOpened` times in a row. */
+  lost(neverOpened: number): void;
 }
 
 export class Link {
@@ -88,6 +90,7 @@ export class Link {
       if (!mine()) return;
       this.socket = null;
       this.handle({ type: "lost", code, reason });
+      this.host.lost(this.session.neverOpened);
     };
   }
 

@@ -49,7 +49,7 @@ export class Player implements Member {
   private readonly detections = new Detections();
   private readonly tracks: Tracks;
   private readonly link: DetectionsLink | null;
-  private readonly ways: Path[];
+  private ways: Path[];
   private source: Source;
   private state: State = "connecting";
   private reason: string | null = null;
@@ -193,16 +193,18 @@ export class Player implements Member {
       },
       restart: () => this.restart(),
       pong: (sent, t1, t2, received, errorMs) => this.clock.exchange(sent, t1, t2, received, errorMs),
-      giveUp: (why) => this.next(why),
+      giveUp: (why, sockets) => this.next(why, sockets),
     };
     if (path === "pictures") return new PicturesSource(options, host, (message) => this.detections.add(message));
     return new SocketSource(path, options, this.playout, host);
   }
 
   /** The way taken is not to be had: the next one. */
-  private next(why: string): void {
+  private next(why: string, noSockets: boolean): void {
     this.options.onProblem(why);
-    const path = this.ways.shift();
+    const left = noSockets ? this.ways.filter((way) => way === "pictures") : this.ways;
+    const path = left.shift();
+    this.ways = left;
     if (!path) {
       this.enter("failed", why);
       this.source.close();

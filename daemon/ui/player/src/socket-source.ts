@@ -54,6 +54,9 @@ export class SocketSource implements Source {
       text: (message, at) => this.guard(() => this.text(message, at)),
       binary: (message, at) => this.guard(() => this.binary(message, at)),
       state: (state, reason) => this.state(state, reason),
+      lost: (neverOpened) => {
+        if (neverOpened >= NEVER_OPENED) void this.askWhetherThere();
+      },
     });
   }
 
@@ -102,21 +105,20 @@ export class SocketSource implements Source {
     // Pinged for as long as there is a connection; the next one begins with pings of its own.
     if (this.pinger !== null && (state === "reconnecting" || state === "closed")) clearTimeout(this.pinger);
     this.host.state(state, reason);
-    if (state === "reconnecting" && this.link.session.neverOpened >= NEVER_OPENED) void this.askWhetherThere();
   }
 
   /** A refused WebSocket does not say why: the API does. */
   private async askWhetherThere(): Promise<void> {
     try {
       const answer = await fetch(`${this.options.api}/streams`, { signal: AbortSignal.timeout(5000) });
-      if (answer.status === 404 && !this.closed) this.giveUp("this box has no live video sockets");
+      if (answer.status === 404 && !this.closed) this.giveUp("this box has no live video sockets", true);
     } catch {
       // Not reachable at all: the link tries again.
     }
   }
 
-  private giveUp(why: string): void {
-    if (!this.closed) this.host.giveUp(why);
+  private giveUp(why: string, sockets = false): void {
+    if (!this.closed) this.host.giveUp(why, sockets);
   }
 
   /** What does not follow the contract ends the connection, and is told; nothing else. */

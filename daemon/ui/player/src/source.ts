@@ -26,6 +26,6 @@ export interface SourceHost {
   restart(): void;
   /** The box answered a ping; local monotonic and UTC times in ms. */
   pong(sent: number, t1: number, t2: number, received: number, errorMs: number | null): void;
-  /** This way is not to be had here: take the next. */
-  giveUp(why: string): void;
+  /** This way is not to be had here: take the next; `sockets`: nor is any other by this box's sockets. */
+  giveUp(why: string, sockets: boolean): void;
 }

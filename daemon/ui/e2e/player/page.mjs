@@ -106,6 +106,19 @@ export function jam(most) {
   return () => clearTimeout(timer);
 }
 
+/** The numbers of the two barcodes in a recorded frame of the screen; null where one cannot be read. */
+export async function readShot(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  image.close();
+  const picture = readCode(context, 0);
+  const boxes = readCode(context, canvas.height - Math.round(REGION.height * canvas.height));
+  return { picture: picture?.number ?? null, boxes: boxes?.number ?? null };
+}
+
 /** Several streams on one wall; at each refresh of the screen, how far apart the instants shown are, in ms. */
 export function startWall(wishes) {
   const wall = new Wall();
@@ -131,6 +144,7 @@ export function startWall(wishes) {
 
 globalThis.probe = {
   startWall,
+  readShot,
   start,
   jam,
   readCode,

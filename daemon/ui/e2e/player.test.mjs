@@ -21,6 +21,7 @@ const CASES = [
   { path: "webcodecs", stream: "f60-d200-j80-s10", jamMs: 60, commits: 150 },
   { path: "mse", stream: "f30-d80-j40", host: INSECURE, commits: 90 },
   { path: "mse", stream: "f60-d200-j80-s10-k7", jamMs: 60, host: INSECURE, commits: 150 },
+  { path: "flv", stream: "f30-d60-j40", flv: {}, host: INSECURE, commits: 90 },
 ];
 for (const { path, stream, ...rest } of CASES) {
   const jammed = rest.jamMs ? ", jammed" : "";

@@ -4,18 +4,18 @@
 import { openPage, until } from "./measure.mjs";
 
 /** Records until `wanted` frames were read; how many show boxes of another picture than theirs. */
-export async function measureCompositor(browser, box, { stream, path, host, jamMs = 0, wanted, patienceMs }) {
+export async function measureCompositor(browser, box, { stream, path, flv, host, jamMs = 0, wanted, patienceMs }) {
   const shown = await openPage(browser, box, host);
   const reader = await openPage(browser, box);
   const found = { frames: 0, exact: 0, without: 0, wrong: 0, unreadable: 0 };
   try {
     await shown.page.setViewportSize({ width: 640, height: 360 });
     await shown.page.evaluate(
-      ({ stream, path, jamMs }) => {
-        globalThis.run = globalThis.probe.start({ stream, path, readBack: false });
+      ({ stream, path, flv, jamMs }) => {
+        globalThis.run = globalThis.probe.start({ stream, path, flv, readBack: false });
         if (jamMs > 0) globalThis.probe.jam(jamMs);
       },
-      { stream, path, jamMs },
+      { stream, path, flv, jamMs },
     );
     await until(shown.page, "pictures", () => globalThis.run.found.commits > 30);
     const cdp = await shown.page.context().newCDPSession(shown.page);

@@ -23,16 +23,12 @@ const TIMESCALE = 1_000_000;
 /** `codecs` of the mime type. */
 export const codecOf = (sps) => `avc1.${[...sps.subarray(1, 4)].map((b) => b.toString(16).padStart(2, "0")).join("")}`;
 
+/** AVCDecoderConfigurationRecord. */
+export const avcConfig = (sps, pps) =>
+  Buffer.concat([u8(1, sps[1], sps[2], sps[3], 0xff, 0xe1), u16(sps.length), sps, u8(1), u16(pps.length), pps]);
+
 export function initSegment(sps, pps, width, height) {
-  const avcC = box(
-    "avcC",
-    u8(1, sps[1], sps[2], sps[3], 0xff, 0xe1),
-    u16(sps.length),
-    sps,
-    u8(1),
-    u16(pps.length),
-    pps,
-  );
+  const avcC = box("avcC", avcConfig(sps, pps));
   const zeros = (n) => Buffer.alloc(n);
   const avc1 = box(
     "avc1",

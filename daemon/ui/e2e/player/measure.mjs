@@ -52,17 +52,17 @@ export async function until(page, what, check, argument, patienceMs = 20_000) {
 export async function measure(
   browser,
   box,
-  { stream, path, hold = "auto", jamMs = 0, commits, host, settleMs = 1500 },
+  { stream, path, hold = "auto", jamMs = 0, commits, host, flv, settleMs = 1500 },
 ) {
   const opened = await openPage(browser, box, host);
   const { page, complaints } = opened;
   try {
     await page.evaluate(
-      ({ stream, path, hold, jamMs }) => {
-        globalThis.run = globalThis.probe.start({ stream, path, hold });
+      ({ stream, path, hold, jamMs, flv }) => {
+        globalThis.run = globalThis.probe.start({ stream, path, hold, flv });
         if (jamMs > 0) globalThis.probe.jam(jamMs);
       },
-      { stream, path, hold, jamMs },
+      { stream, path, hold, jamMs, flv },
     );
     await until(page, `a picture of ${stream} by ${path}`, () => globalThis.run.found.commits > 0);
     await page.waitForTimeout(settleMs);

@@ -9,7 +9,8 @@ import { performance } from "node:perf_hooks";
 import { build } from "vite";
 import { WebSocketServer } from "ws";
 import { GOP, HEIGHT, makeClip, PICTURES, square, WIDTH } from "./clip.mjs";
-import { codecOf, fragment, initSegment } from "./fmp4.mjs";
+import { flvHeader, flvPicture } from "./flv.mjs";
+import { avcConfig, codecOf, fragment, initSegment } from "./fmp4.mjs";
 
 const utcMs = () => performance.timeOrigin + performance.now();
 /** Bound that the headers tell, in us. */
@@ -147,7 +148,7 @@ class Stream {
   }
 
   fault(kind) {
-    if (kind === "close") for (const viewer of this.viewers) viewer.socket.close(1011, "asked for");
+    if (kind === "close") for (const viewer of this.viewers) viewer.socket?.close(1011, "asked for");
     if (kind === "gap") for (const viewer of this.viewers) viewer.gap();
     if (kind === "quiet") this.quiet = !this.quiet;
     if (kind === "waiting") {
@@ -160,6 +161,30 @@ class Stream {
       this.begin();
       for (const viewer of this.viewers) viewer.describe();
     }
+  }
+}
+
+/** Who fetches FLV over HTTP; `base`: whether onMetaData says where the stream begins, as this box's server does. */
+class FlvViewer {
+  needsKey = true;
+
+  constructor(response, stream, base) {
+    Object.assign(this, { response, stream, base });
+    for (const coded of stream.ring) this.give(coded);
+  }
+
+  say() {}
+  gap() {}
+  describe() {
+    this.response.end();
+  }
+
+  give(coded) {
+    const { clip, name } = this.stream;
+    if (this.needsKey && !coded.unit.key) return;
+    if (this.needsKey) this.response.write(flvHeader(clip, coded, this.base ? name : null));
+    this.needsKey = false;
+    this.response.write(flvPicture(coded));
   }
 }
 
@@ -252,7 +277,7 @@ export async function startBox() {
   const units = await makeClip();
   const nal = (type) => units[0].nals.find((unit) => (unit[0] & 31) === type);
   const codec = codecOf(nal(7));
-  const clip = { units, codec, init: initSegment(nal(7), nal(8), WIDTH, HEIGHT) };
+  const clip = { units, codec, avcC: avcConfig(nal(7), nal(8)), init: initSegment(nal(7), nal(8), WIDTH, HEIGHT) };
   const script = await bundle("e2e/player/page.mjs");
   const streams = new Map();
   const find = (name) => {
@@ -267,6 +292,16 @@ export async function startBox() {
     else if (what === "fault" && request.method === "POST") {
       find(name).fault(kind);
       response.writeHead(204).end();
+    } else if (what === "live") {
+      const stream = find(name);
+      response.setHeader("content-type", "video/x-flv");
+      stream.run();
+      const viewer = new FlvViewer(response, stream, kind !== "stock");
+      stream.viewers.add(viewer);
+      request.on("close", () => {
+        stream.viewers.delete(viewer);
+        stream.rest();
+      });
     } else response.writeHead(pathname === "/favicon.ico" ? 204 : 404).end();
   });
   const sockets = new WebSocketServer({ server });

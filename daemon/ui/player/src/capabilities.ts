@@ -1,6 +1,6 @@
 // Which way of showing live pictures this browser has, best first.
 
-export type Path = "webcodecs" | "mse" | "pictures";
+export type Path = "webcodecs" | "mse" | "flv" | "pictures";
 
 /** What the choice is made from; the browser's own by default. */
 export interface Browser {

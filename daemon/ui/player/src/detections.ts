@@ -54,6 +54,16 @@ export class Detections {
     return this.byKey.get(keyText(key)) ?? PENDING;
   }
 
+  /** The media time in us of the frame of this epoch and timestamp (whole ms); null when nothing is known of it. */
+  stamped(epoch: number, timestampMs: number): number | null {
+    for (const key of this.byKey.keys()) {
+      const [, its, mediaUs] = key.split("/").map(Number);
+      if (its === epoch && mediaUs !== undefined && Math.floor(mediaUs / 1000) % 2 ** 32 === timestampMs)
+        return mediaUs;
+    }
+    return null;
+  }
+
   /** A frame goes on the screen with what is known of it now. Call once for each. */
   shown(key: FrameKey, now: number): Found {
     const found = this.find(key);

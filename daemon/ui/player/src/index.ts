@@ -1,6 +1,8 @@
+export { APPROXIMATE, ApproximateBuffer, type ApproximateOptions } from "./approximate.ts";
 export { decodes, type Path, paths } from "./capabilities.ts";
 export { BoxClock } from "./clock.ts";
 export { type Counts, Detections, type Found } from "./detections.ts";
+export type { FlvOptions, Mpegts } from "./flv.ts";
 export { Playout } from "./hold.ts";
 export type { Detection, DetectionsMessage, StreamMessage } from "./messages.ts";
 export { type PlayerOptions, utcText } from "./options.ts";

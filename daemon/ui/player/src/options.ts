@@ -1,6 +1,7 @@
 // What can be chosen about a player, and what is chosen where nothing is said.
 
 import type { Path } from "./capabilities.ts";
+import type { FlvOptions } from "./flv.ts";
 import type { View } from "./painter.ts";
 import type { State } from "./session.ts";
 import type { Capture, Coded } from "./wire.ts";
@@ -12,6 +13,8 @@ export interface PlayerOptions {
   api?: string;
   /** `auto`: the best way that this browser has. */
   path?: Path | "auto";
+  /** Plays an HTTP-FLV stream instead of the box's sockets. */
+  flv?: FlvOptions | null;
   /**
    * How long pictures are held so that their boxes are there in time: `auto` (the measured p99 of the detector), or ms.
    * 0 shows pictures at once; boxes then appear on the few frames whose result was as quick.
@@ -67,6 +70,7 @@ export function resolved(options: PlayerOptions, page: string) {
   const nothing = () => {};
   return {
     path: "auto" as const,
+    flv: null,
     hold: detect ? ("auto" as const) : 0,
     maxHoldMs: 1000,
     boxes: true,

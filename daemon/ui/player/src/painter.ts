@@ -10,8 +10,11 @@ import type { Capture, FrameKey } from "./wire.ts";
 export interface View {
   readonly key: FrameKey;
   readonly capture: Capture | null;
-  /** `exact`: the boxes are those of this very frame; `predicted`: it has none of its own, they follow its neighbours. */
-  readonly boxesAre: "exact" | "predicted" | "none";
+  /**
+   * `exact`: the boxes are those of this very frame; `predicted`: it has none of its own, they follow its neighbours;
+   * `approximate`: found by time on a stream that does not carry keys, and possibly those of another frame.
+   */
+  readonly boxesAre: "exact" | "predicted" | "approximate" | "none";
   /** What the detector said of this frame. */
   readonly found: Found["state"];
   /** Key of the result that the boxes come from; null where they are predicted or there are none. */

@@ -37,7 +37,7 @@ export class PicturesSource implements Source {
   constructor(
     private readonly options: PicturesOptions,
     private readonly host: SourceHost,
-    private readonly result: (message: DetectionsMessage) => void,
+    private readonly tell: (message: DetectionsMessage) => void,
   ) {}
 
   start(): void {
@@ -112,7 +112,7 @@ export class PicturesSource implements Source {
       return tag;
     }
     const message = toMessage(frame);
-    this.result(message);
+    this.tell(message);
     this.take()?.picture.close();
     const capture: Capture = { utcMs: Date.parse(frame.capture.utc), errorMs: frame.capture.error_ms };
     this.ready = {

@@ -2,8 +2,9 @@
 
 import { type Path, paths } from "./capabilities.ts";
 import { BoxClock } from "./clock.ts";
-import { type Counts, Detections } from "./detections.ts";
+import { type Counts, Detections, type Found } from "./detections.ts";
 import { DetectionsLink } from "./detections-link.ts";
+import { FlvSource } from "./flv.ts";
 import { Playout } from "./hold.ts";
 import type { DetectionsMessage } from "./messages.ts";
 import { type PlayerOptions, resolved, timeWriter } from "./options.ts";
@@ -13,13 +14,21 @@ import { Recent } from "./quantile.ts";
 import type { State } from "./session.ts";
 import { SocketSource } from "./socket-source.ts";
 import type { Source, SourceHost } from "./source.ts";
-import { Tracks } from "./tracks.ts";
+import { type Box, Tracks } from "./tracks.ts";
 import type { Ready } from "./transport.ts";
 import type { Member, Timing } from "./wall.ts";
 import { type Capture, type FrameKey, keyText } from "./wire.ts";
 
 /** A video that plays needs the next picture while it shows one, and steps of its own clock: in ms. */
 const MSE_HOLD_MS = 40;
+/** mpegts.js gives a picture on when the next has come, and works in turns of its own: in ms. */
+const FLV_HOLD_MS = 90;
+
+interface Drawn {
+  boxes: readonly Box[];
+  boxesAre: View["boxesAre"];
+  boxesKey: string | null;
+}
 
 /** Pictures whose capture time a wall goes by. */
 const CAPTURES = 61;
@@ -80,7 +89,7 @@ export class Player implements Member {
         })
       : null;
     const { path } = this.options;
-    this.ways = path === "auto" ? paths() : [path];
+    this.ways = path === "auto" ? (this.options.flv ? ["flv"] : paths()) : [path];
     this.source = this.open(this.ways.shift() ?? "pictures");
     this.sight = new IntersectionObserver((entries) => {
       this.inSight = entries.at(-1)?.isIntersecting ?? true;
@@ -181,7 +190,7 @@ export class Player implements Member {
 
   private open(path: Path): Source {
     const { options } = this;
-    this.playout.setMinHold(path === "mse" ? MSE_HOLD_MS : 0);
+    this.playout.setMinHold(path === "mse" ? MSE_HOLD_MS : path === "flv" ? FLV_HOLD_MS : 0);
     const host: SourceHost = {
       ready: () => this.step(performance.now()),
       state: (state, reason) => this.enter(state, reason),
@@ -196,6 +205,10 @@ export class Player implements Member {
       giveUp: (why, sockets) => this.next(why, sockets),
     };
     if (path === "pictures") return new PicturesSource(options, host, (message) => this.detections.add(message));
+    if (path === "flv") {
+      if (!options.flv) throw new Error("the path flv wants the option `flv`: its url and mpegts.js");
+      return new FlvSource({ ...options.flv, stream: options.stream }, this.playout, host);
+    }
     return new SocketSource(path, options, this.playout, host);
   }
 
@@ -257,9 +270,12 @@ export class Player implements Member {
     this.paint(ready, now);
   }
 
-  private paint(ready: Ready, now: number): void {
-    const found = this.detections.shown(ready.key, now);
+  private paint(taken: Ready, now: number): void {
+    const matched = this.source.match?.(taken, this.detections);
+    const ready = matched?.ready ?? taken;
+    const found = matched?.approximate ? matched.found : this.detections.shown(ready.key, now);
     const boxes = this.boxesOf(ready.key, found);
+    if (matched?.approximate && boxes.boxesAre === "exact") boxes.boxesAre = "approximate";
     this.painter.show(ready);
     this.view = { ...seen(ready), found: found.state, ...boxes };
     this.painter.paint(this.view, this.trail);
@@ -267,7 +283,7 @@ export class Player implements Member {
     this.options.onPainted(this.view, now);
   }
 
-  private boxesOf(key: FrameKey, found: ReturnType<Detections["find"]>): Pick<View, "boxes" | "boxesAre" | "boxesKey"> {
+  private boxesOf(key: FrameKey, found: Found): Drawn {
     if (found.state === "exact") {
       const { message } = found;
       return { boxes: this.tracks.exact(message), boxesAre: "exact", boxesKey: message.key };
@@ -283,9 +299,15 @@ export class Player implements Member {
   }
 
   private result(message: DetectionsMessage, fresh: boolean, now: number): void {
-    if (fresh) this.playout.result(message.media_us / 1000, now);
+    const mediaMs = this.source.result?.(message) ?? message.media_us / 1000;
+    if (fresh) this.playout.result(mediaMs, now);
     // Late, but its frame is still on the screen: the boxes are put on it now.
-    if (this.view && this.view.boxesAre !== "exact" && keyText(this.view.key) === message.key) {
+    if (
+      this.view &&
+      this.view.boxesAre !== "exact" &&
+      this.view.boxesAre !== "approximate" &&
+      keyText(this.view.key) === message.key
+    ) {
       this.view = { ...this.view, found: "exact", ...this.boxesOf(this.view.key, { state: "exact", message }) };
       this.repaint();
       this.options.onPainted(this.view, now);

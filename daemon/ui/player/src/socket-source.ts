@@ -1,6 +1,6 @@
 // Pictures by the box's video socket, decoded by WebCodecs or Media Source Extensions.
 
-import { decodes, type Path } from "./capabilities.ts";
+import { decodes } from "./capabilities.ts";
 import type { Playout } from "./hold.ts";
 import { Link } from "./link.ts";
 import { readVideoMessage, type StreamMessage, type VideoMessage } from "./messages.ts";
@@ -35,7 +35,7 @@ export class SocketSource implements Source {
   private closed = false;
 
   constructor(
-    readonly path: Exclude<Path, "pictures">,
+    readonly path: "webcodecs" | "mse",
     private readonly options: SocketOptions,
     playout: Playout,
     private readonly host: SourceHost,

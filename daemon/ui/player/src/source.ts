@@ -1,5 +1,7 @@
 // Where pictures come from: a socket with a decoder behind it, single pictures, an FLV stream.
 
+import type { Detections, Found } from "./detections.ts";
+import type { DetectionsMessage } from "./messages.ts";
 import type { State } from "./session.ts";
 import type { Ready } from "./transport.ts";
 import type { Coded } from "./wire.ts";
@@ -12,6 +14,10 @@ export interface Source {
   visible(yes: boolean): void;
   pause(yes: boolean): void;
   take(now: number): Ready | null;
+  /** Where keys do not come with the pictures: what is known of one, and its key where that tells. */
+  match?(ready: Ready, store: Detections): { found: Found; ready: Ready; approximate: boolean };
+  /** A result arrived; gives the time of its frame in ms as this source counts media time. */
+  result?(message: DetectionsMessage): number;
   close(): void;
   /** What went by: passed over, dropped, failures, reconnects. */
   counts(): Record<string, number>;

@@ -8,6 +8,9 @@ export interface Ready {
   readonly key: FrameKey;
   readonly picture: VideoFrame | ImageBitmap;
   readonly capture: Capture | null;
+  /** FLV only: the timestamp of the sender, and the one that the player sees, in whole ms. */
+  readonly timestampMs?: number;
+  readonly playedMs?: number;
 }
 
 /** Turns coded pictures into decoded ones at the right time. */

@@ -309,15 +309,15 @@ export async function startBox() {
     const url = new URL(request.url, "http://box");
     const [, , , , name, what] = url.pathname.split("/");
     const stream = find(name);
+    socket.on("message", (text) => {
+      const received = utcMs();
+      const { type, t0 } = JSON.parse(text);
+      if (type === "ping") socket.send(JSON.stringify({ type: "pong", t0, t1: received, t2: utcMs(), error_ms: 0.5 }));
+    });
     if (what === "video") {
       stream.run();
       const viewer = new Viewer(socket, stream, url.searchParams.get("format"));
       stream.viewers.add(viewer);
-      socket.on("message", (text) => {
-        const received = utcMs();
-        const { type, t0 } = JSON.parse(text);
-        if (type === "ping") viewer.say({ type: "pong", t0, t1: received, t2: utcMs(), error_ms: 0.5 });
-      });
       socket.on("close", () => {
         stream.viewers.delete(viewer);
         stream.rest();

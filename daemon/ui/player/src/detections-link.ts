@@ -6,6 +6,8 @@ import { type DetectionsMessage, readDetectionsMessage } from "./messages.ts";
 
 /** What was buffered for who joins late comes at once; its arrival says nothing of the detector. In ms after joining. */
 const REPLAY_MS = 1000;
+/** A stream without a detector says nothing: whether the box is still there is asked for, in ms. */
+const PING_MS = 3000;
 
 export interface DetectionsHost {
   /** A result, as fresh as the detector gives them. */
@@ -17,6 +19,7 @@ export interface DetectionsHost {
 export class DetectionsLink {
   private readonly link: Link;
   private joinedAt = Number.POSITIVE_INFINITY;
+  private pinger: ReturnType<typeof setInterval> | null = null;
 
   constructor(
     url: string,
@@ -40,6 +43,7 @@ export class DetectionsLink {
 
   start(): void {
     this.link.handle({ type: "start" });
+    this.pinger = setInterval(() => this.link.send({ type: "ping", t0: performance.now() }), PING_MS);
   }
 
   visible(yes: boolean): void {
@@ -47,6 +51,7 @@ export class DetectionsLink {
   }
 
   close(): void {
+    if (this.pinger !== null) clearInterval(this.pinger);
     this.link.handle({ type: "close" });
   }
 

@@ -7,6 +7,7 @@
 
 mod camera;
 pub mod clocks;
+pub mod coded;
 pub mod devices;
 mod error;
 mod queue;

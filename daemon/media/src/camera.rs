@@ -18,6 +18,7 @@ use synoptic_engine::backoff::Backoff;
 use synoptic_engine::timebase::TimeHealth;
 
 use crate::coded::CodedStream;
+use crate::encode::{EncodeOptions, PixelFeed};
 use crate::session::{Session, SessionEvent, SessionFrame, SessionOptions, StreamInfo};
 use crate::{CameraOptions, FrameQueue, MediaError, Source, StreamStats};
 
@@ -174,6 +175,7 @@ impl Camera {
             options,
             stats: Cell::default(),
             context,
+            encoding: RefCell::new(coded.clone().map(|c| PixelFeed::new(c, EncodeOptions::default()))),
             coded,
             stopped,
             told: RefCell::default(),
@@ -223,6 +225,8 @@ struct Runner {
     context: CameraContext,
     /// Where its coded pictures go.
     coded: Option<Arc<CodedStream>>,
+    /// Codes its frames where those pictures fit nobody.
+    encoding: RefCell<Option<PixelFeed>>,
     stopped: Receiver<()>,
     /// The failure that the log told last; `None` once frames came.
     told: RefCell<Option<String>>,
@@ -503,9 +507,13 @@ impl Run {
         };
         self.seq.0 += 1;
         session.named(&frame, meta.key);
-        runner.context.frames.push(Frame {
+        let frame: Frame<Pixels> = Frame {
             meta,
             pixels: frame.surface,
-        });
+        };
+        if let Some(encoding) = &mut *runner.encoding.borrow_mut() {
+            encoding.frame(&frame);
+        }
+        runner.context.frames.push(frame);
     }
 }

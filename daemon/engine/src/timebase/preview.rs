@@ -65,7 +65,10 @@ mod tests {
                 assert_eq!(timed.media, media, "frame {shown}");
                 let apart = (timed.captured.mono - captured.mono).abs();
                 // Until the arrivals have settled, what is known moves.
-                assert!(shown < 30 || apart < Span::from_millis(50), "frame {shown}: {apart}");
+                assert!(
+                    shown < 30 || apart < Span::from_millis(50),
+                    "frame {shown}: {apart}"
+                );
                 assert!(!timed.new_epoch && !timed.outlier);
             }
         }

@@ -146,7 +146,9 @@ fn no_picture_leaves_under_the_epoch_before() {
     b.picture(2, 20, false);
     assert!(b.left().is_empty());
     b.frame(2, 15, 4, 15);
-    assert_eq!(b.left(), ["gate/4/20"]);
+    assert!(b.left().is_empty(), "an epoch begins with an IDR picture");
+    b.picture(2, 30, true);
+    assert_eq!(b.left(), ["gap", "gate/4/30"]);
 }
 
 #[test]

@@ -144,7 +144,47 @@ export function startWall(wishes) {
   return { wall, runs, spreads };
 }
 
+/**
+ * A camera of a real daemon whose pictures carry their true capture time as a barcode: each picture against the capture
+ * time that the detector's own message has for the boxes drawn on it, and that its key has. Times in ms.
+ */
+export function startReal({ stream, path }) {
+  const canvas = document.createElement("canvas");
+  document.body.append(canvas);
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  const found = { commits: 0, unreadable: 0, problems: [], offBoxes: [], offKeys: [], latencies: [], path: null };
+  const looked = new Map();
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/v1/streams/${stream}/detections`);
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(data);
+    if (message.type === "detections") looked.set(message.key, Date.parse(message.capture.utc));
+  };
+  const player = new Player(canvas, {
+    stream,
+    path,
+    resolution: "picture",
+    boxes: false,
+    onProblem: (why) => found.problems.push(why),
+    onPainted: (view, now) => {
+      const code = readCode(context, 0);
+      found.commits += 1;
+      found.path = player.stats().path;
+      if (!code) {
+        found.unreadable += 1;
+        return;
+      }
+      const trueMs = code.number / 1000;
+      found.latencies.push(performance.timeOrigin + now - trueMs);
+      if (view.capture) found.offKeys.push(view.capture.utcMs - trueMs);
+      const drawn = view.boxesKey === null ? undefined : looked.get(view.boxesKey);
+      if (drawn !== undefined) found.offBoxes.push(drawn - trueMs);
+    },
+  });
+  return { player, found, canvas };
+}
+
 globalThis.probe = {
+  startReal,
   startWall,
   readShot,
   start,

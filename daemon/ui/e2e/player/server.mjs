@@ -6,8 +6,8 @@
 
 import { createServer } from "node:http";
 import { performance } from "node:perf_hooks";
-import { build } from "vite";
 import { WebSocketServer } from "ws";
+import { bundle, PAGE } from "./bundle.mjs";
 import { GOP, HEIGHT, makeClip, PICTURES, square, WIDTH } from "./clip.mjs";
 import { flvHeader, flvPicture } from "./flv.mjs";
 import { avcConfig, codecOf, fragment, initSegment } from "./fmp4.mjs";
@@ -254,23 +254,6 @@ function header({ flags, epoch, mediaUs = 0, utcUs = 0, durationUs = 0 }) {
   head.writeBigInt64LE(BigInt(mediaUs), 32);
   return head;
 }
-
-/** Bundles what a test page loads, in memory. */
-async function bundle(entry) {
-  const root = new URL("../..", import.meta.url).pathname;
-  const [result] = await build({
-    root,
-    configFile: false,
-    logLevel: "error",
-    build: { write: false, minify: false, lib: { entry: `${root}${entry}`, formats: ["es"], fileName: "page" } },
-    resolve: { alias: { "synoptic-player": `${root}player/src/index.ts` } },
-  }).then((built) => [built].flat());
-  return result.output[0].code;
-}
-
-const PAGE = `<!doctype html><meta charset="utf-8"><title>player</title>
-<style>body { margin: 0; background: #111 } canvas { display: block; width: 640px; height: 360px }</style>
-<body><script type="module" src="/page.js"></script></body>`;
 
 /** Starts the box on a free port of the loopback interface. */
 export async function startBox() {

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { base, launch } from "./browser.mjs";
-import { bundle, PAGE } from "./player/bundle.mjs";
+import { bundle } from "./player/bundle.mjs";
 import { until } from "./player/measure.mjs";
 
 const COMMITS = 60;
@@ -20,10 +20,12 @@ for (const path of ["webcodecs", "mse"]) {
   test(`pictures of the daemon carry their own boxes: ${path}`, async () => {
     const context = await browser.newContext({ ignoreHTTPSErrors: true });
     const page = await context.newPage();
-    // A page of the box's own origin.
-    await page.route(`${base}/probe`, (route) => route.fulfill({ contentType: "text/html", body: PAGE }));
+    // A document of the box itself, under its own content security policy, with nothing else that plays.
     await page.route(`${base}/page.js`, (route) => route.fulfill({ contentType: "text/javascript", body: script }));
-    await page.goto(`${base}/probe`);
+    await page.goto(`${base}/api/v1/status`);
+    await page.evaluate(() => {
+      document.body.append(Object.assign(document.createElement("script"), { type: "module", src: "/page.js" }));
+    });
     await page.waitForFunction(() => globalThis.probe !== undefined);
     const status = await (await fetch(`${base}/api/v1/status`)).json();
     const camera = status.cameras.find(({ status }) => status.state === "online");

@@ -5,13 +5,15 @@
 #   SECONDS=60                                end the demo by itself
 #   NAME=store                                one benchmark only
 #   LONG=1                                    the long form of a benchmark that has one
+#   MACHINE=qemux86-64                        the machine of an image
+#   LAYERS=folder                             checkouts of the Yocto layers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench ui dist setup clean
-export CAMERAS LISTEN LONG NAME
+.PHONY: help demo test check bench ui dist image yocto-check setup clean
+export CAMERAS LISTEN LONG NAME MACHINE LAYERS MACHINES
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 demo: ## simulated cameras, a broker, the daemon and its page
 	@scripts/demo.sh $(SECONDS)
@@ -30,6 +32,12 @@ ui: ## build the page
 
 dist: ## source archive for builds without a network
 	@scripts/dist.sh
+
+image: ## the firmware image for MACHINE, by kas and Yocto
+	@scripts/image.sh
+
+yocto-check: ## parse and resolve the Yocto layer beside the checkouts in LAYERS
+	@scripts/yocto-check.sh
 
 setup: ## install what is missing
 	@scripts/setup.sh

@@ -220,10 +220,10 @@ golden() {
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | vivid | flash | dist) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | flash | dist | yocto) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
     ui | onnxruntime | golden) ;;
-    *) die "no group is called $group: build, run, broker, test, vivid, flash, check, ui, dist, onnxruntime, golden" ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, flash, check, ui, dist, yocto, onnxruntime, golden" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"

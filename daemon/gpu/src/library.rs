@@ -25,6 +25,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) mend: &'static str,
 }
 
+/// RTLD_NODELETE of Linux: these libraries have threads and exit handlers of their own, and do not outlive being unloaded.
+const NODELETE: i32 = 0x1000;
+
 /// Folders besides the loader's own: where JetPack, Debian and CUDA's installers put libraries.
 const FOLDERS: [&str; 4] = [
     "/usr/lib/aarch64-linux-gnu/nvidia",
@@ -43,8 +46,7 @@ impl Library {
         };
         if let Some(path) = std::env::var_os(wanted.variable) {
             let path = PathBuf::from(path);
-            return Library::open(&path)
-                .map_err(|e| missing(format!("{} of {}: {e}", path.display(), wanted.variable)));
+            return Library::open(&path).map_err(|e| missing(format!("{}: {e}", wanted.variable)));
         }
         let mut last = String::new();
         for name in wanted.names {
@@ -64,8 +66,12 @@ impl Library {
     /// Opens one file.
     pub(crate) fn open(path: &Path) -> Result<Library, String> {
         // SAFETY: the libraries named here are NVIDIA's (or a test's stand-ins), whose constructors may run at any time.
-        let opened = unsafe { unix::Library::open(Some(path), unix::RTLD_NOW | unix::RTLD_LOCAL) };
-        opened.map_err(|e| e.to_string()).map(|inner| Library {
+        let opened = unsafe { unix::Library::open(Some(path), unix::RTLD_NOW | unix::RTLD_LOCAL | NODELETE) };
+        let words = |e: libloading::Error| {
+            let why = std::error::Error::source(&e).map(|s| format!(": {s}"));
+            format!("{}: {e}{}", path.display(), why.unwrap_or_default())
+        };
+        opened.map_err(words).map(|inner| Library {
             path: path.to_owned(),
             inner,
         })

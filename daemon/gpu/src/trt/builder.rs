@@ -85,7 +85,8 @@ pub(super) struct Owned(pub(super) Object);
 impl Owned {
     /// `None`, where TensorRT gave none.
     pub(super) fn new(object: Object) -> Option<Owned> {
-        abi::plausible(object).then_some(Owned(object))
+        // Only made when it is one: making it promises to delete it.
+        abi::plausible(object).then(|| Owned(object))
     }
 
     pub(super) fn inner(&self) -> Object {

@@ -23,7 +23,11 @@ pub(crate) fn build(source: &str, options: &[&str], folder: &Path) -> Option<Pat
 fn compile(source: &str, options: &[&str], out: &Path) -> Option<Vec<u8>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = [here.join("emulate"), here.join("../../daemon/gpu/emulate")];
-    let source = folders.iter().map(|d| d.join(source)).find(|p| p.exists()).unwrap();
+    let source = folders
+        .iter()
+        .map(|d| d.join(source))
+        .find(|p| p.exists())
+        .unwrap();
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let done = Command::new(&compiler)
         .args(["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-o"])
@@ -33,12 +37,18 @@ fn compile(source: &str, options: &[&str], out: &Path) -> Option<Vec<u8>> {
         .output();
     match done {
         Err(e) => {
-            eprintln!("SKIPPED: cannot run {compiler} ({e}): install a C++ compiler to test the kernels without a GPU");
+            eprintln!(
+                "SKIPPED: cannot run {compiler} ({e}): install a C++ compiler to test the kernels without a GPU"
+            );
             None
         }
         Ok(done) => {
             let said = String::from_utf8_lossy(&done.stderr);
-            assert!(done.status.success(), "{} does not compile: {said}", source.display());
+            assert!(
+                done.status.success(),
+                "{} does not compile: {said}",
+                source.display()
+            );
             Some(std::fs::read(out).unwrap())
         }
     }

@@ -16,6 +16,7 @@ use clap::Parser;
 use synoptic_gpu::Kernels;
 use synoptic_gpu::cuda::{Cuda, Gpu, Stream};
 use synoptic_gpu::nvrtc::Nvrtc;
+use synoptic_gpu::trt::TensorRt;
 
 use report::{Machine, Report};
 
@@ -74,13 +75,31 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         pictures: arguments.pictures.as_deref(),
         quick: arguments.quick,
     };
+    let mut checks = checks::all(&bench);
+    let mut numbers = if arguments.quick {
+        Vec::new()
+    } else {
+        timing::all(&bench)?
+    };
+    let tensorrt = match TensorRt::load() {
+        Ok(trt) => {
+            let (found, times) = checks::tensorrt::all(&bench, &trt);
+            checks.extend(found);
+            numbers.extend(times);
+            format!("{} ({})", trt.version(), trt.library().display())
+        }
+        Err(why) => {
+            checks.push(report::Check::not_run("inference by TensorRT", &why));
+            format!("none: {why}")
+        }
+    };
     Ok(Report {
         machine: Machine {
             gpu: info.name.clone(),
             target: info.target(),
             driver_cuda: format!("{major}.{minor}"),
             compiler,
-            tensorrt: "not tried".to_owned(),
+            tensorrt,
             memory_mb: info.memory >> 20,
             multiprocessors: info.multiprocessors,
         },

@@ -33,6 +33,9 @@ pub fn tensor(picture: &dyn Surface, input: &Input) -> Result<Vec<f32>, ColorErr
     Ok(tensor)
 }
 
+/// Shape and values of an output.
+pub type RawOutput = (Vec<usize>, Vec<f32>);
+
 /// A box in pixels of the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawBox {
@@ -51,7 +54,7 @@ pub struct RawBox {
 /// When the outputs are not those of the manifest's decoder.
 pub fn boxes(
     manifest: &ModelManifest,
-    outputs: &[(Vec<usize>, Vec<f32>)],
+    outputs: &[RawOutput],
     threshold: f32,
     keep: &[bool],
 ) -> Result<Vec<RawBox>, String> {
@@ -75,11 +78,7 @@ pub fn boxes(
 ///
 /// # Errors
 /// When the model cannot be read or run.
-pub fn infer(
-    path: &Path,
-    manifest: &ModelManifest,
-    tensor: &[f32],
-) -> Result<Vec<(Vec<usize>, Vec<f32>)>, String> {
+pub fn infer(path: &Path, manifest: &ModelManifest, tensor: &[f32]) -> Result<Vec<RawOutput>, String> {
     let data = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let mut engine = RtenEngine::load(data, 1)?;
     let input = super::input(&engine, manifest).map_err(|e| e.to_string())?;

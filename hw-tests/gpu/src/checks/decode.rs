@@ -5,7 +5,7 @@ use std::path::Path;
 use synoptic_gpu::cuda::Buffer;
 use synoptic_gpu::detect::{Decoder, Decoding, DetectBox, Family};
 use synoptic_vision::manifest::{DecoderKind, ModelManifest};
-use synoptic_vision::onnx::reference::{self, RawBox};
+use synoptic_vision::onnx::reference::{self, RawBox, RawOutput};
 
 use super::Bench;
 use crate::report::Check;
@@ -65,7 +65,7 @@ fn shapes(manifest: &ModelManifest) -> Vec<Vec<usize>> {
 }
 
 /// Outputs of which some hundred cells hold something, in clumps, so that there is much to suppress.
-fn outputs(noise: &mut Noise, manifest: &ModelManifest, share: u64) -> Vec<(Vec<usize>, Vec<f32>)> {
+fn outputs(noise: &mut Noise, manifest: &ModelManifest, share: u64) -> Vec<RawOutput> {
     let classes = manifest.labels.len();
     shapes(manifest)
         .into_iter()
@@ -159,7 +159,7 @@ fn synthetic(
 pub(crate) fn on_gpu(
     bench: &Bench<'_>,
     manifest: &ModelManifest,
-    batch: &[Vec<(Vec<usize>, Vec<f32>)>],
+    batch: &[Vec<RawOutput>],
     threshold: f32,
     keep: &[bool],
 ) -> anyhow::Result<Vec<Vec<DetectBox>>> {

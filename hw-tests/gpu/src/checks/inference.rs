@@ -1,7 +1,7 @@
 //! Real models: what rten finds on the CPU, decoded by the kernels.
 
 use synoptic_vision::manifest::ModelManifest;
-use synoptic_vision::onnx::reference;
+use synoptic_vision::onnx::reference::{self, RawOutput};
 
 use super::decode::{difference, on_gpu, shipped};
 use super::{Bench, stills};
@@ -48,10 +48,7 @@ fn decoded(bench: &Bench<'_>, manifest: &ModelManifest) -> Check {
 }
 
 /// NanoDet's outputs as the kernels want them: classes of strides 8, 16, 32, then distances.
-fn in_order(
-    manifest: &ModelManifest,
-    mut outputs: Vec<(Vec<usize>, Vec<f32>)>,
-) -> Vec<(Vec<usize>, Vec<f32>)> {
+pub(super) fn in_order(manifest: &ModelManifest, mut outputs: Vec<RawOutput>) -> Vec<RawOutput> {
     if outputs.len() > 1 {
         let classes = manifest.labels.len();
         outputs.sort_by_key(|(shape, _)| {

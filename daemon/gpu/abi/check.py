@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares src/trt/slots.rs with TensorRT's headers: check.py HEADERS... 
+"""Compares src/trt/slots.rs with TensorRT's headers: check.py HEADERS...
 
 Each argument is a folder with NvInfer.h, or one that has such folders in it. For each a C++ program is made that
 takes the pointer to every member in the table and reads its place out of it (Itanium C++ ABI, 2.3: on x86-64 the

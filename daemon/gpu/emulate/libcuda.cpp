@@ -19,7 +19,7 @@ namespace detect {
 #include "../kernels/detect.cu"
 }
 namespace panorama {
-#include "../kernels/panorama.cu"
+#include "../kernels/multiband.cu"
 }
 
 emulated_dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -80,6 +80,11 @@ const Kernel KERNELS[] = {
     {"synoptic_compose", call<const panorama::PanoramaParams, panorama::synoptic_compose>, true},
     {"synoptic_shares", call<const panorama::PanoramaParams, panorama::synoptic_shares>, false},
     {"synoptic_observe", call<const panorama::ObserveParams, panorama::synoptic_observe>, false},
+    {"synoptic_multiband_fill", call<const panorama::MultiBandParams, panorama::synoptic_multiband_fill>, false},
+    {"synoptic_multiband_reduce", call<const panorama::MultiBandParams, panorama::synoptic_multiband_reduce>, false},
+    {"synoptic_multiband_add", call<const panorama::MultiBandParams, panorama::synoptic_multiband_add>, false},
+    {"synoptic_multiband_collapse", call<const panorama::MultiBandParams, panorama::synoptic_multiband_collapse>, false},
+    {"synoptic_multiband_write", call<const panorama::MultiBandParams, panorama::synoptic_multiband_write>, false},
 };
 
 // ---- a block's threads as coroutines

@@ -19,8 +19,12 @@ pub const SOURCES: [Source; 3] = [
         text: include_str!("../kernels/detect.cu"),
     },
     Source {
-        file: "panorama.cu",
-        text: include_str!("../kernels/panorama.cu"),
+        // The one includes the other for nvcc; NVRTC, which has no files, gets both.
+        file: "multiband.cu",
+        text: concat!(
+            include_str!("../kernels/panorama.cu"),
+            include_str!("../kernels/multiband.cu")
+        ),
     },
 ];
 
@@ -33,6 +37,11 @@ pub struct Kernels {
     pub(crate) compose: Function,
     pub(crate) shares: Function,
     pub(crate) observe: Function,
+    pub(crate) multiband_fill: Function,
+    pub(crate) multiband_reduce: Function,
+    pub(crate) multiband_add: Function,
+    pub(crate) multiband_collapse: Function,
+    pub(crate) multiband_write: Function,
 }
 
 impl Kernels {
@@ -79,6 +88,11 @@ impl Kernels {
             compose: panorama.function("synoptic_compose")?,
             shares: panorama.function("synoptic_shares")?,
             observe: panorama.function("synoptic_observe")?,
+            multiband_fill: panorama.function("synoptic_multiband_fill")?,
+            multiband_reduce: panorama.function("synoptic_multiband_reduce")?,
+            multiband_add: panorama.function("synoptic_multiband_add")?,
+            multiband_collapse: panorama.function("synoptic_multiband_collapse")?,
+            multiband_write: panorama.function("synoptic_multiband_write")?,
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Panoramas on the GPU: what vision's `Compositor` does, from device memory to device memory
-//! (`kernels/panorama.cu`). Feathered; the picture is the CPU's in every bit.
+//! (`kernels/panorama.cu`, `multiband.cu`). The picture is the CPU's in every bit.
 
 mod factors;
+mod multiband;
+mod patches;
 
 use synoptic_base::{CellSeen, Cover, StitchLayout, StitchPlan, WarpTables};
 
@@ -9,6 +11,7 @@ use crate::GpuError;
 use crate::cuda::{Buffer, KernelParams, Stream};
 use crate::kernels::Kernels;
 use crate::picture::{DevicePicture, Layout, PictureMemory};
+use multiband::MultiBand;
 
 /// Cameras at most, as in vision.
 pub const MAX_CAMERAS: usize = 8;
@@ -34,6 +37,7 @@ struct PanoramaCamera {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct PanoramaParams {
     luma: u64,
     chroma: u64,
@@ -81,6 +85,15 @@ struct Camera {
     factors: Buffer,
 }
 
+/// How two pictures meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blend {
+    /// By the plan's weights alone: one launch, each pixel read and written once.
+    Feather,
+    /// Laplacian pyramids of so many levels (2 to 5) about the seams.
+    MultiBand(u32),
+}
+
 /// Composes the pictures of one rig on one GPU.
 pub struct Composer {
     kernels: Kernels,
@@ -92,6 +105,7 @@ pub struct Composer {
     cells: Buffer,
     revision: Option<u64>,
     gains: Vec<Vec<[f32; 3]>>,
+    multiband: Option<MultiBand>,
 }
 
 impl Composer {
@@ -104,8 +118,21 @@ impl Composer {
         stream: &Stream,
         tables: &WarpTables,
         layout: &StitchLayout,
+        blend: Blend,
     ) -> Result<Composer, GpuError> {
         let n = tables.cameras.len();
+        let multiband = match blend {
+            Blend::Feather => None,
+            Blend::MultiBand(levels) if (2..=multiband::MAX_LEVELS).contains(&levels) => {
+                Some(MultiBand::new(levels))
+            }
+            Blend::MultiBand(levels) => {
+                return Err(GpuError::Argument(format!(
+                    "{levels} levels of multi-band are not possible: give 2 to {}, or feather",
+                    multiband::MAX_LEVELS
+                )));
+            }
+        };
         let (columns, rows) = (
             tables.canvas.width.div_ceil(16) as usize,
             tables.canvas.height.div_ceil(16) as usize,
@@ -191,6 +218,7 @@ impl Composer {
             layout: layout.clone(),
             revision: None,
             gains: Vec::new(),
+            multiband,
         })
     }
 
@@ -309,7 +337,12 @@ impl Composer {
         #[allow(unsafe_code)]
         // SAFETY: pictures and output were checked above, tables are this value's own, sized in `new`.
         unsafe {
-            self.kernels.compose.launch(stream, grid, [16, 8, 1], &params)
+            self.kernels.compose.launch(stream, grid, [16, 8, 1], &params)?;
+        }
+        let small = (self.layout.columns, self.layout.rows);
+        match &mut self.multiband {
+            None => Ok(()),
+            Some(blend) => blend.queue(&self.kernels, stream, plan, small, self.layout.size, params),
         }
     }
 

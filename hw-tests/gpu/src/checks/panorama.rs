@@ -1,7 +1,7 @@
 //! `panorama.cu` against `vision::panorama::Compositor`: every byte of the picture, every figure of what is observed.
 
 use synoptic_base::{PixelFormat, Rig, Size, Surface};
-use synoptic_gpu::panorama::Composer;
+use synoptic_gpu::panorama::{self, Composer};
 use synoptic_gpu::picture::{Layout, PictureMemory};
 use synoptic_vision::PictureBuf;
 use synoptic_vision::panorama::{Blend, ComposeOptions, Compositor, StitchSlot};
@@ -31,23 +31,33 @@ pub(super) fn all(bench: &Bench<'_>) -> Vec<Check> {
     }
     let mut checks = Vec::new();
     for (name, n, size, canvas) in cases {
-        let found = rig(n, size, canvas).and_then(|rig| case(bench, name, &rig));
-        checks.extend(
-            found.unwrap_or_else(|e| vec![Check::broken(format!("panorama: {name}"), format!("{e:#}"))]),
-        );
+        for (kind, blends) in [
+            ("feathered", (Blend::Feather, panorama::Blend::Feather)),
+            ("3 bands", (Blend::MultiBand(3), panorama::Blend::MultiBand(3))),
+            ("5 bands", (Blend::MultiBand(5), panorama::Blend::MultiBand(5))),
+        ] {
+            let name = format!("panorama: {name}, {kind}");
+            let found = rig(n, size, canvas).and_then(|rig| case(bench, &name, &rig, blends));
+            checks.extend(found.unwrap_or_else(|e| vec![Check::broken(name, format!("{e:#}"))]));
+        }
     }
     checks
 }
 
-fn case(bench: &Bench<'_>, name: &str, rig: &Rig) -> anyhow::Result<Vec<Check>> {
+fn case(
+    bench: &Bench<'_>,
+    name: &str,
+    rig: &Rig,
+    (blend, device_blend): (Blend, panorama::Blend),
+) -> anyhow::Result<Vec<Check>> {
     let options = ComposeOptions {
         threads: 1,
-        blend: Blend::Feather,
+        blend,
         simd: None,
     };
     let mut cpu = Compositor::new(rig, options)?;
     let layout = cpu.layout().clone();
-    let mut gpu = Composer::new(bench.kernels, bench.stream, &cpu.tables(), &layout)?;
+    let mut gpu = Composer::new(bench.kernels, bench.stream, &cpu.tables(), &layout, device_blend)?;
     let mut noise = Noise(23);
     let mut pictures = Vec::new();
     for (k, camera) in rig.cameras.iter().enumerate() {
@@ -107,13 +117,16 @@ fn case(bench: &Bench<'_>, name: &str, rig: &Rig) -> anyhow::Result<Vec<Check>> 
         };
         let what = if missing.is_some() { ", one missing" } else { "" };
         checks.push(Check::compared(
-            format!("panorama: {name}, plan {round}{what}, bytes of the picture"),
+            format!("{name}, plan {round}{what}, bytes of the picture"),
             worst,
             0.0,
             "of 255",
             want.len(),
         ));
 
+        if blend != Blend::Feather {
+            continue; // What is observed does not depend on it.
+        }
         let cells = gpu.observe(bench.stream, &device)?;
         let (mut worst, mut compared) = (0.0_f64, 0);
         for (have, want) in cells.iter().zip(&seen.cells) {
@@ -129,7 +142,7 @@ fn case(bench: &Bench<'_>, name: &str, rig: &Rig) -> anyhow::Result<Vec<Check>> 
             }
         }
         checks.push(Check::compared(
-            format!("panorama: {name}{what}, what is observed"),
+            format!("{name}{what}, what is observed"),
             worst,
             1e-5,
             "of 255",

@@ -5,6 +5,7 @@
 //! * [`preprocess`], [`detect`] and [`panorama`] are what they compute, held to `synoptic-vision` by `hw-tests/gpu`
 //!   on a GPU and by tests of this crate's emulation (`emulate/`) without one;
 //! * [`trt`] is TensorRT 8.5 to 11 and TensorRT-RTX by their virtual tables (docs/decisions/0011-tensorrt-vtables.md).
+//! * [`plans`] keeps what TensorRT built.
 //!
 //! This is the one crate of foreign functions. Every other crate uses it without `unsafe`.
 #![deny(unsafe_code)] // Allowed file by file below, where libraries are called.
@@ -19,6 +20,7 @@ mod library;
 pub mod nvrtc;
 pub mod panorama;
 pub mod picture;
+pub mod plans;
 pub mod preprocess;
 pub mod trt;
 

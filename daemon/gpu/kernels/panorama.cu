@@ -237,6 +237,17 @@ __device__ static int weight_at(const float *columns, int i)
     return (int)(columns[left] + (columns[left + 1] - columns[left]) * (at - (float)left) + 0.5f);
 }
 
+// Four bytes, or the first two where the canvas, which is of even width, ends. Rows begin at multiples of four.
+__device__ static void store(unsigned char *to, const unsigned char *v, bool whole)
+{
+    if (whole) {
+        *(unsigned int *)to = (unsigned int)v[0] | (unsigned int)v[1] << 8 | (unsigned int)v[2] << 16 | (unsigned int)v[3] << 24;
+    } else {
+        to[0] = v[0];
+        to[1] = v[1];
+    }
+}
+
 // Grid (ceil(width / 64), ceil(height / 16)), block (16, 8).
 extern "C" __global__ void synoptic_compose(const __grid_constant__ PanoramaParams p)
 {
@@ -372,24 +383,12 @@ extern "C" __global__ void synoptic_compose(const __grid_constant__ PanoramaPara
             chroma_out[i] = byte_of(chroma_sum[i], CHROMA_BASE);
         }
     }
-    unsigned char *rows[3] = {
-        (unsigned char *)p.luma + (unsigned long long)y0 * p.luma_stride + x0,
-        (unsigned char *)p.luma + (unsigned long long)(y0 + 1) * p.luma_stride + x0,
-        (unsigned char *)p.chroma + (unsigned long long)(y0 / 2) * p.chroma_stride + x0,
-    };
-    const unsigned char *values[3] = {luma_out[0], luma_out[1], chroma_out};
-    for (int row = 0; row < 3; row++) {
-        // The host gives rows that begin at multiples of four.
-        if (x0 + 4 <= p.width) {
-            const unsigned char *v = values[row];
-            *(unsigned int *)rows[row] = (unsigned int)v[0] | (unsigned int)v[1] << 8 | (unsigned int)v[2] << 16 |
-                                         (unsigned int)v[3] << 24;
-        } else {
-            for (unsigned int i = 0; x0 + i < p.width; i++) {
-                rows[row][i] = values[row][i];
-            }
-        }
-    }
+    unsigned char *out = (unsigned char *)p.luma + (unsigned long long)y0 * p.luma_stride + x0;
+    unsigned char *out_chroma = (unsigned char *)p.chroma + (unsigned long long)(y0 / 2) * p.chroma_stride + x0;
+    const bool whole = x0 + 4 <= p.width;
+    store(out, luma_out[0], whole);
+    store(out + p.luma_stride, luma_out[1], whole);
+    store(out_chroma, chroma_out, whole);
 }
 
 // What each camera does in each cell of 16 x 8 pixels, from the weights; when these changed.

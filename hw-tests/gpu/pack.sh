@@ -42,7 +42,7 @@ fi
 say "packing TensorRT-RTX (some minutes)"
 libraries=$home/onnxruntime_ep_nv_tensorrt_rtx
 tar -C "$libraries" -c libtensorrt_rtx.so.1.7.1 libtensorrt_onnxparser_rtx.so.1.7.1 libcudart.so.13.4.36 |
-    nice xz -T 2 -6 | split --bytes=36M - "$folder/part."
+    nice xz -T 2 -6 | split --bytes=33M - "$folder/part."
 mv "$folder/part.aa" "$folder/rtx-1/"
 mv "$folder"/part.* "$folder/rtx-2/"
 du -sh "$folder"/*

@@ -14,6 +14,12 @@ options=()
 [[ -d $here/models ]] && options+=(--models "$here/models")
 [[ -d $here/pictures ]] && options+=(--pictures "$here/pictures")
 
+# NVRTC may lie where no loader looks, in a Python package say.
+if [[ -z ${SYNOPTIC_LIBNVRTC:-} ]] && ! ldconfig -p 2>/dev/null | grep -q 'libnvrtc\.so\.1'; then
+    found=$(find /usr/local /opt /usr/lib -name 'libnvrtc.so.1[123]*' 2>/dev/null | sort | tail -n 1)
+    [[ -n $found ]] && export SYNOPTIC_LIBNVRTC=$found
+fi
+
 command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total,temperature.gpu,clocks.sm --format=csv,noheader
 date -u +%FT%TZ
 status=0

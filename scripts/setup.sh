@@ -42,6 +42,7 @@ there_without_package() {
     case $1 in
     make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
     openssl | argon2) have "$1" ;;
+    g++) have c++ ;;
     qemu-system-x86) have qemu-system-x86_64 ;;
     kmod) have depmod && have modprobe ;;
     v4l-utils) have v4l2-ctl ;;

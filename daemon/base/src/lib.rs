@@ -20,6 +20,7 @@ mod rig;
 mod stitch;
 mod surface;
 mod time;
+mod warp;
 
 pub use clock::{Clock, ClockSample};
 pub use detect::{Detected, Detection, Detector, DetectorError, Picture};
@@ -38,3 +39,4 @@ pub use stitch::{
 };
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
 pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};
+pub use warp::{CameraWarp, WarpTables};

@@ -300,9 +300,9 @@ fn a_reader_who_joins_late_begins_at_once_at_the_last_idr_picture_and_hears_of_t
     both.relay.remove(&id(0));
     let give_up = both.clock.now() + DEADLINE;
     while both.clock.now() < give_up {
-        match late.next_timeout(Span::from_millis(100)) {
-            Some(Err(ended)) => return assert_eq!(ended, Ended::Removed),
-            Some(Ok(_)) | None => {}
+        if let Some(Err(ended)) = late.next_timeout(Span::from_millis(100)) {
+            assert_eq!(ended, Ended::Removed);
+            return;
         }
     }
     panic!("the end was not told");

@@ -300,10 +300,49 @@ fn a_reader_who_joins_late_begins_at_once_at_the_last_idr_picture_and_hears_of_t
     both.relay.remove(&id(0));
     let give_up = both.clock.now() + DEADLINE;
     while both.clock.now() < give_up {
-        match late.next_timeout(Span::from_millis(100)) {
-            Some(Err(ended)) => return assert_eq!(ended, Ended::Removed),
-            Some(Ok(_)) | None => {}
+        if let Some(Err(ended)) = late.next_timeout(Span::from_millis(100)) {
+            assert_eq!(ended, Ended::Removed);
+            return;
         }
     }
     panic!("the end was not told");
+}
+
+#[test]
+fn what_browsers_cannot_play_is_coded_anew_and_is_the_same_picture_under_the_same_key() {
+    let options = camera::CameraOptions {
+        codec: camera::Codec::H265,
+        ..three().swap_remove(0)
+    };
+    let sim = camera::Camera::start(&options, SystemClock::shared()).unwrap();
+    let mut both = Both::new(rtsp(&sim.url()), Want::Playable, Rotation::None);
+    both.until("20 coded pictures", |b| b.sent.len() >= 20);
+    let last = both.sent.last().unwrap().key;
+    both.until("their frames", |b| b.decoded.contains_key(&last));
+    for frame in &both.sent {
+        assert!(
+            both.decoded.contains_key(&frame.key),
+            "{} was never decoded",
+            frame.key
+        );
+        assert_eq!(frame.format.transcoded, Some("h265"));
+        assert_eq!(key_within(frame), frame.key);
+    }
+    let shown = decode(&both.sent);
+    assert!(
+        shown.len() >= 15,
+        "{} of {} could be read",
+        shown.len(),
+        both.sent.len()
+    );
+    for (media_us, utc) in shown {
+        let key = FrameKey {
+            media_us: MediaTime::from_micros(media_us),
+            ..both.sent[0].key
+        };
+        assert_eq!(both.decoded[&key], Some(utc), "{key} is another picture");
+    }
+    let stream = both.relay.stream(id(0));
+    drop(both.coded);
+    assert!(!stream.wants_pixels(), "coded for nobody");
 }

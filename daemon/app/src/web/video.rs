@@ -8,7 +8,7 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use synoptic_base::StreamId;
-use synoptic_media::coded::{CodedEvent, CodedFrame, Ended, Subscription, Want};
+use synoptic_media::coded::{CodedEvent, CodedFormat, CodedFrame, Ended, Subscription, Want};
 use synoptic_media::mux::fmp4;
 use utoipa::{IntoParams, ToSchema};
 
@@ -101,8 +101,8 @@ struct Viewer {
     id: StreamId,
     format: Format,
     told: Option<StreamDoc>,
-    /// What the last initialization segment was of.
-    init_of: Option<(u32, Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+    /// What the last initialization segment was of, within the epoch that was told.
+    init_of: Option<Arc<CodedFormat>>,
     fragments: u32,
 }
 
@@ -181,14 +181,13 @@ impl Viewer {
     /// Sends an initialization segment where an IDR picture wants another one.
     async fn init(&mut self, socket: &mut WebSocket, frame: &CodedFrame) -> Result<(), Gone> {
         let epoch = frame.key.epoch.0;
-        let same = self.init_of.as_ref().is_some_and(|(of, sps, pps)| {
-            *of == epoch && *sps == frame.format.sps && *pps == frame.format.pps
-        });
-        if same {
+        let format = &frame.format;
+        let same = |of: &Arc<CodedFormat>| of.sps == format.sps && of.pps == format.pps;
+        if self.init_of.as_ref().is_some_and(same) {
             return Ok(());
         }
-        let segment = fmp4::init_segment(&frame.format);
-        self.init_of = Some((epoch, frame.format.sps.clone(), frame.format.pps.clone()));
+        let segment = fmp4::init_segment(format);
+        self.init_of = Some(Arc::clone(format));
         self.fragments = 0;
         socket::send_bytes(socket, wire::init_segment(epoch, &segment)).await
     }

@@ -64,6 +64,8 @@ struct State {
     gap: Option<GapReason>,
     /// Since when the reader has not found its queue empty.
     behind_since: Option<Mono>,
+    /// The same, or since it was emptied for it.
+    lag_since: Option<Mono>,
     ended: Option<Ended>,
     waker: Option<Waker>,
 }
@@ -114,10 +116,12 @@ impl Queue {
             state.items.clear();
             return self.wake(state);
         }
-        let full = state.bytes + frame.size() > MAX_BYTES || behind > MAX_LAG;
+        let lag = state.lag_since.map_or(Span::ZERO, |since| now - since);
+        let full = state.bytes + frame.size() > MAX_BYTES || lag > MAX_LAG;
         if full && !state.items.is_empty() {
             state.items.clear();
             state.bytes = 0;
+            state.lag_since = None;
             state.await_key = true;
             state.gap = Some(GapReason::SlowClient);
         }
@@ -133,6 +137,7 @@ impl Queue {
         state.bytes += frame.size();
         state.items.push_back(CodedEvent::Frame(Arc::clone(frame)));
         state.behind_since.get_or_insert(now);
+        state.lag_since.get_or_insert(now);
         self.wake(state);
     }
 
@@ -171,6 +176,7 @@ impl Queue {
             return Some(Ok(item));
         }
         state.behind_since = None;
+        state.lag_since = None;
         state.ended.map(Err)
     }
 }

@@ -274,3 +274,7 @@ impl CodedStream {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -65,6 +65,10 @@ impl EncoderKind {
                 ("tune", "zerolatency"),
                 ("speed-preset", "superfast"),
                 ("bframes", "0"),
+                // Even quality, with the bit rate as its limit over 1.5 s: a picture is never starved for the one before.
+                ("pass", "qual"),
+                ("quantizer", "23"),
+                ("vbv-buf-capacity", "1500"),
             ],
             EncoderKind::OpenH264 => &[
                 ("bitrate", &bit),

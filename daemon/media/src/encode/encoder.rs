@@ -16,6 +16,8 @@ use crate::{MediaError, Pixels};
 const MAX_RAW: u64 = 2;
 /// Frames within the encoder: more than any without B pictures holds.
 const MAX_INSIDE: usize = 64;
+/// Pictures a second that the rate control begins with.
+const NOMINAL_FPS: i32 = 30;
 /// Pictures further apart are gaps, not durations.
 const MAX_DURATION_US: i64 = 2_000_000;
 
@@ -68,7 +70,12 @@ impl Encoder {
             PixelFormat::I420 => gst_video::VideoFormat::I420,
         };
         let Size { width, height } = frame.pixels.size();
-        let info = gst_video::VideoInfo::builder(format, width, height).build();
+        // Only the rate control looks at it: without a rate x264 takes the first pictures for far too close together, and
+        // starves them until they show the picture before.
+        let nominal = gst::Fraction::new(NOMINAL_FPS, 1);
+        let info = gst_video::VideoInfo::builder(format, width, height)
+            .fps(nominal)
+            .build();
         let info = info.map_err(|e| broken(e.to_string()))?;
         // 4:2:0 wants even sizes; profile high is what every browser decodes.
         let scaled = options.size.map_or(String::new(), |s| {
@@ -220,12 +227,11 @@ impl Encoder {
                 let bytes = stride.min(from.stride);
                 match out.plane_data_mut(i) {
                     Ok(to) => {
-                        to.chunks_mut(stride)
-                            .zip(from.data.chunks(from.stride))
-                            .for_each(|(to, from)| {
-                                let n = bytes.min(to.len()).min(from.len());
-                                to[..n].copy_from_slice(&from[..n]);
-                            })
+                        let rows = to.chunks_mut(stride).zip(from.data.chunks(from.stride));
+                        rows.for_each(|(to, from)| {
+                            let n = bytes.min(to.len()).min(from.len());
+                            to[..n].copy_from_slice(&from[..n]);
+                        });
                     }
                     Err(e) => copied = Err(broken(e.to_string())),
                 }

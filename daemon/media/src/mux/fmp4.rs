@@ -101,7 +101,7 @@ pub fn init_segment(format: &CodedFormat) -> Vec<u8> {
             });
         });
         w.atom(b"mvex", |w| {
-            w.full(b"trex", 0, 0, |w| w.u32(&[TRACK, 1, 0, 0, 0]))
+            w.full(b"trex", 0, 0, |w| w.u32(&[TRACK, 1, 0, 0, 0]));
         });
     });
     w.0

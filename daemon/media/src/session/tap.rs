@@ -240,8 +240,9 @@ impl Tap {
             };
             state.held_bytes -= held.parsed.unit.buffer.size();
             state.doubts = 0;
-            if media.as_micros() < 0 {
-                // Before the first frame that the decoder gave: it has no key.
+            let begins = state.named.back().is_some_and(|(_, key)| key.epoch != epoch);
+            if media.as_micros() < 0 || (begins && !held.keyframe) {
+                // Before the first frame that the decoder gave it has no key; and an epoch begins with an IDR picture.
                 self.give_up(state);
                 return;
             }

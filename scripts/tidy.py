@@ -38,6 +38,7 @@ WALLS = {
     "daemon/engine/src/": r"\b(?:std::fs|std::net|std::thread|std::process|std::time|tokio|gst|rusqlite|sqlx|nix|synoptic_media|synoptic_store)\b",
     "daemon/vision/src/": r"\b(?:tokio|gst|rusqlite|sqlx|synoptic_engine|synoptic_media|synoptic_store)\b",
     "daemon/media/src/": r"\b(?:tokio|rusqlite|sqlx|synoptic_store|synoptic_vision)\b",
+    "daemon/packets/src/": r"\b(?:tokio|gst|rusqlite|sqlx|synoptic_engine|synoptic_media|synoptic_store)\b",
     "daemon/store/src/": r"\b(?:gst|synoptic_engine|synoptic_media|synoptic_vision)\b|tokio::spawn",
 }
 

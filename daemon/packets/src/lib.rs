@@ -13,9 +13,12 @@
 #![deny(unsafe_code)] // Allowed for the one mapping in `block`.
 
 mod block;
+mod conversation;
 mod exchange;
+pub mod helper;
 pub mod layout;
 mod motion;
+mod publish;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-if ! pkg-config --exists libavcodec libavutil; then
-    say "libavcodec-dev and libavutil-dev are not installed: synoptic-mv is not built and not tested"
+if ! pkg-config --exists libavcodec libavformat libavutil; then
+    say "libavcodec-dev, libavformat-dev and libavutil-dev are not installed: synoptic-mv is not built and not tested"
     exit 0
 fi
 scripts/setup.sh build test python

@@ -11,10 +11,10 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
-use ffmpeg_next as ffmpeg;
 use ffmpeg::codec::{self, decoder};
 use ffmpeg::frame::side_data::Type;
 use ffmpeg::picture;
+use ffmpeg_next as ffmpeg;
 
 /// The largest access unit that is believed: four pictures of 8K, uncoded, are less.
 const MAX_UNIT: u32 = 256 << 20;
@@ -49,12 +49,15 @@ fn run(input: &mut impl Read, output: &mut impl Write) -> Result<(), Box<dyn Err
 }
 
 fn open() -> Result<decoder::Video, Box<dyn Error>> {
-    let h264 = decoder::find(codec::Id::H264).ok_or("this FFmpeg has no H.264 decoder: install its libavcodec-extra")?;
+    let h264 = decoder::find(codec::Id::H264)
+        .ok_or("this FFmpeg has no H.264 decoder: install its libavcodec-extra")?;
     let mut options = ffmpeg::Dictionary::new();
     options.set("flags2", "+export_mvs");
     // One thread: frame threads would hold frames back, and the daemon's decoder needs the other cores.
     options.set("threads", "1");
-    let opened = codec::Context::new_with_codec(h264).decoder().open_as_with(h264, options)?;
+    let opened = codec::Context::new_with_codec(h264)
+        .decoder()
+        .open_as_with(h264, options)?;
     Ok(opened.video()?)
 }
 
@@ -67,7 +70,10 @@ fn unit(input: &mut impl Read) -> io::Result<Option<(i64, Vec<u8>)>> {
     }
     let length = u32::from_le_bytes(length);
     if length > MAX_UNIT {
-        return Err(io::Error::new(ErrorKind::InvalidData, format!("an access unit of {length} bytes")));
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!("an access unit of {length} bytes"),
+        ));
     }
     let mut time = [0; 8];
     input.read_exact(&mut time)?;

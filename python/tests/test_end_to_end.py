@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
+import sys
 import time
 
 import barcode
@@ -81,6 +83,10 @@ def test_stamps_are_true_and_a_camera_that_dies_harms_no_other(sims):
             assert error <= bound, f"{key}: {error * 1e3:.2f} ms off, bound {bound * 1e3:.2f} ms"
         print(f"{len(errors)} frames, worst {max(e for e, *_ in errors) * 1e3:.2f} ms")
 
+        # A second program reads the same group, and neither notices.
+        with StreamSynchronizer.attach(socket=cameras._daemon.socket) as other:
+            assert list(other.get_frame_packet(DEADLINE)) == [0, 1, 2]
+
         sims[1].stop()
         while True:
             assert time.monotonic() < deadline
@@ -91,6 +97,38 @@ def test_stamps_are_true_and_a_camera_that_dies_harms_no_other(sims):
         assert packet[2]["broken"] in ("disconnected", "stalled")
         assert packet[0]["frame_status"] == packet[1]["frame_status"] == FRAME_OKAY
     assert daemon.poll() == 0, "the daemon did not end with its owner"
+
+
+def gone(pid):
+    """Waits until a process that is not our child has ended."""
+    deadline = time.monotonic() + DEADLINE
+    while os.path.exists(f"/proc/{pid}"):
+        assert time.monotonic() < deadline, f"process {pid} lives on"
+        time.sleep(0.05)
+
+
+def test_the_daemon_ends_with_its_owner_however_that_ends(sims, tmp_path):
+    cams = [{"source": sims[1].urls[0]}]
+    cameras = StreamSynchronizer(cams, start_timeout=DEADLINE)
+    picture = cameras.get_frame_packet(DEADLINE)[0]["frame"]
+    process = cameras._daemon.process
+    del cameras
+    gc.collect()
+    assert process.poll() == 0
+    assert picture.shape == (360, 640, 3) and picture.any(), "a picture outlives its daemon"
+
+    killed = f"""
+import os, signal, synoptic
+cameras = synoptic.StreamSynchronizer({cams!r}, start_timeout={DEADLINE})
+print(cameras._daemon.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # Who is killed cannot clear its temporary folder away.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", killed], stdout=subprocess.PIPE, text=True, timeout=DEADLINE,
+                           env=environment)
+    assert ended.returncode == -9
+    gone(int(ended.stdout))
 
 
 def test_what_cannot_be_opened_is_said(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
 from . import daemon
 from .errors import CameraError, DaemonError, DaemonNotFound, EndOfStreams, InitialStreamOffsetError, PacketTimeout
-from .packet import CAP_BROKEN, FramePacket, PacketInfo
+from .packet import CAP_BROKEN, FRAME_OKAY, FramePacket, PacketInfo
 from .reader import GroupReader
 
 #: Where a daemon of the system shares its packets, unless $SYNOPTIC_PACKETS names another folder.
@@ -189,8 +189,9 @@ class StreamSynchronizer:
                         f"{frame['camera']} ({i}) runs more than {self._offset} s apart from the others: set all "
                         "cameras by the same NTP server, or raise max_initial_stream_offset"
                     )
-                if frame["frame_status"] != CAP_BROKEN:
-                    seen.add(i)
+            # A camera that came first and alone is no proof: it may be out of step with those to come.
+            if all(frame["frame_status"] != CAP_BROKEN for frame in packet.values()):
+                seen.update(i for i, frame in packet.items() if frame["frame_status"] == FRAME_OKAY)
             if len(seen) == len(packet):
                 self._first = packet
                 return

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark says what went wrong by panicking")]
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +161,7 @@ fn ours(dir: &Path, period: Duration) -> Measured {
     }
 }
 
-fn pickled(path: &PathBuf, period: Duration) -> Measured {
+fn pickled(path: &Path, period: Duration) -> Measured {
     let shape = format!("{}x{}", SIZE.height, SIZE.width);
     let path = path.to_str().unwrap();
     let seconds = period.as_secs_f64().to_string();

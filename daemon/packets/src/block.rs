@@ -30,12 +30,12 @@ impl Block {
             &file,
             FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW),
         )?;
-        // SAFETY: the size is sealed, so no access ends in SIGBUS; no other writable mapping can exist, since nobody
-        // else has had the descriptor and the next line forbids them; readers never see a block that is being written.
         #[allow(
             unsafe_code,
             reason = "a mapping of a file is only as safe as the file, and this one is sealed"
         )]
+        // SAFETY: the size is sealed, so no access ends in SIGBUS; no other writable mapping can exist, since nobody
+        // else has had the descriptor and the next line forbids them; readers never see a block that is being written.
         let map = unsafe { MmapMut::map_mut(&file)? };
         let rest = SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(rest))?;

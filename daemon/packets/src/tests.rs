@@ -161,8 +161,8 @@ impl Reader {
         let mut file = None;
         for message in got.cmsgs().unwrap() {
             if let ControlMessageOwned::ScmRights(descriptors) = message {
-                // SAFETY: the kernel made this descriptor for us alone.
                 #[allow(unsafe_code, reason = "a descriptor out of a control message")]
+                // SAFETY: the kernel made this descriptor for us alone.
                 let own = unsafe { OwnedFd::from_raw_fd(descriptors[0]) };
                 file = Some(File::from(own));
             }

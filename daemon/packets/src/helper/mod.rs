@@ -118,7 +118,10 @@ impl MotionHelper {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                 let row = self.shared.dropped_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
                 if row.is_multiple_of(HUNG) {
-                    log::warn!("camera {}: the motion helper takes nothing: replaced", self.shared.camera);
+                    log::warn!(
+                        "camera {}: the motion helper takes nothing: replaced",
+                        self.shared.camera
+                    );
                     self.shared.kill();
                 }
             }
@@ -143,7 +146,10 @@ impl Drop for MotionHelper {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            log::error!("camera {}: the motion helper's thread panicked", self.shared.camera);
+            log::error!(
+                "camera {}: the motion helper's thread panicked",
+                self.shared.camera
+            );
         }
         self.shared.book.close(&self.shared.camera);
     }
@@ -278,7 +284,10 @@ fn listen(shared: &Shared, mut stdout: ChildStdout, epochs: &Mutex<Vec<Epoch>>) 
                 let epoch = known.get((time >> MEDIA_BITS) as usize).copied();
                 drop(known);
                 let Some(epoch) = epoch else {
-                    return (frames, Err(io::Error::other("it named a frame that it never got")));
+                    return (
+                        frames,
+                        Err(io::Error::other("it named a frame that it never got")),
+                    );
                 };
                 let key = FrameKey {
                     stream: shared.camera,

@@ -4,10 +4,11 @@
 #   LISTEN=0.0.0.0                            the demo's page for other machines
 #   SECONDS=60                                end the demo by itself
 #   NAME=store                                one benchmark only
+#   LONG=1                                    the long form of a benchmark that has one
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench ui dist setup clean
-export CAMERAS LISTEN NAME
+export CAMERAS LISTEN LONG NAME
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-8s %s\n", $$1, $$2 }'

@@ -12,11 +12,12 @@ use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
 use synoptic_app::web::{
-    Auth, BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Parts, Problem,
-    serve,
+    Auth, BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc, NewCamera,
+    Parts, Problem, serve,
 };
 use synoptic_base::*;
 use synoptic_media::clocks::SystemClock;
+use synoptic_store::DetectionQuery;
 use uuid::Uuid;
 
 const SIZE: Size = Size::new(640, 360);
@@ -178,6 +179,12 @@ impl EventSource for World {
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
         let found = self.find(id).map(|(_, jpeg)| jpeg);
         Box::pin(async move { Ok(found) })
+    }
+    fn found(&self, _: DetectionQuery) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn found_in(&self, _: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

@@ -303,7 +303,9 @@ impl Running {
             let id = options.id;
             if !running.main.cameras.contains_key(&id) {
                 let context = running.main.context(shared);
-                let camera = Camera::start(options.clone(), context).with_context(|| failed(&id))?;
+                let coded = shared.hub.relay.stream(id);
+                let camera =
+                    Camera::start_relayed(options.clone(), context, coded).with_context(|| failed(&id))?;
                 running.main.cameras.insert(id, camera);
             }
             if detector.is_some() && !running.sub.cameras.contains_key(&id) {

@@ -7,8 +7,11 @@
 
 mod camera;
 pub mod clocks;
+pub mod coded;
 pub mod devices;
+pub mod encode;
 mod error;
+pub mod mux;
 mod queue;
 pub mod session;
 mod source;

@@ -10,6 +10,8 @@
 
 pub mod barcode;
 pub mod camera;
+#[cfg(test)]
+mod coded_tests;
 pub mod demo;
 mod font;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod fit;
 mod hull;
 mod jump;
 mod ladder;
+mod preview;
 mod rate;
 mod raw;
 mod reports;

@@ -10,21 +10,26 @@ mod ledger;
 mod nal;
 mod rtcp;
 mod rtsp;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod v4l2;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
+use synoptic_base::{
+    Captured, Clock, FrameKey, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
+};
 use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
 
+use crate::coded::CodedStream;
 use crate::{MediaError, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
+use tap::{Asked, Foretold, Tap};
 
 /// How often a waiting session looks at its bus.
 const BUS_INTERVAL: Span = Span::from_millis(100);
@@ -54,6 +59,9 @@ pub struct SessionFrame {
     pub size: Size,
     /// Its pixels.
     pub surface: Arc<dyn Surface>,
+    /// What its coded picture is known by in this session.
+    stamp: i64,
+    generation: u32,
 }
 
 /// What a session yields.
@@ -98,10 +106,16 @@ struct Shared {
     jitter_buffer: gst::glib::WeakRef<gst::Element>,
     /// The first error found in a callback, where GStreamer has no way to carry it.
     failure: Mutex<Option<MediaError>>,
+    /// Where coded pictures go; `None`: nowhere.
+    tap: Option<Tap>,
+    /// + 1 whenever an epoch begins, under the lock of `timing`.
+    generation: AtomicU32,
+    /// How a file's parser stamps.
+    segment: Mutex<Option<gst::FormattedSegment<gst::ClockTime>>>,
 }
 
 impl Shared {
-    fn new(clock: Arc<dyn Clock>) -> Arc<Shared> {
+    fn new(clock: Arc<dyn Clock>, coded: Option<Arc<CodedStream>>) -> Arc<Shared> {
         Arc::new(Shared {
             clock,
             ledger: Mutex::default(),
@@ -111,6 +125,39 @@ impl Shared {
             bytes: AtomicU64::new(0),
             jitter_buffer: gst::glib::WeakRef::new(),
             failure: Mutex::default(),
+            tap: coded.map(Tap::new),
+            generation: AtomicU32::new(0),
+            segment: Mutex::default(),
+        })
+    }
+
+    /// The time that a coded picture's frame will get, as far as it is known.
+    fn foretell(&self, asked: &Asked) -> Option<Foretold> {
+        let timing = locked(&self.timing);
+        let generation = self.generation.load(Ordering::Relaxed);
+        let (media, captured, due) = match timing.as_ref()? {
+            Timing::Rtp { timebase, .. } => {
+                let (media, captured) = timebase.preview(asked.stamp as u32, asked.arrival)?;
+                (media, captured, None)
+            }
+            Timing::Played { .. } => {
+                let pts = gst::ClockTime::from_nseconds(u64::try_from(asked.stamp).ok()?);
+                let running = locked(&self.segment).as_ref()?.to_running_time(pts)?;
+                let media = MediaTime::from_micros(running.useconds() as i64);
+                let (shown, captured) = asked.shown?;
+                let mono = captured.mono + (media.since_zero() - shown.since_zero());
+                (media, Captured { mono, ..captured }, Some(media))
+            }
+            Timing::Driver(timing) => {
+                let timed = timing.foretold(asked.stamp)?;
+                (timed.media, timed.captured, None)
+            }
+        };
+        Some(Foretold {
+            generation,
+            media,
+            captured,
+            due,
         })
     }
 
@@ -119,7 +166,7 @@ impl Shared {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -153,7 +200,16 @@ pub struct SessionOptions {
 impl Session {
     /// Begins to connect. Errors of the connection itself come from [`Session::next`].
     pub fn open(options: &SessionOptions, clock: Arc<dyn Clock>) -> Result<Session, MediaError> {
-        let shared = Shared::new(clock);
+        Session::open_tapped(options, clock, None)
+    }
+
+    /// The same, and what comes coded goes to `coded`, once each frame is told with [`Session::named`].
+    pub fn open_tapped(
+        options: &SessionOptions,
+        clock: Arc<dyn Clock>,
+        coded: Option<Arc<CodedStream>>,
+    ) -> Result<Session, MediaError> {
+        let shared = Shared::new(clock, coded);
         let pipeline = gst::Pipeline::new();
         let sink = decode::make_sink(options);
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
@@ -222,6 +278,14 @@ impl Session {
                 None if left <= Span::ZERO => return Ok(None),
                 None => {}
             }
+        }
+    }
+
+    /// A frame got its key: call it for each, before the next event is taken.
+    pub fn named(&self, frame: &SessionFrame, key: FrameKey) {
+        if let Some(tap) = &self.shared.tap {
+            let foretell = |asked: &Asked| self.shared.foretell(asked);
+            tap.resolved(frame.stamp, frame.generation, key, frame.captured, foretell);
         }
     }
 
@@ -296,6 +360,8 @@ impl Session {
                 .is_some_and(|(_, known)| (known.width(), known.height()) == (info.width(), info.height()));
             self.format = Some((caps.to_owned(), info));
             if !same_size {
+                let _timing = locked(&self.shared.timing);
+                self.shared.generation.fetch_add(1, Ordering::Relaxed);
                 self.pending.push_back(SessionEvent::Format(info_event));
             }
         }
@@ -311,6 +377,7 @@ impl Session {
     fn time(&mut self, sample: &gst::Sample, buffer: &gst::Buffer, surface: Arc<VideoSurface>) {
         let mut timing = locked(&self.shared.timing);
         let size = surface.size();
+        let generation = || self.shared.generation.load(Ordering::Relaxed);
         match &mut *timing {
             Some(Timing::Rtp { timebase, .. }) => {
                 let Some(stamp) = decode::rtp_stamp(buffer) else {
@@ -324,6 +391,7 @@ impl Session {
                 let arrival = coded.map_or_else(|| self.shared.clock.now(), |c| c.arrival);
                 let timed = timebase.frame(stamp, arrival);
                 if timed.new_epoch {
+                    self.shared.generation.fetch_add(1, Ordering::Relaxed);
                     self.pending.push_back(SessionEvent::Restarted);
                 } else {
                     for coded in lost {
@@ -339,6 +407,8 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    stamp: i64::from(stamp),
+                    generation: generation(),
                 }));
             }
             Some(Timing::Played { bias, bias_error }) => {
@@ -364,6 +434,8 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    stamp,
+                    generation: generation(),
                 }));
             }
             Some(Timing::Driver(timing)) => {
@@ -376,6 +448,7 @@ impl Session {
                     return;
                 };
                 if timed.new_epoch {
+                    self.shared.generation.fetch_add(1, Ordering::Relaxed);
                     self.pending.push_back(SessionEvent::Restarted);
                 } else {
                     self.pending
@@ -389,6 +462,8 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    stamp: pts,
+                    generation: generation(),
                 }));
             }
             None => {}

@@ -21,9 +21,9 @@ const BPM_RFC3339: u64 = 1;
 /// Event tags of BPM; the composition of the frame is nearest to its capture.
 const BPM_COMPOSITION: u64 = 1;
 /// payloadType of user_data_unregistered, in both standards.
-const USER_DATA: usize = 5;
+pub(super) const USER_DATA: usize = 5;
 /// A SEI NAL unit longer than this is not read: time fits into far less.
-const MAX_SEI: usize = 4096;
+pub(super) const MAX_SEI: usize = 4096;
 
 /// UTC found in SEI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub fn synoptic_sei(utc: Utc) -> Vec<u8> {
 }
 
 /// `FF FF … n`: both type and size are coded so.
-fn ff_coded(bytes: &mut Bytes<'_>) -> Option<usize> {
+pub(super) fn ff_coded(bytes: &mut Bytes<'_>) -> Option<usize> {
     let mut value = 0;
     loop {
         let byte = bytes.uint(1)? as usize;
@@ -126,7 +126,7 @@ fn bpm(bytes: &mut Bytes<'_>) -> Option<Utc> {
 }
 
 /// Takes emulation prevention out (`00 00 03` → `00 00`).
-fn unescaped(bytes: &[u8]) -> Vec<u8> {
+pub fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
     for &byte in bytes {

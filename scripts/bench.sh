@@ -32,6 +32,7 @@ done
 
 scripts/setup.sh build run test
 [[ " ${names[*]} " != *" detect "* ]] || scripts/setup.sh onnxruntime golden
+[[ " ${names[*]} " != *" shm "* ]] || scripts/setup.sh python
 onnxruntime
 mkdir -p "$out"
 run() {
@@ -44,7 +45,9 @@ run() {
     local features=()
     # Beside rten, by the library that setup brought.
     [[ $1 != detect ]] || features=(--features ort)
-    BENCH_OUT=$out/$1.json cargo bench --locked --quiet --package "${package[$1]}" "${features[@]}" --bench "$1"
+    local own=()
+    [[ $1 != shm ]] || own=(SYNOPTIC_PYTHON="$tools/python/bin/python")
+    env "${own[@]}" BENCH_OUT="$out/$1.json" cargo bench --locked --quiet --package "${package[$1]}" "${features[@]}" --bench "$1"
     [[ -s $out/$1.json ]] || die "benchmark $1 wrote no $out/$1.json"
 }
 for name in "${names[@]}"; do

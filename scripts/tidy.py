@@ -39,6 +39,7 @@ WALLS = {
     "daemon/vision/src/": r"\b(?:tokio|gst|rusqlite|sqlx|synoptic_engine|synoptic_media|synoptic_store)\b",
     "daemon/gpu/src/": r"\b(?:tokio|gst|rusqlite|sqlx|synoptic_engine|synoptic_media|synoptic_store|synoptic_vision)\b",
     "daemon/media/src/": r"\b(?:tokio|rusqlite|sqlx|synoptic_store|synoptic_vision)\b",
+    "daemon/packets/src/": r"\b(?:tokio|gst|rusqlite|sqlx|synoptic_engine|synoptic_media|synoptic_store)\b",
     "daemon/store/src/": r"\b(?:gst|synoptic_engine|synoptic_media|synoptic_vision)\b|tokio::spawn",
 }
 

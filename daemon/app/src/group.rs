@@ -10,6 +10,7 @@ use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_engine::sync::SyncMonitor;
 use synoptic_engine::system::SystemInput;
 use synoptic_media::{CameraNote, CameraState as Connection, FrameQueue, Pixels};
+use synoptic_packets::{CameraLine, Share};
 
 use crate::beat::Pulse;
 use crate::board::Board;
@@ -42,6 +43,8 @@ pub(crate) struct GroupTask {
     pub detect: Sender<FramePacket<Pixels>>,
     /// The same mailbox's other end, to take the old packet out.
     pub detect_behind: Receiver<FramePacket<Pixels>>,
+    /// Packets for other programs.
+    pub share: Option<Arc<Share>>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
@@ -103,6 +106,9 @@ impl GroupTask {
                     .skipped(keys.flat_map(|key| unpacked.packed(key)).collect());
                 monitor.handle(now, &packet);
                 self.publish(&packet);
+                if let Some(share) = &self.share {
+                    share.offer(&packet);
+                }
                 undetected += self.hand_over(packet);
             }
             let now = self.clock.now();
@@ -123,6 +129,16 @@ impl GroupTask {
                 reason,
             } => {
                 let shown = shown(state);
+                if let Some(share) = &self.share {
+                    let reason = reason.clone();
+                    share.camera(
+                        camera,
+                        CameraLine {
+                            state: word(state),
+                            reason,
+                        },
+                    );
+                }
                 let input = match state {
                     Connection::Connecting => None,
                     Connection::Online => Some(AlignInput::Up(camera)),
@@ -258,6 +274,9 @@ impl GroupTask {
                 self.board.camera_drops(*camera, reason, count);
             }
             self.board.camera_drops(*camera, "not_detected", undetected);
+            if let Some(share) = &self.share {
+                self.board.camera_drops(*camera, "not_shared", share.lost());
+            }
             self.board
                 .camera_drops(*camera, "queue_full", self.frames.dropped());
             if let Some(sub) = &self.sub_frames {
@@ -265,6 +284,17 @@ impl GroupTask {
                     .camera_drops(*camera, "sub_not_detected", sub.dropped());
             }
         }
+    }
+}
+
+/// A connection's state as other programs read it: the words of the documents.
+const fn word(state: Connection) -> &'static str {
+    match state {
+        Connection::Connecting => "connecting",
+        Connection::Online => "online",
+        Connection::Stalled => "stalled",
+        Connection::Offline => "offline",
+        Connection::AuthFailed => "auth_failed",
     }
 }
 

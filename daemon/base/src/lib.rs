@@ -15,6 +15,7 @@ mod event;
 mod frame;
 mod geometry;
 mod ids;
+mod motion;
 mod restamp;
 mod rig;
 mod stitch;
@@ -31,6 +32,7 @@ pub use event::{
 pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
+pub use motion::MotionVector;
 pub use restamp::KnownMap;
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use stitch::{

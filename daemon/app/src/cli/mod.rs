@@ -7,6 +7,7 @@ mod events;
 mod models;
 mod packets;
 mod probe;
+mod run;
 mod stitch;
 
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon.
-    Run,
+    Run(run::Args),
     /// Check the configuration file: all mistakes at once.
     Check(check::Args),
     /// Look at what a camera really sends, and say what to make of it.
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(self) -> Result<ExitCode> {
-        let serves = matches!(self.command, Command::Run);
+        let serves = matches!(self.command, Command::Run(_));
         let level = match (serves, self.verbose) {
             (true, 0) => LevelFilter::Info,
             (false, 0) => LevelFilter::Error,
@@ -95,7 +96,8 @@ impl Cli {
             .install_default()
             .map_err(|_| anyhow!("a second TLS provider was installed"))?;
         match self.command {
-            Command::Run => {
+            Command::Run(args) => {
+                run::watch(&args)?;
                 let runtime = runtime(2)?;
                 runtime.block_on(daemon::run(self.config))?;
                 Ok(ExitCode::SUCCESS)

@@ -1,15 +1,17 @@
 //! The sound device's clock: how much it has played, against the box's monotonic clock.
 //!
-//! Positions come in steps of the device's period (5 to 20 ms) and late by what the scheduler takes. A g-h filter
-//! takes both out: it begins as the expanding least squares line (gains 2(2n+1)/((n+1)(n+2)) and 6/((n+1)(n+2)),
-//! Brookner, Tracking and Kalman Filtering Made Easy, 1998, section 1.2.10) and ends with a fixed memory.
+//! Positions come in steps of the device's period (5 to 20 ms) and late by what the scheduler takes. Two g-h filters take
+//! both out: a slow one with the gains of the expanding least squares line, 2(2n+1)/((n+1)(n+2)) and 6/((n+1)(n+2))
+//! (Brookner, Tracking and Kalman Filtering Made Easy, 1998, section 1.2.10), which finds the rate, and a quick one that
+//! takes the rate from it and follows the position.
 
 use synoptic_base::{Mono, Span};
 
 /// Smallest gain of the position: a memory of about 50 positions.
 const MIN_GAIN: f64 = 0.04;
-/// Gain of the rate that goes with it (critically damped: g²/(2-g), Brookner 1.2.6), a little less for quiet.
-const MIN_RATE_GAIN: f64 = 0.0006;
+/// The slow filter forgets beyond so many positions: 20 s, after which the rate of a device with periods of 10 ms is known
+/// to some 15 ppm. Quartz keeps its rate longer.
+const MEMORY: f64 = 1_000.0;
 /// Sound devices are within this of their rate; what looks like more is noise of the first positions.
 const MAX_PPM: f64 = 2_000.0;
 /// A position this far off is another run: the device was paused, or lost its data.
@@ -28,6 +30,8 @@ struct State {
     at: Mono,
     /// Device time at `at`.
     position: Span,
+    /// The same by the slow filter.
+    slow: Span,
     /// Device seconds a monotonic second, less one.
     rate: f64,
     count: u32,
@@ -35,8 +39,12 @@ struct State {
 
 impl State {
     fn position(&self, at: Mono) -> Span {
+        self.position + self.passed(at)
+    }
+
+    fn passed(&self, at: Mono) -> Span {
         let passed = at - self.at;
-        self.position + passed + Span::from_nanos((passed.as_nanos() as f64 * self.rate) as i64)
+        passed + Span::from_nanos((passed.as_nanos() as f64 * self.rate) as i64)
     }
 }
 
@@ -58,13 +66,15 @@ impl DeviceClock {
             return;
         }
         state.count = state.count.saturating_add(1);
-        let n = f64::from(state.count);
+        let n = f64::from(state.count).min(MEMORY);
         let falling = (n + 1.0) * (n + 2.0);
-        let gain = (2.0 * (2.0 * n + 1.0) / falling).clamp(MIN_GAIN, 1.0);
-        let rate_gain = (6.0 / falling).clamp(MIN_RATE_GAIN, 1.0);
-        let off_ns = off.as_nanos() as f64;
-        state.position = predicted + Span::from_nanos((off_ns * gain) as i64);
-        state.rate += rate_gain * off_ns / passed.as_nanos() as f64;
+        let gain = 2.0 * (2.0 * n + 1.0) / falling;
+        let slow = state.slow + state.passed(now);
+        let off_slow = (position - slow).as_nanos() as f64;
+        state.slow = slow + Span::from_nanos((off_slow * gain) as i64);
+        let quick = gain.clamp(MIN_GAIN, 1.0);
+        state.position = predicted + Span::from_nanos((off.as_nanos() as f64 * quick) as i64);
+        state.rate += 6.0 / falling * off_slow / passed.as_nanos() as f64;
         state.rate = state.rate.clamp(-MAX_PPM * 1e-6, MAX_PPM * 1e-6);
         state.at = now;
     }
@@ -83,13 +93,14 @@ impl DeviceClock {
 
     /// How much faster the device runs than the box, in ppm; `None` before it is known to some ten ppm.
     pub fn ppm(&self) -> Option<f64> {
-        self.state.filter(|s| s.count >= 100).map(|s| s.rate * 1e6)
+        self.state.filter(|s| s.count >= 1_000).map(|s| s.rate * 1e6)
     }
 
     fn begin(&mut self, at: Mono, position: Span) {
         self.state = Some(State {
             at,
             position,
+            slow: position,
             rate: self.state.map_or(0.0, |s| s.rate),
             count: 0,
         });

@@ -8,15 +8,17 @@ mod file;
 mod hdrext;
 mod ledger;
 mod nal;
+pub mod play;
 mod rtcp;
 mod rtsp;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod v4l2;
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
@@ -54,6 +56,8 @@ pub struct SessionFrame {
     pub size: Size,
     /// Its pixels.
     pub surface: Arc<dyn Surface>,
+    /// The same, for GStreamer.
+    sample: gst::Sample,
 }
 
 /// What a session yields.
@@ -98,6 +102,8 @@ struct Shared {
     jitter_buffer: gst::glib::WeakRef<gst::Element>,
     /// The first error found in a callback, where GStreamer has no way to carry it.
     failure: Mutex<Option<MediaError>>,
+    /// Where sound goes; thrown away where nobody asked for it.
+    sound: OnceLock<Arc<sound::SoundBranch>>,
 }
 
 impl Shared {
@@ -111,6 +117,7 @@ impl Shared {
             bytes: AtomicU64::new(0),
             jitter_buffer: gst::glib::WeakRef::new(),
             failure: Mutex::default(),
+            sound: OnceLock::new(),
         })
     }
 
@@ -153,9 +160,16 @@ pub struct SessionOptions {
 impl Session {
     /// Begins to connect. Errors of the connection itself come from [`Session::next`].
     pub fn open(options: &SessionOptions, clock: Arc<dyn Clock>) -> Result<Session, MediaError> {
-        let shared = Shared::new(clock);
+        Session::open_shared(options, Shared::new(clock))
+    }
+
+    fn open_shared(options: &SessionOptions, shared: Arc<Shared>) -> Result<Session, MediaError> {
         let pipeline = gst::Pipeline::new();
         let sink = decode::make_sink(options);
+        if shared.sound.get().is_some() {
+            // A player paces by itself.
+            sink.set_sync(false);
+        }
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
         let mut prepared = None;
         match &options.source {
@@ -339,6 +353,7 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    sample: sample.clone(),
                 }));
             }
             Some(Timing::Played { bias, bias_error }) => {
@@ -364,6 +379,7 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    sample: sample.clone(),
                 }));
             }
             Some(Timing::Driver(timing)) => {
@@ -389,6 +405,7 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    sample: sample.clone(),
                 }));
             }
             None => {}

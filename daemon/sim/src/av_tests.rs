@@ -42,6 +42,12 @@ fn offsets(source: Source, master: Master, change: impl FnOnce(&mut PlayOptions)
     change(&mut options);
     let clock: Arc<dyn Clock> = SystemClock::shared();
     let stats = play(&options, &clock, &crossbeam_channel::never(), &mut |_| {}).unwrap();
+    eprintln!(
+        "{master:?}: {} flashes, {} beeps, {:?}",
+        flashes.lock().unwrap().len(),
+        beeps.lock().unwrap().len(),
+        stats.pace
+    );
     (far_end::offsets(&flashes, &beeps), stats)
 }
 

@@ -391,7 +391,7 @@ impl<V, A> Pacer<V, A> {
             }
             let at = self.timer.plan(head.pts, target, now);
             if at - now <= SHOW_AHEAD {
-                return self.show(now, at);
+                return self.show(now, at, target);
             }
             due = Some(at);
         }
@@ -412,10 +412,10 @@ impl<V, A> Pacer<V, A> {
         }
     }
 
-    fn show(&mut self, now: Mono, at: Mono) -> Option<PaceOutput<V, A>> {
+    fn show(&mut self, now: Mono, at: Mono, target: Option<Mono>) -> Option<PaceOutput<V, A>> {
         let head = self.pictures.pop_front()?;
         self.drops_in_a_row = 0;
-        self.timer.shown(head.pts, at, head.repeat);
+        self.timer.shown(head.pts, at, head.repeat, target);
         // By then a picture that comes with a correction below a frame is there.
         self.repeat_at = self
             .timer

@@ -4,8 +4,8 @@
 //! packet's PTS and RTP time are known where it leaves rtspsrc: a piece lies so much after the packet before it.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
@@ -30,9 +30,13 @@ const SINK_BUFFERS: u32 = 8;
 const QUEUE_BYTES: u32 = 16 << 20;
 const QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-const UNKNOWN: u8 = 0;
-const THERE: u8 = 1;
-const ABSENT: u8 = 2;
+/// Whether the stream has sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Unknown,
+    There,
+    Absent,
+}
 
 /// A decoded piece of sound.
 pub(super) struct Piece {
@@ -64,7 +68,8 @@ struct Line {
 /// Decoder and sink of the sound, and its time.
 pub(super) struct SoundBranch {
     sink: AppSink,
-    state: AtomicU8,
+    presence: Mutex<Presence>,
+    known: Condvar,
     /// Number of its stream in rtspsrc.
     stream: AtomicU32,
     line: Mutex<Line>,
@@ -85,7 +90,8 @@ impl SoundBranch {
             .build();
         SoundBranch {
             sink,
-            state: AtomicU8::new(UNKNOWN),
+            presence: Mutex::new(Presence::Unknown),
+            known: Condvar::new(),
             stream: AtomicU32::new(NONE),
             line: Mutex::default(),
         }
@@ -106,11 +112,11 @@ impl SoundBranch {
 
     /// All streams are known now: whoever waits for sound need not any more.
     pub(super) fn no_more(&self) {
-        let (from, to) = (UNKNOWN, ABSENT);
-        // Fails where there is sound: then nothing is to be said.
-        let _ = self
-            .state
-            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        let mut presence = locked(&self.presence);
+        if *presence == Presence::Unknown {
+            *presence = Presence::Absent;
+            self.known.notify_all();
+        }
     }
 
     /// Decodes what comes out of a pad of coded sound, or of RTP packets of it.
@@ -139,7 +145,8 @@ impl SoundBranch {
         }
         pad.link(&queue.static_pad("sink").ok_or_else(missing)?)
             .map_err(|e| internal(&format!("could not link the sound: {e}")))?;
-        self.state.store(THERE, Ordering::Relaxed);
+        *locked(&self.presence) = Presence::There;
+        self.known.notify_all();
         Ok(())
     }
 
@@ -221,8 +228,16 @@ impl SoundBranch {
 
     /// The next piece; `None` when none came within `timeout`.
     pub(super) fn next(&self, timeout: Span) -> Option<SoundEvent> {
-        if self.state.load(Ordering::Relaxed) == ABSENT {
-            return Some(SoundEvent::End);
+        // Before there is a stream the sink is stopped, and says that it is at its end.
+        let unknown = |presence: &mut Presence| *presence == Presence::Unknown;
+        let presence = self
+            .known
+            .wait_timeout_while(locked(&self.presence), timeout.to_std(), unknown)
+            .map_or_else(|e| *PoisonError::into_inner(e).0, |(presence, _)| *presence);
+        match presence {
+            Presence::Unknown => return None,
+            Presence::Absent => return Some(SoundEvent::End),
+            Presence::There => {}
         }
         let wait = gst::ClockTime::from_nseconds(timeout.to_std().as_nanos() as u64);
         loop {

@@ -163,13 +163,13 @@ impl Speaker {
         self.source.set_caps(Some(&caps.build()));
         let first = self.format.replace((rate_hz, channels)).is_none();
         if first {
-            let frames = START_SILENCE.as_nanos() * i64::from(rate_hz) / 1_000_000_000;
-            let silence = vec![0.0; (frames * i64::from(channels)) as usize];
-            self.play(&silence, Span::ZERO)?;
             if self.pipeline.set_state(gst::State::Playing).is_err() {
                 let other = || internal("the loudspeaker did not start; try --no-audio");
                 return Err(failure(&self.pipeline, "loudspeaker").unwrap_or_else(other));
             }
+            let frames = START_SILENCE.as_nanos() * i64::from(rate_hz) / 1_000_000_000;
+            let silence = vec![0.0; (frames * i64::from(channels)) as usize];
+            self.play(&silence, Span::ZERO)?;
         }
         Ok(())
     }

@@ -107,14 +107,24 @@ struct World {
     begin: Mono,
     now: Mono,
     next_stall: Option<Mono>,
+    /// The device needed so long to open: nobody knows beforehand.
+    opens: Span,
+    /// The last callback of the device: number, when, and what it had played.
+    callback: Option<(i64, Mono, Span)>,
 }
+
+/// A device takes up to this long to open.
+const OPENS_WITHIN: Span = Span::from_millis(120);
 
 impl World {
     fn new(stage: Stage, seed: u64) -> World {
         let begin = Mono::from_nanos(10_000_000_000);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         World {
             stage,
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            opens: Span::from_nanos(rng.random_range(0..OPENS_WITHIN.as_nanos())),
+            callback: None,
+            rng,
             begin,
             now: begin,
             next_stall: stage.stalls_every.map(|e| begin + e),
@@ -123,14 +133,24 @@ impl World {
 
     /// What the device has really played by `at`.
     fn played(&self, at: Mono) -> Span {
-        let passed = at - self.begin;
+        let passed = at - self.begin - self.opens;
         passed + Span::from_nanos((passed.as_nanos() as f64 * self.stage.device_ppm * 1e-6) as i64)
     }
 
-    /// What it says it has.
-    fn position(&self) -> Span {
+    /// The last callback of the device by now: one a period, a bit late, with what it has played then.
+    fn heard(&mut self) -> Option<(Mono, Span)> {
         let period = self.stage.period.as_nanos().max(1);
-        Span::from_nanos(self.played(self.now).as_nanos() / period * period)
+        let number = self.played(self.now).as_nanos().div_euclid(period);
+        if number >= 0 && self.callback.is_none_or(|(known, ..)| number > known) {
+            let position = Span::from_nanos(number * period);
+            let slower = 1.0 + self.stage.device_ppm * 1e-6;
+            let due =
+                self.begin + self.opens + Span::from_nanos((position.as_nanos() as f64 / slower) as i64);
+            let late = self.rng.random_range(0..=self.stage.wakes_late.as_nanos());
+            let at = (due + Span::from_nanos(late)).min(self.now);
+            self.callback = Some((number, at, position));
+        }
+        self.callback.map(|(_, at, position)| (at, position))
     }
 
     /// The thread sleeps until `at`, and wakes a bit late.
@@ -163,8 +183,9 @@ pub fn watch(stage: Stage, master: Master, length: Span, seed: u64) -> Watched {
     let end = world.begin + length;
     while world.now < end {
         let now = world.now;
-        let position = world.position();
-        pacer.handle(now, PaceInput::Device { position });
+        if let Some((at, position)) = world.heard() {
+            pacer.handle(at, PaceInput::Device { position });
+        }
         loop {
             while pacer.wants_picture() {
                 let picture = Picture {
@@ -227,16 +248,13 @@ pub fn watch_ffplay(stage: Stage, length: Span, seed: u64) -> Watched {
     let mut watched = Watched::default();
     let mut number = 0;
     let end = world.begin + length;
-    let mut last_callback = Span::from_millis(-1_000);
     // Sound begins to be heard one buffer after the player did.
     let heard = |world: &World, at: Mono| world.played(at) - FFPLAY_BUFFER;
     while world.now < end {
         let now = world.now;
-        // A callback a period: then the clock is what was written less two hardware buffers.
-        let position = world.position();
-        if position > last_callback {
-            last_callback = position;
-            rules.heard(position - FFPLAY_BUFFER, now);
+        // In the callback the clock is set to what was written less what the hardware holds.
+        if let Some((at, position)) = world.heard() {
+            rules.heard(position - FFPLAY_BUFFER, at);
         }
         let pts = stage.frame * number;
         let (remaining, delay) = rules.remaining(pts, now);
@@ -352,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_nearer_than_ffplay_on_the_same_box() {
+    fn picture_and_sound_stay_within_the_target_on_a_noisy_device() {
         let settled = |w: &Watched| {
             let mut offsets: Vec<Span> = w
                 .offsets
@@ -365,10 +383,11 @@ mod tests {
         };
         for seed in 0..3 {
             let ours = settled(&watch(stage(), Master::Audio, Span::from_secs(30), seed));
+            assert!(ours < Span::from_millis(10), "seed {seed}: {ours}");
             let theirs = settled(&watch_ffplay(stage(), Span::from_secs(30), seed));
             assert!(
-                ours < Span::from_millis(10) && ours < theirs,
-                "{ours} against {theirs}"
+                theirs < Span::from_millis(60),
+                "seed {seed}: {theirs}: its own threshold holds"
             );
         }
     }

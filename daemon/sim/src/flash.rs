@@ -280,7 +280,7 @@ fn configure(
     let interval = options.report_interval.as_nanos().max(1) as u64;
     media.connect_prepared(move |media| {
         let pipeline = media.element().parent().and_downcast::<gst::Bin>();
-        for child in pipeline.iter().flat_map(|p| p.children()) {
+        for child in pipeline.iter().flat_map(GstBinExtManual::children) {
             if child.factory().is_some_and(|f| f.name() == "rtpbin") {
                 // Reports say when it was captured, not when it was sent.
                 child.set_property("rtcp-sync-send-time", false);

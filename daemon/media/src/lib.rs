@@ -22,6 +22,7 @@ mod v4l2;
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;
 pub use queue::FrameQueue;
+pub use session::play;
 pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
 pub use stats::{StreamStats, TransportStats};
 pub use surface::VideoSurface;

@@ -4,10 +4,13 @@ mod check;
 mod db;
 mod devices;
 mod events;
+mod keys;
 mod models;
 mod packets;
+mod play;
 mod probe;
 mod run;
+mod source;
 mod stitch;
 
 use std::path::PathBuf;
@@ -52,6 +55,8 @@ enum Command {
     Check(check::Args),
     /// Look at what a camera really sends, and say what to make of it.
     Probe(probe::Args),
+    /// Show a camera or a file on this box's screen, with its sound.
+    Play(play::Args),
     /// List local cameras.
     Devices,
     /// Show frame packets of the running daemon, one line each.
@@ -104,6 +109,7 @@ impl Cli {
             }
             Command::Check(args) => check::run(&args, &self.config),
             Command::Probe(args) => probe::run(&args),
+            Command::Play(args) => play::run(&args),
             Command::Devices => devices::run(),
             Command::Packets(args) => packets::run(&args, &self.config),
             Command::Models(command) => models::run(&command, &self.config),

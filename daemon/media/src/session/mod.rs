@@ -8,8 +8,10 @@ mod file;
 mod hdrext;
 mod ledger;
 mod nal;
+pub mod play;
 mod rtcp;
 mod rtsp;
+mod sound;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ mod tls;
 mod v4l2;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
@@ -62,6 +64,8 @@ pub struct SessionFrame {
     /// What its coded picture is known by in this session.
     stamp: i64,
     generation: u32,
+    /// The same, for GStreamer.
+    sample: gst::Sample,
 }
 
 /// What a session yields.
@@ -112,6 +116,8 @@ struct Shared {
     generation: AtomicU32,
     /// How a file's parser stamps.
     segment: Mutex<Option<gst::FormattedSegment<gst::ClockTime>>>,
+    /// Where sound goes; thrown away where nobody asked for it.
+    sound: OnceLock<Arc<sound::SoundBranch>>,
 }
 
 impl Shared {
@@ -128,6 +134,7 @@ impl Shared {
             tap: coded.map(Tap::new),
             generation: AtomicU32::new(0),
             segment: Mutex::default(),
+            sound: OnceLock::new(),
         })
     }
 
@@ -209,9 +216,16 @@ impl Session {
         clock: Arc<dyn Clock>,
         coded: Option<Arc<CodedStream>>,
     ) -> Result<Session, MediaError> {
-        let shared = Shared::new(clock, coded);
+        Session::open_shared(options, Shared::new(clock, coded))
+    }
+
+    fn open_shared(options: &SessionOptions, shared: Arc<Shared>) -> Result<Session, MediaError> {
         let pipeline = gst::Pipeline::new();
         let sink = decode::make_sink(options);
+        if shared.sound.get().is_some() {
+            // A player paces by itself.
+            sink.set_sync(false);
+        }
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
         let mut prepared = None;
         match &options.source {
@@ -409,6 +423,7 @@ impl Session {
                     surface,
                     stamp: i64::from(stamp),
                     generation: generation(),
+                    sample: sample.clone(),
                 }));
             }
             Some(Timing::Played { bias, bias_error }) => {
@@ -436,6 +451,7 @@ impl Session {
                     surface,
                     stamp,
                     generation: generation(),
+                    sample: sample.clone(),
                 }));
             }
             Some(Timing::Driver(timing)) => {
@@ -464,6 +480,7 @@ impl Session {
                     surface,
                     stamp: pts,
                     generation: generation(),
+                    sample: sample.clone(),
                 }));
             }
             None => {}

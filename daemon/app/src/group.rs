@@ -42,6 +42,8 @@ pub(crate) struct GroupTask {
     pub detect: Sender<FramePacket<Pixels>>,
     /// The same mailbox's other end, to take the old packet out.
     pub detect_behind: Receiver<FramePacket<Pixels>>,
+    /// The same for each panorama of the group: both ends of its mailbox.
+    pub stitch: Vec<(Sender<FramePacket<Pixels>>, Receiver<FramePacket<Pixels>>)>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
@@ -97,7 +99,11 @@ impl GroupTask {
                 }
                 monitor.handle(now, &packet);
                 self.publish(&packet);
-                undetected += self.hand_over(packet);
+                for (panorama, behind) in &self.stitch {
+                    // What a panorama passes over shows in its frame rate.
+                    hand_over(panorama, behind, packet.clone());
+                }
+                undetected += hand_over(&self.detect, &self.detect_behind, packet);
             }
             let now = self.clock.now();
             if now >= next_report {
@@ -191,19 +197,6 @@ impl GroupTask {
         }
     }
 
-    /// Gives a packet to the detector; where that still has one, the new one takes its place. Returns the number of
-    /// packets that nobody will look at.
-    fn hand_over(&self, packet: FramePacket<Pixels>) -> u64 {
-        match self.detect.try_send(packet) {
-            Ok(()) => 0,
-            Err(TrySendError::Full(packet)) => {
-                let displaced = u64::from(self.detect_behind.try_recv().is_ok());
-                displaced + u64::from(self.detect.try_send(packet).is_err())
-            }
-            Err(TrySendError::Disconnected(_)) => 1,
-        }
-    }
-
     fn publish(&self, packet: &FramePacket<Pixels>) {
         if self.hub.packets.receiver_count() == 0 {
             return;
@@ -249,6 +242,23 @@ impl GroupTask {
                     .camera_drops(*camera, "sub_not_detected", sub.dropped());
             }
         }
+    }
+}
+
+/// Gives a packet to who works on packets; where that still has one, the new one takes its place. Returns the number of
+/// packets that nobody will look at.
+fn hand_over(
+    to: &Sender<FramePacket<Pixels>>,
+    behind: &Receiver<FramePacket<Pixels>>,
+    packet: FramePacket<Pixels>,
+) -> u64 {
+    match to.try_send(packet) {
+        Ok(()) => 0,
+        Err(TrySendError::Full(packet)) => {
+            let displaced = u64::from(behind.try_recv().is_ok());
+            displaced + u64::from(to.try_send(packet).is_err())
+        }
+        Err(TrySendError::Disconnected(_)) => 1,
     }
 }
 

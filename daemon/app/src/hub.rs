@@ -2,10 +2,10 @@
 //!
 //! Writers never wait: values are replaced, broadcasts drop the oldest for a reader that is too slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use synoptic_base::{FrameMeta, StreamId, Surface};
+use synoptic_base::{FrameKey, FrameMeta, StreamId, Surface};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
@@ -15,6 +15,8 @@ use crate::stages::Stages;
 const PACKET_BACKLOG: usize = 64;
 /// Events a slow reader may fall behind; it finds lost ones in the database.
 const EVENT_BACKLOG: usize = 256;
+/// Frames of a camera whose detections are remembered: half a second at 60 frames a second.
+const FOUND: usize = 32;
 
 /// The newest picture of a camera and what was found in that very picture.
 #[derive(Clone)]
@@ -47,7 +49,11 @@ pub struct Hub {
     /// How long each stage takes.
     pub stages: Stages,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
+    found: Mutex<BTreeMap<StreamId, Found>>,
 }
+
+/// What was found in the newest frames of a camera, oldest first.
+type Found = VecDeque<(FrameKey, Arc<[DetectionDoc]>)>;
 
 impl Hub {
     /// An empty hub, and the end at which the daemon hears commands.
@@ -60,12 +66,21 @@ impl Hub {
             commands,
             stages: Stages::default(),
             pictures: Mutex::default(),
+            found: Mutex::default(),
         };
         (Arc::new(hub), heard)
     }
 
     /// Replaces a camera's newest picture.
     pub fn show(&self, picture: LatestPicture) {
+        if let Some(detections) = &picture.detections {
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = found.entry(picture.meta.key.stream).or_default();
+            if found.len() == FOUND {
+                found.pop_front();
+            }
+            found.push_back((picture.meta.key, detections.as_slice().into()));
+        }
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         pictures.insert(picture.meta.key.stream, picture);
     }
@@ -76,9 +91,28 @@ impl Hub {
         pictures.get(camera).cloned()
     }
 
+    /// What was found in one of the newest frames of a camera; `None` when nobody has looked at it (yet).
+    pub fn found(&self, frame: &FrameKey) -> Option<Arc<[DetectionDoc]>> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = found
+            .get(&frame.stream)?
+            .iter()
+            .rev()
+            .find(|(key, _)| key == frame)?;
+        Some(known.1.clone())
+    }
+
+    /// What was found in the newest frame of a camera that was looked at, and which that is.
+    pub fn last_found(&self, camera: &StreamId) -> Option<(FrameKey, Arc<[DetectionDoc]>)> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(camera)?.back().cloned()
+    }
+
     /// Forgets a camera that was removed.
     pub fn forget(&self, camera: &StreamId) {
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         pictures.remove(camera);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.remove(camera);
     }
 }

@@ -1,4 +1,4 @@
-// A camera's live picture: fetches it as fast as the last one came, and draws it with the boxes of that very frame.
+// The live picture of a camera or a panorama: fetches it as fast as the last one came, and draws it with the boxes of that very frame.
 
 import type { DetectionDoc, FrameDoc } from "./documents";
 
@@ -26,6 +26,7 @@ export function follow(
   canvas: HTMLCanvasElement,
   name: (label: string) => string,
   onFrame: (shown: Shown) => void,
+  kind: "cameras" | "panoramas" = "cameras",
 ): () => void {
   const stop = new AbortController();
   let visible = true;
@@ -64,7 +65,7 @@ export function follow(
   async function once(tag: string): Promise<string> {
     const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE_MS)]);
     const headers: HeadersInit = tag ? { "if-none-match": tag } : {};
-    const response = await fetch(`/api/v1/cameras/${camera}/picture`, { signal, headers, cache: "no-store" });
+    const response = await fetch(`/api/v1/${kind}/${camera}/picture`, { signal, headers, cache: "no-store" });
     if (response.status === 304) return tag;
     // 204: the camera has no picture yet; asked again after the pause, as after a failure.
     if (response.status !== 200) throw new Error(`${response.status}`);

@@ -5,6 +5,7 @@ mod camera;
 mod detector;
 mod group;
 mod mqtt;
+mod panorama;
 mod place;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let detectors = detector::detectors(&root);
     let cameras = camera::cameras(&root, context, &detectors.names);
     let groups = group::groups(&root, &cameras);
+    let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -45,6 +47,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         device: device?,
         cameras: cameras.into_iter().filter_map(|c| c.camera).collect(),
         groups,
+        panoramas,
         detectors: detectors.list,
         store: store?,
         mqtt: mqtt?,
@@ -108,6 +111,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_initial_stream_offset"
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
+        "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
+        | "patience" => "[[panorama]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })

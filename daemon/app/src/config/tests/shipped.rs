@@ -212,6 +212,7 @@ fn tables() -> String {
         ("mqtt", "`[mqtt]`"),
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
+        ("panorama[]", "`[[panorama]]`"),
         ("detector[]", "`[[detector]]`"),
     ];
     for (table, title) in titles {

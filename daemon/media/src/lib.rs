@@ -9,6 +9,7 @@ mod camera;
 pub mod clocks;
 pub mod devices;
 mod error;
+mod movie;
 mod queue;
 pub mod session;
 mod source;
@@ -18,6 +19,7 @@ mod v4l2;
 
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;
+pub use movie::MovieWriter;
 pub use queue::FrameQueue;
 pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
 pub use stats::{StreamStats, TransportStats};

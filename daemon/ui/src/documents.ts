@@ -202,7 +202,14 @@ export interface FrameDoc {
 export interface SystemEventDoc {
   schema: number;
   id: string;
-  type: "camera_online" | "camera_offline" | "time_source" | "camera_clock_step" | "box_clock_step" | "stitch_okay" | "stitch_degraded";
+  type:
+    | "camera_online"
+    | "camera_offline"
+    | "time_source"
+    | "camera_clock_step"
+    | "box_clock_step"
+    | "stitch_okay"
+    | "stitch_degraded";
   cam: string | null;
   utc: string;
   error_ms: number | null;

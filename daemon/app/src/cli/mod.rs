@@ -8,6 +8,7 @@ mod models;
 mod packets;
 mod probe;
 mod stitch;
+mod stitch_render;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -8,12 +8,14 @@ use synoptic_base::{
     BBox, Captured, Epoch, FrameKey, FrameKind, FrameMeta, FramePacket, InCamera, InPanorama, MediaTime,
     Mono, Rig, Seq, Size, SlotView, Span, StitchPlan, StreamId, TimeSource,
 };
+use synoptic_engine::stitch::gate::{DriftGate, Evidence};
 use synoptic_engine::stitch::quality::QualityWatch;
 use synoptic_engine::stitch::skew::SkewWatch;
 use synoptic_engine::stitch::unite::Sighting;
 use synoptic_engine::stitch::{Director, MissingPolicy, StitchConfig};
 use synoptic_media::Pixels;
 use synoptic_vision::PictureBuf;
+use synoptic_vision::panorama::drift;
 use synoptic_vision::panorama::probe::Probe;
 use synoptic_vision::panorama::resize::optics_for;
 use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot, boxes};
@@ -55,6 +57,8 @@ pub(super) struct Stage {
     probe: Probe,
     pub quality: QualityWatch,
     pub skews: Vec<SkewWatch>,
+    /// Of each pair that is looked at.
+    gates: BTreeMap<[usize; 2], DriftGate>,
     options: ComposeOptions,
     missing: MissingPolicy,
     patience: Span,
@@ -103,6 +107,7 @@ impl Stage {
             probe,
             quality: QualityWatch::new(),
             skews,
+            gates: BTreeMap::new(),
             options,
             missing: config.missing,
             patience: config.patience,
@@ -198,6 +203,9 @@ impl Stage {
         }
         let meta = self.meta(packet, now);
         self.keep(&out);
+        if look {
+            self.correct()?;
+        }
         Ok(Composed {
             meta,
             pixels: out,
@@ -239,6 +247,44 @@ impl Stage {
         self.rig = rig;
         self.unfit.remove(&stream);
         Ok(true)
+    }
+
+    /// Turns a camera back that has surely drifted against its neighbour: the second of the first pair that says so.
+    fn correct(&mut self) -> Result<()> {
+        let pairs: Vec<[usize; 2]> = self.probe.pairs().collect();
+        for pair in pairs {
+            let residuals = self.quality.residuals(pair);
+            let residuals: Vec<_> = residuals.iter().map(|r| (r.at, r.shift)).collect();
+            let evidence = drift::fit(&self.rig, pair[1], &residuals).map(|d| Evidence {
+                turn: d.turn,
+                before_px: d.before_px,
+                after_px: d.after_px,
+                agree: d.agree,
+                patches: d.patches,
+            });
+            let Some(turn) = self.gates.entry(pair).or_default().look(evidence) else {
+                continue;
+            };
+            let k = pair[1];
+            log::warn!(
+                "panorama {}: camera {} drifted by {:.2} px against camera {} and is turned back by {:.3} degrees",
+                self.stream,
+                self.rig.cameras[k].stream,
+                evidence.map_or(f64::NAN, |e| e.before_px),
+                self.rig.cameras[pair[0]].stream,
+                turn.iter().map(|t| t * t).sum::<f64>().sqrt().to_degrees()
+            );
+            let mut rig = self.rig.clone();
+            rig.cameras[k] = drift::turned(&rig.cameras[k], turn);
+            self.calibrated.cameras[k].rotation = rig.cameras[k].rotation;
+            self.compositor = Compositor::new(&rig, self.options).context("after a correction")?;
+            self.probe = Probe::new(&rig, self.compositor.layout());
+            self.rig = rig;
+            // What was normal before the drift is normal again, and has to be found anew.
+            self.quality = QualityWatch::new();
+            return Ok(());
+        }
+        Ok(())
     }
 
     /// Lets go of pictures that nobody will see again.

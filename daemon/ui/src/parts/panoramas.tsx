@@ -44,7 +44,10 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
   const shape = width !== null && height !== null ? `${width} / ${height}` : "16 / 5";
   return (
     <article class="card panorama" data-panorama={panorama.id}>
-      <div class={state === "running" || state === "degraded" ? "picture" : "picture dim"} style={{ aspectRatio: shape }}>
+      <div
+        class={state === "running" || state === "degraded" ? "picture" : "picture dim"}
+        style={{ aspectRatio: shape }}
+      >
         <canvas ref={canvas} width="960" height="300" role="img" aria-label={t.livePicture(panorama.name)} />
         {seams && <Lines panorama={panorama} />}
         {!frame && <p class="nothing">{state === "uncalibrated" ? t.panorama.notCalibrated : t.noPicture}</p>}
@@ -180,11 +183,7 @@ function Calibration({ panorama }: { panorama: PanoramaDoc }) {
         <>
           <p>{t.panorama.ready}</p>
           <Result calibration={job.result} />
-          <button
-            type="button"
-            class="primary"
-            onClick={() => run(command("POST", `${path}/calibrations/candidate`))}
-          >
+          <button type="button" class="primary" onClick={() => run(command("POST", `${path}/calibrations/candidate`))}>
             {t.panorama.accept}
           </button>
           <button type="button" onClick={() => run(command("DELETE", `${path}/calibrations/candidate`))}>
@@ -243,7 +242,7 @@ function Versions({ panorama, onClose }: { panorama: PanoramaDoc; onClose: () =>
           .map((calibration) => (
             <li key={calibration.version}>
               <h4>
-                {calibration.version} <small>{dayTime(calibration.created, locale())}</small>
+                {calibration.version} <small>{dayTime(calibration.created, locale(), new Date())}</small>
               </h4>
               <Result calibration={calibration} />
               {calibration.version === inUse ? (

@@ -7,11 +7,11 @@ use synoptic_vision::panorama::{Blend, MAX_CAMERAS};
 
 use super::camera::Listed;
 use super::{Context, belongs_elsewhere};
-use crate::config::raw;
 use crate::config::reader::{Found, Section};
 use crate::config::resolved::{Group, Panorama};
 use crate::config::units::parse_span;
 use crate::config::words::nearest;
+use crate::config::{raw, raw_panorama};
 
 /// A frame at 60 a second, and longer than any slow camera pauses.
 const PATIENCE: std::ops::RangeInclusive<Span> = Span::from_millis(17)..=Span::from_secs(10);
@@ -82,10 +82,10 @@ fn panorama(
         .map_or(MissingPolicy::Fade, |m| m.value);
     let patience = section
         .span("patience", PATIENCE)
-        .or_else(|| parse_span(raw::PATIENCE));
+        .or_else(|| parse_span(raw_panorama::PATIENCE));
     let threads = section
         .integer("threads", THREADS)
-        .map_or(raw::PANORAMA_THREADS as usize, |t| t.value as usize);
+        .map_or(raw_panorama::PANORAMA_THREADS as usize, |t| t.value as usize);
     let (group, cameras) = members(section, cameras, groups)?;
     let id = id?.value;
     if !enabled {
@@ -133,7 +133,7 @@ fn options(section: &Section<'_, '_>) -> Options {
         hfov: section.number("hfov", HFOV).map(|h| h.value),
         scale: section
             .number("scale", SCALE)
-            .map_or(raw::PANORAMA_SCALE, |s| s.value),
+            .map_or(raw_panorama::PANORAMA_SCALE, |s| s.value),
         ..Options::default()
     }
 }

@@ -58,11 +58,14 @@ pub struct Residual {
     pub shift: [f32; 2],
 }
 
+/// Residuals of one patch, newest last; `None` where it had none.
+type Shifts = VecDeque<Option<[f32; 2]>>;
+
 #[derive(Clone, Debug, Default)]
 struct Pair {
     newest: SeamQuality,
     /// Residuals of each patch, newest last.
-    shifts: BTreeMap<usize, ([f32; 2], VecDeque<Option<[f32; 2]>>)>,
+    shifts: BTreeMap<usize, ([f32; 2], Shifts)>,
     looks: usize,
     /// Residual and gradient correlation of the first looks.
     first: Vec<(f64, f64)>,

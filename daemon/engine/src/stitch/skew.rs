@@ -134,9 +134,9 @@ impl SkewWatch {
         if curves.len() < FEWEST_MOVING {
             return None;
         }
-        let whole = self.best(curves.iter())?;
+        let whole = self.best(&curves.iter())?;
         let parts: Vec<f64> = (0..GROUPS)
-            .filter_map(|g| self.best(curves.iter().skip(g).step_by(GROUPS)))
+            .filter_map(|g| self.best(&curves.iter().skip(g).step_by(GROUPS)))
             .collect();
         if parts.len() < GROUPS {
             return None;
@@ -162,7 +162,7 @@ impl SkewWatch {
     }
 
     /// The lag of the second curves, in seconds, at which they correlate best.
-    fn best<'c>(&self, curves: impl Iterator<Item = &'c [Vec<f32>; 2]> + Clone) -> Option<f64> {
+    fn best<'c>(&self, curves: &(impl Iterator<Item = &'c [Vec<f32>; 2]> + Clone)) -> Option<f64> {
         let steps = REACH.as_nanos() / STEP.as_nanos();
         let scores: Vec<f64> = (-steps..=steps)
             .map(|i| self.correlation(STEP * i, curves.clone()))

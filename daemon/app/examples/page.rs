@@ -364,6 +364,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             synchronised: true,
             error_ms: Some(1.8),
         },
+        panoramas: Vec::new(),
         groups: vec![SyncStatus {
             group: "yard".to_owned(),
             state: SyncState::Locked,
@@ -440,6 +441,7 @@ async fn main() -> anyhow::Result<()> {
         clock_map: Arc::new(map.clone()),
         events: world.clone(),
         cameras: Arc::new(Admin(world.clone())),
+        panoramas: Arc::new(synoptic_app::panorama::Desk::new(&data_dir)),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
         metrics_token: None,

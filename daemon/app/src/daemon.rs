@@ -29,6 +29,7 @@ use crate::documents::{
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
+use crate::panorama::Desk;
 use crate::recorder::Recorder;
 use crate::service;
 use crate::watchman::Watchman;
@@ -83,6 +84,7 @@ struct Daemon {
     store: Store,
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
+    desk: Arc<Desk>,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -137,6 +139,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         state: DeviceState::Online,
         since: Some(box_clock.map().utc(started).to_rfc3339()),
     };
+    let desk = Arc::new(Desk::new(&config.device.data_dir));
     let config = Arc::new(config);
     let mut daemon = Daemon {
         path,
@@ -153,6 +156,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         store,
         watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
+        desk,
         groups: None,
         mqtt: None,
         mqtt_state: watch::Sender::new(initial_state(None)),
@@ -251,6 +255,7 @@ impl Daemon {
                 map: self.map.clone(),
                 editing: std::sync::Mutex::new(()),
             }),
+            panoramas: self.desk.clone(),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -302,6 +307,7 @@ impl Daemon {
             watchman: self.watchman.clone(),
             epochs: Arc::new(StoredEpochs(self.store.clone())),
             track_ids: TrackIds::default(),
+            desk: self.desk.clone(),
         }
     }
 
@@ -380,7 +386,7 @@ impl Daemon {
             tokio::task::block_in_place(|| groups.apply(&config, now));
             self.groups = Some(groups);
         }
-        for camera in &plan.stop_cameras {
+        for camera in plan.stop_cameras.iter().chain(&plan.remove_panoramas) {
             self.hub.forget(camera);
             self.watchman.see(SystemInput::Forget(*camera));
         }
@@ -488,6 +494,7 @@ impl Daemon {
             },
             cameras,
             groups,
+            panoramas: self.desk.docs(now, &map),
             mqtt,
             storage: storage_doc(&stored, &self.config.load()),
             restart_needed: self.restart_needed.iter().map(|key| (*key).to_owned()).collect(),

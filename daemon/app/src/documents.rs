@@ -9,8 +9,10 @@ use synoptic_base::{Captured, ClockMap, Span, Stamp};
 use utoipa::ToSchema;
 
 mod events;
+mod panorama;
 
 pub use events::*;
+pub use panorama::*;
 
 /// State of the box (`…/status`, retained, last will).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -437,6 +439,9 @@ pub struct StatusDoc {
     pub cameras: Vec<CameraDoc>,
     /// Sync groups.
     pub groups: Vec<SyncStatus>,
+    /// Panoramas.
+    #[serde(default)]
+    pub panoramas: Vec<PanoramaDoc>,
     /// The broker.
     pub mqtt: MqttDoc,
     /// The database.

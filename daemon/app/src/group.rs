@@ -45,6 +45,8 @@ pub(crate) struct GroupTask {
     pub detect_behind: Receiver<FramePacket<Pixels>>,
     /// Packets for other programs.
     pub share: Option<Arc<Share>>,
+    /// The same for each panorama of the group: both ends of its mailbox.
+    pub stitch: Vec<(Sender<FramePacket<Pixels>>, Receiver<FramePacket<Pixels>>)>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
@@ -109,7 +111,11 @@ impl GroupTask {
                 if let Some(share) = &self.share {
                     share.offer(&packet);
                 }
-                undetected += self.hand_over(packet);
+                for (panorama, behind) in &self.stitch {
+                    // What a panorama passes over shows in its frame rate.
+                    hand_over(panorama, behind, packet.clone());
+                }
+                undetected += self.detect(packet);
             }
             let now = self.clock.now();
             if now >= next_report {
@@ -213,27 +219,14 @@ impl GroupTask {
         }
     }
 
-    /// Gives a packet to the detector; where that still has one, the new one takes its place. Returns the number of
-    /// packets that nobody will look at.
-    fn hand_over(&self, packet: FramePacket<Pixels>) -> u64 {
-        match self.detect.try_send(packet) {
-            Ok(()) => 0,
-            Err(TrySendError::Full(packet)) => {
-                let displaced = self.detect_behind.try_recv().ok();
-                let refused = self.detect.try_send(packet).err().map(TrySendError::into_inner);
-                let lost = [displaced, refused].into_iter().flatten();
-                lost.map(|packet| self.skip(&packet)).sum()
-            }
-            Err(TrySendError::Disconnected(packet)) => self.skip(&packet),
+    /// Gives a packet to the detector. Returns the number of packets that nobody will look at.
+    fn detect(&self, packet: FramePacket<Pixels>) -> u64 {
+        let lost = hand_over(&self.detect, &self.detect_behind, packet);
+        for packet in &lost {
+            let keys = packet.frames().map(|f| f.meta.key).collect();
+            self.hub.found.skipped(keys);
         }
-    }
-
-    /// Nobody will look at this packet.
-    fn skip(&self, packet: &FramePacket<Pixels>) -> u64 {
-        self.hub
-            .found
-            .skipped(packet.frames().map(|f| f.meta.key).collect());
-        1
+        lost.len() as u64
     }
 
     fn publish(&self, packet: &FramePacket<Pixels>) {
@@ -326,6 +319,24 @@ impl Unpacked {
             }
         }
         never
+    }
+}
+
+/// Gives a packet to who works on packets; where that still has one, the new one takes its place. Returns the packets that
+/// nobody will look at.
+fn hand_over(
+    to: &Sender<FramePacket<Pixels>>,
+    behind: &Receiver<FramePacket<Pixels>>,
+    packet: FramePacket<Pixels>,
+) -> Vec<FramePacket<Pixels>> {
+    match to.try_send(packet) {
+        Ok(()) => Vec::new(),
+        Err(TrySendError::Full(packet)) => {
+            let displaced = behind.try_recv().ok();
+            let refused = to.try_send(packet).err().map(TrySendError::into_inner);
+            displaced.into_iter().chain(refused).collect()
+        }
+        Err(TrySendError::Disconnected(packet)) => vec![packet],
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
+use synoptic_base::{BBox, Clock, ClockMap, FramePacket, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::pair::SubStream;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
@@ -19,11 +19,12 @@ use synoptic_store::Store;
 
 use crate::beat::Beats;
 use crate::board::Board;
-use crate::config::{Config, DetectorConfig, DetectorKind};
+use crate::config::{Config, DetectorConfig, DetectorKind, Panorama};
 use crate::detect::{DetectTask, Leftovers, Watch};
 use crate::detectors;
 use crate::group::GroupTask;
 use crate::hub::Hub;
+use crate::panorama::{Desk, Line, PanoramaTask};
 use crate::recorder::Recorder;
 use crate::watchman::Watchman;
 
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub watchman: Arc<Watchman>,
     pub epochs: Arc<dyn Epochs>,
     pub track_ids: TrackIds,
+    pub desk: Arc<Desk>,
 }
 
 /// A camera of a group.
@@ -65,6 +67,7 @@ struct GroupSpec {
     detectors: Vec<DetectorConfig>,
     model_dirs: Vec<PathBuf>,
     share: Option<ShareOptions>,
+    panoramas: Vec<Panorama>,
 }
 
 /// The groups of a configuration, and one of its own for each enabled camera in none.
@@ -88,6 +91,12 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             detectors,
             model_dirs,
             share,
+            panoramas: config
+                .panoramas
+                .iter()
+                .filter(|p| p.group == id)
+                .cloned()
+                .collect(),
         }
     };
     let named = config.groups.iter().map(|group| {
@@ -145,6 +154,9 @@ impl Streams {
     }
 }
 
+/// Both ends of a mailbox of one packet.
+type Mailbox = (Sender<FramePacket<Pixels>>, Receiver<FramePacket<Pixels>>);
+
 /// A running group.
 struct Running {
     spec: GroupSpec,
@@ -157,6 +169,7 @@ struct Running {
     stop: Option<Sender<()>>,
     aligning: Option<JoinHandle<()>>,
     detecting: Option<JoinHandle<Leftovers>>,
+    stitching: Vec<(Arc<Line>, JoinHandle<()>)>,
 }
 
 /// All running groups.
@@ -291,6 +304,7 @@ impl Running {
             stop: None,
             aligning: None,
             detecting: None,
+            stitching: Vec::new(),
         };
         running
             .start_threads(built, machines, shared)
@@ -370,8 +384,15 @@ impl Running {
             .filter(with_sub)
             .map(|m| (m.options.id, SubStream::default()))
             .collect();
+        let (stitch, panoramas): (Vec<_>, Vec<_>) = self
+            .spec
+            .panoramas
+            .iter()
+            .map(|config| self.panorama(config, shared))
+            .unzip();
         let group = GroupTask {
             id,
+            stitch,
             config: AlignConfig {
                 cameras: self.spec.cameras.iter().map(|m| m.options.id).collect(),
                 ..self.spec.align.clone()
@@ -422,8 +443,43 @@ impl Running {
         let spawn = |name: String| std::thread::Builder::new().name(name);
         self.aligning = Some(spawn(format!("group {id}")).spawn(move || group.run())?);
         self.detecting = Some(spawn(format!("detect {id}")).spawn(move || detect.run())?);
+        for task in panoramas {
+            let line = task.line.clone();
+            let thread = spawn(format!("stitch {}", line.config.id)).spawn(move || task.run())?;
+            self.stitching.push((line, thread));
+        }
         self.stop = Some(stop);
         Ok(())
+    }
+
+    /// The mailbox of a panorama and its task.
+    fn panorama(&self, config: &Panorama, shared: &Shared) -> (Mailbox, PanoramaTask) {
+        let (sender, packets) = bounded(1);
+        let (orders, heard) = unbounded();
+        let now = shared.map.load().utc(shared.clock.now());
+        let library = shared.desk.library(config.id);
+        let line = Arc::new(Line::new(config.clone(), library, orders, now));
+        shared.desk.add(line.clone());
+        let of_panorama = |m: &&Member| config.cameras.contains(&m.options.id);
+        let members = || self.spec.cameras.iter().filter(of_panorama);
+        let task = PanoramaTask {
+            packets: packets.clone(),
+            orders: heard,
+            detected: members()
+                .filter(|m| m.detector.as_ref().is_some_and(|d| !self.blind.contains_key(d)))
+                .map(|m| m.options.id)
+                .collect(),
+            ignore: members().map(|m| (m.options.id, m.ignore.clone())).collect(),
+            clock: shared.clock.clone(),
+            map: shared.map.clone(),
+            hub: shared.hub.clone(),
+            epochs: shared.epochs.clone(),
+            watchman: shared.watchman.clone(),
+            pulse: shared.beats.add(&format!("stitch {}", config.id), THREAD_LIMIT),
+            desk: shared.desk.clone(),
+            line,
+        };
+        ((sender, packets), task)
     }
 
     /// Ends the group's threads; the cameras go on. Returns what the detect thread leaves.
@@ -434,6 +490,11 @@ impl Running {
         let detecting = self.detecting.take().map(JoinHandle::join);
         if let Some(Err(error)) = aligning {
             panicked(error);
+        }
+        for (_, thread) in self.stitching.drain(..) {
+            if let Err(error) = thread.join() {
+                panicked(error);
+            }
         }
         detecting.and_then(|left| left.map_err(panicked).ok())
     }

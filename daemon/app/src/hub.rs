@@ -2,10 +2,10 @@
 //!
 //! Writers never wait: values are replaced, broadcasts drop the oldest for a reader that is too slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use synoptic_base::{FrameMeta, StreamId, Surface};
+use synoptic_base::{FrameKey, FrameMeta, StreamId, Surface};
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::coded::Relay;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -18,6 +18,8 @@ use crate::stages::Stages;
 const PACKET_BACKLOG: usize = 64;
 /// Events a slow reader may fall behind; it finds lost ones in the database.
 const EVENT_BACKLOG: usize = 256;
+/// Frames of a camera whose detections are remembered: half a second at 60 frames a second.
+const FOUND: usize = 32;
 
 /// The newest picture of a camera and what was found in that very picture.
 #[derive(Clone)]
@@ -54,7 +56,11 @@ pub struct Hub {
     /// What detectors found, frame by frame.
     pub found: Found,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
+    boxes: Mutex<BTreeMap<StreamId, Boxes>>,
 }
+
+/// What was found in the newest frames of a camera, oldest first.
+type Boxes = VecDeque<(FrameKey, Arc<[DetectionDoc]>)>;
 
 impl Hub {
     /// An empty hub, and the end at which the daemon hears commands.
@@ -69,12 +75,21 @@ impl Hub {
             relay: Relay::new(SystemClock::shared()),
             found: Found::default(),
             pictures: Mutex::default(),
+            boxes: Mutex::default(),
         };
         (Arc::new(hub), heard)
     }
 
     /// Replaces a camera's newest picture.
     pub fn show(&self, picture: LatestPicture) {
+        if let Some(detections) = &picture.detections {
+            let mut boxes = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = boxes.entry(picture.meta.key.stream).or_default();
+            if found.len() == FOUND {
+                found.pop_front();
+            }
+            found.push_back((picture.meta.key, detections.as_slice().into()));
+        }
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         pictures.insert(picture.meta.key.stream, picture);
     }
@@ -85,6 +100,23 @@ impl Hub {
         pictures.get(camera).cloned()
     }
 
+    /// What was found in one of the newest frames of a camera; `None` when nobody has looked at it (yet).
+    pub fn boxes(&self, frame: &FrameKey) -> Option<Arc<[DetectionDoc]>> {
+        let found = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = found
+            .get(&frame.stream)?
+            .iter()
+            .rev()
+            .find(|(key, _)| key == frame)?;
+        Some(known.1.clone())
+    }
+
+    /// What was found in the newest frame of a camera that was looked at, and which that is.
+    pub fn last_boxes(&self, camera: &StreamId) -> Option<(FrameKey, Arc<[DetectionDoc]>)> {
+        let found = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(camera)?.back().cloned()
+    }
+
     /// Forgets a camera that was removed.
     pub fn forget(&self, camera: &StreamId) {
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,5 +124,7 @@ impl Hub {
         drop(pictures);
         self.relay.remove(camera);
         self.found.forget(camera);
+        let mut found = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
+        found.remove(camera);
     }
 }

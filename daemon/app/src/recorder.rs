@@ -304,6 +304,11 @@ pub fn system_doc(event: &SystemEvent, boot: BootId) -> SystemEventDoc {
             doc.kind = SystemEventType::BoxClockStep;
             doc.step_ms = Some(round_ms(*step));
         }
+        SystemChange::StitchOkay => doc.kind = SystemEventType::StitchOkay,
+        SystemChange::StitchDegraded { reason } => {
+            doc.kind = SystemEventType::StitchDegraded;
+            doc.reason = Some(reason.clone());
+        }
     }
     doc
 }

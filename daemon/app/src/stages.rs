@@ -5,6 +5,7 @@
 //! | `decode` | the frame's first byte reaches the box | its pixels reach the aligner |
 //! | `align` | its pixels reach the aligner | its packet is made |
 //! | `detect` | a packet reaches the detectors | its tracks, events and pictures are handed to the store |
+//! | `stitch` | a packet reaches a panorama | its picture is made |
 //! | `store` | a commit begins | the disk has it |
 
 use std::collections::BTreeMap;

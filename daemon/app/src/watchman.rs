@@ -76,13 +76,20 @@ fn event(told: SystemOutput, map: &ClockMap) -> SystemEvent {
 
 /// Comings and goings of a camera are in the log already, at once and not only when they have held.
 fn log(event: &SystemEvent) {
+    let panorama = matches!(
+        event.change,
+        SystemChange::StitchOkay | SystemChange::StitchDegraded { .. }
+    );
+    let kind = if panorama { "panorama" } else { "camera" };
     let about = event
         .stream
-        .map_or("the box".to_owned(), |camera| format!("camera {camera}"));
+        .map_or("the box".to_owned(), |stream| format!("{kind} {stream}"));
     let level = match event.change {
         SystemChange::CameraOnline | SystemChange::CameraOffline { .. } => log::Level::Debug,
-        SystemChange::TimeSource { .. } => log::Level::Info,
-        SystemChange::CameraClockStep { .. } | SystemChange::BoxClockStep { .. } => log::Level::Warn,
+        SystemChange::TimeSource { .. } | SystemChange::StitchOkay => log::Level::Info,
+        SystemChange::CameraClockStep { .. }
+        | SystemChange::BoxClockStep { .. }
+        | SystemChange::StitchDegraded { .. } => log::Level::Warn,
     };
     log::log!(level, "{about}: {}: event {}", described(event), event.id.0);
 }
@@ -100,6 +107,8 @@ pub(crate) fn described(event: &SystemEvent) -> String {
         }
         SystemChange::CameraClockStep { step } => format!("its own clock stepped by {step}"),
         SystemChange::BoxClockStep { step } => format!("clock stepped by {step}"),
+        SystemChange::StitchOkay => "panorama as it should be".to_owned(),
+        SystemChange::StitchDegraded { reason } => reason.clone(),
     };
     match event.untold {
         0 => text,

@@ -172,16 +172,25 @@ pub enum SystemChange {
         /// By how much.
         step: Span,
     },
+    /// A panorama is as it should be (again).
+    StitchOkay,
+    /// A panorama is not as it should be: a camera is missing, or its cameras do not fit any more.
+    StitchDegraded {
+        /// What is wrong and what to do.
+        reason: String,
+    },
 }
 
 impl SystemChange {
     /// Every name of [`SystemChange::name`].
-    pub const NAMES: [&'static str; 5] = [
+    pub const NAMES: [&'static str; 7] = [
         "camera_online",
         "camera_offline",
         "time_source",
         "camera_clock_step",
         "box_clock_step",
+        "stitch_okay",
+        "stitch_degraded",
     ];
 
     /// The event's type, as in topics, in documents and in the database.
@@ -192,6 +201,8 @@ impl SystemChange {
             SystemChange::TimeSource { .. } => "time_source",
             SystemChange::CameraClockStep { .. } => "camera_clock_step",
             SystemChange::BoxClockStep { .. } => "box_clock_step",
+            SystemChange::StitchOkay => "stitch_okay",
+            SystemChange::StitchDegraded { .. } => "stitch_degraded",
         }
     }
 }
@@ -236,6 +247,10 @@ mod tests {
             },
             SystemChange::CameraClockStep { step },
             SystemChange::BoxClockStep { step },
+            SystemChange::StitchOkay,
+            SystemChange::StitchDegraded {
+                reason: "no pictures of east".to_owned(),
+            },
         ];
         for (change, name) in all.iter().zip(SystemChange::NAMES) {
             let json = serde_json::to_value(change).unwrap();

@@ -36,8 +36,8 @@ pub use motion::MotionVector;
 pub use restamp::KnownMap;
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use stitch::{
-    CellSeen, Cover, GAIN_PITCH, PanoramaSeen, STITCH_CELL, SeamLine, SlotView, StitchDirector, StitchLayout,
-    StitchPlan,
+    CellSeen, Cover, GAIN_PITCH, PATCH, PanoramaSeen, PatchPair, STITCH_CELL, SeamLine, SeamLook, SlotView,
+    StitchDirector, StitchLayout, StitchPlan,
 };
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
 pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};

@@ -131,3 +131,30 @@ pub trait StitchDirector {
     /// The plan for the pictures of `seen`, whose canvas shows `boxes` that no seam should cut.
     fn decide(&mut self, now: Mono, seen: &PanoramaSeen, boxes: &[BBox<InPanorama>]) -> &StitchPlan;
 }
+
+/// Side of a patch that is compared between two cameras, in canvas pixels.
+pub const PATCH: usize = 32;
+
+/// The same square of the canvas as two cameras see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatchPair {
+    /// Its number among the patches of its pair: the same place at every look.
+    pub number: usize,
+    /// Its middle, in canvas pixels.
+    pub at: [f32; 2],
+    /// Luma as the first camera gives it, [`PATCH`] rows of [`PATCH`] values, without gain.
+    pub one: Vec<f32>,
+    /// The same of the second camera.
+    pub two: Vec<f32>,
+}
+
+/// A look at what two cameras share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeamLook {
+    /// The two cameras, by their numbers in the rig, the lower first.
+    pub cameras: [usize; 2],
+    /// Patches spread over the overlap.
+    pub patches: Vec<PatchPair>,
+    /// Median colour difference of the patches with gain, CIEDE2000; `None` without patches.
+    pub delta_e00: Option<f64>,
+}

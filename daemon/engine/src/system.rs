@@ -22,6 +22,8 @@ pub struct SystemConfig {
     /// How long a time source must hold. A reconnected camera climbs the ladder anew: its first sender report comes
     /// within 5 s from most cameras (RFC 3550 section 6.2 gives that minimum).
     pub source_hold: Span,
+    /// How long a panorama must be as it is.
+    pub stitch_hold: Span,
     /// Events of one kind and camera at once.
     pub burst: u32,
     /// Time to earn one more.
@@ -34,6 +36,7 @@ impl Default for SystemConfig {
             online_hold: Span::from_secs(5),
             offline_hold: Span::from_secs(2),
             source_hold: Span::from_secs(10),
+            stitch_hold: Span::from_secs(5),
             burst: 6,
             refill: Span::from_secs(600),
         }
@@ -53,7 +56,9 @@ pub enum SystemInput {
     CameraStep(StreamId, Span),
     /// The box's UTC stepped.
     BoxStep(Span),
-    /// The camera is gone from the configuration.
+    /// How a panorama is: what is wrong with it, if anything. Repeats are welcome.
+    Stitch(StreamId, Option<String>),
+    /// The camera or panorama is gone from the configuration.
     Forget(StreamId),
 }
 
@@ -210,6 +215,16 @@ impl Steps {
     }
 }
 
+/// How a panorama is. What is wrong is not compared: a camera after the other is one trouble.
+#[derive(Clone, Debug)]
+struct Stitch(Option<String>);
+
+impl PartialEq for Stitch {
+    fn eq(&self, other: &Stitch) -> bool {
+        self.0.is_some() == other.0.is_some()
+    }
+}
+
 struct Camera {
     delivery: Held<Delivery>,
     source: Held<TimeSource>,
@@ -220,6 +235,7 @@ struct Camera {
 pub struct SystemRules {
     config: SystemConfig,
     cameras: BTreeMap<StreamId, Camera>,
+    panoramas: BTreeMap<StreamId, Held<Stitch>>,
     box_steps: Option<Steps>,
     outputs: VecDeque<SystemOutput>,
 }
@@ -230,6 +246,7 @@ impl SystemRules {
         SystemRules {
             config,
             cameras: BTreeMap::new(),
+            panoramas: BTreeMap::new(),
             box_steps: None,
             outputs: VecDeque::new(),
         }
@@ -268,8 +285,16 @@ impl SystemRules {
                     self.tell(None, now, SystemChange::BoxClockStep { step }, untold);
                 }
             }
+            SystemInput::Stitch(id, trouble) => {
+                let fresh = || Held::new(&config, now);
+                self.panoramas
+                    .entry(id)
+                    .or_insert_with(fresh)
+                    .set(now, Stitch(trouble));
+            }
             SystemInput::Forget(id) => {
                 self.cameras.remove(&id);
+                self.panoramas.remove(&id);
             }
         }
         self.handle_time(now);
@@ -300,6 +325,24 @@ impl SystemRules {
                 tell(since, SystemChange::TimeSource { from, to }, untold);
             }
         }
+        for (id, panorama) in &mut self.panoramas {
+            let taken = panorama.take(&config, now, |_| config.stitch_hold);
+            // That all is well from the start is no event.
+            let Some((before, Stitch(trouble), at, untold)) = taken else {
+                continue;
+            };
+            let change = match trouble {
+                None if before.is_none() => continue,
+                None => SystemChange::StitchOkay,
+                Some(reason) => SystemChange::StitchDegraded { reason },
+            };
+            self.outputs.push_back(SystemOutput {
+                stream: Some(*id),
+                at,
+                change,
+                untold,
+            });
+        }
     }
 
     fn tell(&mut self, stream: Option<StreamId>, at: Mono, change: SystemChange, untold: u32) {
@@ -324,7 +367,11 @@ impl SystemRules {
             let source = camera.source.due(&config, |_| config.source_hold);
             [delivery, source].into_iter().flatten().min()
         };
-        self.cameras.values().filter_map(due).min()
+        let panoramas = self
+            .panoramas
+            .values()
+            .filter_map(|p| p.due(&config, |_| config.stitch_hold));
+        self.cameras.values().filter_map(due).chain(panoramas).min()
     }
 }
 
@@ -332,6 +379,37 @@ fn delivery_hold(config: &SystemConfig, delivery: &Delivery) -> Span {
     match delivery {
         Delivery::Online => config.online_hold,
         Delivery::Away(..) => config.offline_hold,
+    }
+}
+
+#[cfg(test)]
+mod stitch_tests {
+    use super::*;
+
+    #[test]
+    fn a_panorama_that_is_degraded_for_long_is_told_and_its_recovery_too() {
+        let at = |s: i64| Mono::from_nanos(0) + Span::from_secs(s);
+        let id = StreamId::new("yard").unwrap();
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let mut told = Vec::new();
+        for s in 0..60 {
+            // Well, a flicker of two seconds, well, wrong for 20 seconds, well.
+            let wrong = (12..14).contains(&s) || (20..40).contains(&s);
+            rules.handle(
+                at(s),
+                SystemInput::Stitch(id, wrong.then(|| format!("since {s}"))),
+            );
+            told.extend(std::iter::from_fn(|| rules.poll()));
+        }
+        let told: Vec<_> = told.into_iter().map(|o| (o.at, o.change)).collect();
+        let reason = "since 20".to_owned();
+        assert_eq!(
+            told,
+            [
+                (at(20), SystemChange::StitchDegraded { reason }),
+                (at(40), SystemChange::StitchOkay)
+            ]
+        );
     }
 }
 

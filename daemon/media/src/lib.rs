@@ -11,6 +11,7 @@ pub mod coded;
 pub mod devices;
 pub mod encode;
 mod error;
+mod movie;
 pub mod mux;
 mod queue;
 pub mod session;
@@ -21,6 +22,7 @@ mod v4l2;
 
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;
+pub use movie::MovieWriter;
 pub use queue::FrameQueue;
 pub use session::play;
 pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};

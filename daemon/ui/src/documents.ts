@@ -67,6 +67,68 @@ export interface SyncStatus {
   members: SyncMember[];
 }
 
+export type PanoramaState = "waiting" | "uncalibrated" | "running" | "degraded";
+
+export interface SeamDoc {
+  cameras: [string, string];
+  psnr_db: number | null;
+  ssim: number | null;
+  gradient_correlation: number | null;
+  ghost_edge_fraction: number | null;
+  delta_e00: number | null;
+  skew_ms: number | null;
+  skew_sd_ms: number | null;
+  residual_px: number | null;
+  jitter_px: number | null;
+}
+
+export interface CalibrationDoc {
+  version: number | null;
+  created: string;
+  sha256: string;
+  method: string;
+  projection: string;
+  width: number;
+  height: number;
+  rms_px: number;
+  cameras: { cam: string; focal_px: number; confidence: number | null }[];
+  seams: { cameras: [string, string]; ties: number; rms_px: number }[];
+  picture: string | null;
+}
+
+export interface CalibrationJobDoc {
+  state: "collecting" | "solving" | "ready" | "accepted" | "refused";
+  progress: number;
+  begun: string;
+  automatic: boolean;
+  reason: string | null;
+  result: CalibrationDoc | null;
+}
+
+export interface PanoramaDoc {
+  id: string;
+  name: string;
+  group: string;
+  method: string;
+  status: {
+    panorama: string;
+    state: PanoramaState;
+    reason: string | null;
+    since: string;
+    width: number | null;
+    height: number | null;
+    fps: number;
+    latency_ms: { p50: number; p99: number } | null;
+    compose_ms: { p50: number; p99: number } | null;
+    window_s: number;
+    calibration: number | null;
+    cameras: { cam: string; slot: "live" | "held" | "empty" }[];
+    seams: SeamDoc[];
+  };
+  lines: { points: [number, number][]; cut_cells: number }[];
+  job: CalibrationJobDoc | null;
+}
+
 export interface StatusDoc {
   device: DeviceInfo;
   status: { state: DeviceState; since: string | null };
@@ -75,6 +137,7 @@ export interface StatusDoc {
   clock: { synchronised: boolean; error_ms: number | null };
   cameras: CameraDoc[];
   groups: SyncStatus[];
+  panoramas: PanoramaDoc[];
   storage: {
     state: "okay" | "full" | "disk_short" | "failing";
     bytes: number;
@@ -123,7 +186,14 @@ export type BBox = [number, number, number, number];
 export interface SystemEventDoc {
   schema: number;
   id: string;
-  type: "camera_online" | "camera_offline" | "time_source" | "camera_clock_step" | "box_clock_step";
+  type:
+    | "camera_online"
+    | "camera_offline"
+    | "time_source"
+    | "camera_clock_step"
+    | "box_clock_step"
+    | "stitch_okay"
+    | "stitch_degraded";
   cam: string | null;
   utc: string;
   error_ms: number | null;

@@ -12,6 +12,7 @@ mod probe;
 mod run;
 mod source;
 mod stitch;
+mod stitch_render;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

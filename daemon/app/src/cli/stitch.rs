@@ -17,6 +17,7 @@ use synoptic_vision::panorama::calibrate::{
     Still, calibrate, from_pto, version_in_name, version_name,
 };
 
+use super::stitch_render::{self, RenderArgs, RollbackArgs, ShelfArgs};
 use crate::config;
 use crate::probe::unmeasured_bias;
 
@@ -29,6 +30,12 @@ const SILENCE: Span = Span::from_secs(10);
 pub(super) enum Command {
     /// Find where the cameras of a panorama look, from their pictures, and write a calibration file.
     Calibrate(Box<CalibrateArgs>),
+    /// Compose the panorama of files: a picture or a video file.
+    Render(RenderArgs),
+    /// List the calibrations of a panorama, the one in use first.
+    List(ShelfArgs),
+    /// Take an old calibration into use again.
+    Rollback(RollbackArgs),
 }
 
 #[derive(clap::Args)]
@@ -69,9 +76,9 @@ pub(super) struct CalibrateArgs {
 }
 
 #[derive(Clone, Debug)]
-struct Named {
-    stream: StreamId,
-    source: String,
+pub(super) struct Named {
+    pub(super) stream: StreamId,
+    pub(super) source: String,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -94,7 +101,7 @@ enum Surface {
     Spherical,
 }
 
-fn named(text: &str) -> Result<Named, String> {
+pub(super) fn named(text: &str) -> Result<Named, String> {
     let (name, source) = text
         .split_once('=')
         .ok_or("write NAME=SOURCE, such as east=clip.mp4")?;
@@ -136,6 +143,9 @@ fn point(text: &str) -> Result<ControlPoint, String> {
 pub(super) fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Calibrate(args) => run_calibrate(args),
+        Command::Render(args) => stitch_render::render(args),
+        Command::List(args) => stitch_render::list(args),
+        Command::Rollback(args) => stitch_render::rollback(args),
     }
 }
 
@@ -292,7 +302,7 @@ fn add(collector: &mut Collector, frame: &SessionFrame) -> Result<()> {
     Ok(())
 }
 
-fn source(text: &str) -> Result<Source> {
+pub(super) fn source(text: &str) -> Result<Source> {
     let login = text
         .contains("://")
         .then(|| config::split_credentials(text))
@@ -354,14 +364,14 @@ fn show(file: &CalibrationFile, path: &Path) {
 }
 
 /// A bar on a terminal; nothing elsewhere.
-struct Bar {
+pub(super) struct Bar {
     what: &'static str,
     shown: Option<u32>,
     terminal: bool,
 }
 
 impl Bar {
-    fn new(what: &'static str) -> Bar {
+    pub(super) fn new(what: &'static str) -> Bar {
         Bar {
             what,
             shown: None,
@@ -369,7 +379,7 @@ impl Bar {
         }
     }
 
-    fn show(&mut self, part: f64) {
+    pub(super) fn show(&mut self, part: f64) {
         let percent = (100.0 * part) as u32;
         if self.terminal && self.shown != Some(percent) {
             let full = (percent / 4) as usize;
@@ -382,7 +392,7 @@ impl Bar {
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.terminal && self.shown.is_some() {
             self.show(1.0);
             eprintln!();

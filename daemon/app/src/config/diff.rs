@@ -23,6 +23,10 @@ pub struct ReloadPlan {
     pub remove_groups: Vec<StreamId>,
     /// Groups that are new or have changed.
     pub rebuild_groups: Vec<StreamId>,
+    /// Panoramas that are gone.
+    pub remove_panoramas: Vec<StreamId>,
+    /// Panoramas that are new or have changed.
+    pub rebuild_panoramas: Vec<StreamId>,
     /// Detectors that are gone.
     pub remove_detectors: Vec<String>,
     /// Detectors that are new or have changed.
@@ -66,6 +70,14 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
     plan.remove_groups = gone.map(|g| g.id).collect();
     let changed = new.groups.iter().filter(|g| !old.groups.contains(g));
     plan.rebuild_groups = changed.map(|g| g.id).collect();
+
+    let gone = old
+        .panoramas
+        .iter()
+        .filter(|p| !new.panoramas.iter().any(|n| n.id == p.id));
+    plan.remove_panoramas = gone.map(|p| p.id).collect();
+    let changed = new.panoramas.iter().filter(|p| !old.panoramas.contains(p));
+    plan.rebuild_panoramas = changed.map(|p| p.id).collect();
 
     let gone = old
         .detectors
@@ -130,6 +142,8 @@ impl fmt::Display for ReloadPlan {
         ids(f, "update camera", &self.update_cameras)?;
         ids(f, "remove group", &self.remove_groups)?;
         ids(f, "build group", &self.rebuild_groups)?;
+        ids(f, "remove panorama", &self.remove_panoramas)?;
+        ids(f, "build panorama", &self.rebuild_panoramas)?;
         for (line, wanted) in [
             ("connect to the broker anew", self.restart_mqtt),
             ("apply the limits of the store", self.update_store),

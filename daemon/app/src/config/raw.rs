@@ -7,6 +7,7 @@
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
+use super::raw_panorama::RawPanorama;
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
 /// Version of the file's format that this program reads.
@@ -73,6 +74,9 @@ pub struct RawConfig {
     /// Cameras whose frames form packets of one instant. Without any, all enabled cameras form the group `main`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Vec<RawGroup>>,
+    /// Panoramas: cameras of one group that become one picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panorama: Option<Vec<RawPanorama>>,
     /// Detectors. One named `motion` always exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detector: Option<Vec<RawDetector>>,
@@ -421,7 +425,7 @@ pub enum RawDetectorKind {
     Onnx,
 }
 
-fn id_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+pub(super) fn id_schema(_: &mut schemars::SchemaGenerator) -> Schema {
     schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,30}$" })
 }
 fn data_dir() -> String {
@@ -472,6 +476,6 @@ const fn frame_packet_buffer_maxsize() -> i64 {
 fn motion() -> String {
     MOTION.to_owned()
 }
-const fn yes() -> bool {
+pub(super) const fn yes() -> bool {
     true
 }

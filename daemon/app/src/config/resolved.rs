@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use synoptic_base::{BBox, Span, StreamId};
 use synoptic_engine::align::AlignConfig;
+use synoptic_engine::stitch::MissingPolicy;
 use synoptic_media::{CameraOptions, Secret};
 use synoptic_packets::PixelLayout;
 use synoptic_vision::onnx::EngineChoice;
+use synoptic_vision::panorama::{Blend, calibrate};
 
 /// Everything the configuration file says, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,8 @@ pub struct Config {
     pub cameras: Vec<Camera>,
     /// Groups of cameras that are aligned into packets.
     pub groups: Vec<Group>,
+    /// Panoramas that run.
+    pub panoramas: Vec<Panorama>,
     /// Detectors by name.
     pub detectors: Vec<DetectorConfig>,
     /// The database.
@@ -90,6 +94,33 @@ impl Group {
             frame_packet_buffer_maxsize: self.frame_packet_buffer_maxsize,
         }
     }
+}
+
+/// Cameras of one group that become one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panorama {
+    /// Its id; no camera has the same.
+    pub id: StreamId,
+    /// Name for people.
+    pub name: String,
+    /// The group that its cameras are in.
+    pub group: StreamId,
+    /// Its cameras, 2 to 8, all enabled.
+    pub cameras: Vec<StreamId>,
+    /// A calibration that is used instead of the box's own.
+    pub calibration: Option<PathBuf>,
+    /// Whether the box calibrates by itself when there is no calibration.
+    pub auto_calibrate: bool,
+    /// How it is calibrated; without control points.
+    pub options: calibrate::Options,
+    /// How pictures meet.
+    pub blend: Blend,
+    /// What becomes of a camera that fails.
+    pub missing: MissingPolicy,
+    /// How long a last picture stands in before that.
+    pub patience: Span,
+    /// Threads that compose.
+    pub threads: usize,
 }
 
 /// A detector.

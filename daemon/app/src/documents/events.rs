@@ -123,6 +123,10 @@ pub enum SystemEventType {
     CameraClockStep,
     /// The box's UTC stepped.
     BoxClockStep,
+    /// A panorama is as it should be (again).
+    StitchOkay,
+    /// A panorama is not as it should be.
+    StitchDegraded,
 }
 
 /// `…/event/{type}` of all types but `track`, and the same in the API: what happened to a camera or to the box.
@@ -136,7 +140,7 @@ pub struct SystemEventDoc {
     /// What happened.
     #[serde(rename = "type")]
     pub kind: SystemEventType,
-    /// Camera id; `null` when it is about the box.
+    /// Camera id, or panorama id for `stitch_…`; `null` when it is about the box.
     pub cam: Option<String>,
     /// When it happened.
     pub utc: String,
@@ -150,7 +154,7 @@ pub struct SystemEventDoc {
     pub to: Option<String>,
     /// `camera_clock_step`, `box_clock_step`: by how much, positive: forward; else `null`.
     pub step_ms: Option<f64>,
-    /// `camera_offline`: what is wrong and what to do, in a sentence; else `null`.
+    /// `camera_offline`, `stitch_degraded`: what is wrong and what to do, in a sentence; else `null`.
     pub reason: Option<String>,
     /// Changes of this kind since the last event that were too short or too many to be told one by one.
     pub untold: u32,

@@ -101,6 +101,7 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             window_s: 10.0,
             members: cameras.iter().map(member).collect(),
         }],
+        panoramas: vec![panorama(cameras)],
         mqtt: super::initial_state(None),
         storage: StorageDoc {
             state: StorageState::Okay,
@@ -116,6 +117,50 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             error: None,
         },
         restart_needed: Vec::new(),
+    }
+}
+
+/// A panorama of all cameras, with all that can be known.
+fn panorama(cameras: &[&str]) -> PanoramaDoc {
+    let latency = |p50, p99| Some(LatencyDoc { p50, p99 });
+    let member = |id: &&str| StitchMemberDoc {
+        cam: (*id).to_owned(),
+        slot: StitchSlotDoc::Live,
+    };
+    let seam = |pair: &[&str]| SeamDoc {
+        cameras: [pair[0].to_owned(), pair[1].to_owned()],
+        psnr_db: Some(33.1),
+        ssim: Some(0.94),
+        gradient_correlation: Some(0.91),
+        ghost_edge_fraction: Some(0.01),
+        delta_e00: Some(0.8),
+        skew_ms: Some(1.4),
+        skew_sd_ms: Some(0.9),
+        residual_px: Some(0.12),
+        jitter_px: Some(0.03),
+    };
+    PanoramaDoc {
+        id: "whole".to_owned(),
+        name: "The whole yard".to_owned(),
+        group: "all".to_owned(),
+        method: "calibrated".to_owned(),
+        status: StitchStatus {
+            panorama: "whole".to_owned(),
+            state: PanoramaState::Running,
+            reason: None,
+            since: "2026-11-21T10:00:00.000000Z".into(),
+            width: Some(1548),
+            height: Some(360),
+            fps: 15.0,
+            latency_ms: latency(61.0, 80.5),
+            compose_ms: latency(4.1, 6.3),
+            window_s: 5.0,
+            calibration: Some(3),
+            cameras: cameras.iter().map(member).collect(),
+            seams: cameras.windows(2).map(seam).collect(),
+        },
+        lines: Vec::new(),
+        job: None,
     }
 }
 
@@ -197,6 +242,10 @@ pub(super) fn system_events() -> Vec<SystemEvent> {
         },
         SystemChange::CameraClockStep { step },
         SystemChange::BoxClockStep { step },
+        SystemChange::StitchOkay,
+        SystemChange::StitchDegraded {
+            reason: "no pictures of front".to_owned(),
+        },
     ];
     let event = |(n, change): (u128, SystemChange)| {
         let seen = sighting(1_000);

@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use crate::documents::{
-    CameraStatus, CameraTime, DeviceInfo, DeviceStatus, EventMessage, SyncStatus, SystemEventDoc,
+    CameraStatus, CameraTime, DeviceInfo, DeviceStatus, EventMessage, StitchStatus, SyncStatus,
+    SystemEventDoc,
 };
 use crate::mqtt::telemetry::Telemetry;
 use crate::mqtt::{event_message, samples, system_message};
@@ -30,6 +31,7 @@ fn schemas() -> Vec<(&'static str, Schema)> {
         ("camera-status", schema::<CameraStatus>()),
         ("camera-time", schema::<CameraTime>()),
         ("sync-status", schema::<SyncStatus>()),
+        ("stitch-status", schema::<StitchStatus>()),
         ("event", schema::<EventMessage>()),
         ("system-event", schema::<SystemEventDoc>()),
     ]
@@ -51,6 +53,7 @@ pub(super) fn validate(topic: &str, payload: &[u8]) {
         ["cam", _, "status"] => "camera-status",
         ["cam", _, "time"] => "camera-time",
         ["sync", _, "status"] => "sync-status",
+        ["stitch", _, "status"] => "stitch-status",
         ["event", "track"] => "event",
         ["event", kind] if SystemChange::NAMES.contains(&kind) => "system-event",
         _ => panic!("{topic} has no schema"),
@@ -107,11 +110,23 @@ fn every_payload_is_valid() {
     ) = Default::default();
     status.groups[0].spread_ms = None;
     status.groups[0].complete_ratio = None;
+    let stitch = &mut status.panoramas[0].status;
+    (stitch.width, stitch.height, stitch.latency_ms) = Default::default();
+    (stitch.compose_ms, stitch.calibration) = Default::default();
+    let seam = &mut stitch.seams[0];
+    (
+        seam.psnr_db,
+        seam.ssim,
+        seam.gradient_correlation,
+        seam.residual_px,
+    ) = Default::default();
+    (seam.ghost_edge_fraction, seam.delta_e00, seam.jitter_px) = Default::default();
+    (seam.skew_ms, seam.skew_sd_ms) = Default::default();
     telemetry.update(&status);
     telemetry.reconnected();
     let empty = std::iter::from_fn(|| telemetry.next(Mono::from_nanos(0)));
     let all: Vec<_> = full.into_iter().chain(empty).collect();
-    assert_eq!(all.len(), 14);
+    assert_eq!(all.len(), 16);
     for due in all {
         validate(&due.topic, &due.payload);
     }

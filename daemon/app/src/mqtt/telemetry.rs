@@ -114,6 +114,23 @@ impl Telemetry {
                 repeats: true,
             });
         }
+        for panorama in &status.panoramas {
+            let stitch = &panorama.status;
+            let slots: Vec<_> = stitch.cameras.iter().map(|c| json!([c.cam])).collect();
+            documents.push(Document {
+                topic: topics.stitch_status(&panorama.id),
+                payload: messages::json(stitch),
+                gist: json!([
+                    stitch.state,
+                    stitch.reason,
+                    stitch.calibration,
+                    stitch.width,
+                    stitch.height,
+                    slots
+                ]),
+                repeats: true,
+            });
+        }
         if let Some(prefix) = &self.home_assistant {
             let config = home_assistant::config(topics, status, &mut self.announced);
             documents.push(Document {
@@ -256,7 +273,8 @@ mod tests {
                 "cam/front/time",
                 "cam/yard/status",
                 "cam/yard/time",
-                "sync/all/status"
+                "sync/all/status",
+                "stitch/whole/status"
             ]
         );
     }
@@ -285,7 +303,7 @@ mod tests {
         let due = all(&mut t, at(4));
         assert_eq!(
             names(&due),
-            ["status"],
+            ["status", "stitch/whole/status"],
             "the others were sent 2 s ago, info is not repeated"
         );
         assert_eq!(
@@ -332,7 +350,13 @@ mod tests {
         );
         t.cleared("synoptic/v1/default/box-1/cam/yard/status");
         t.update(&samples::status(&["front", "yard"]));
-        let back = ["info", "cam/yard/status", "cam/yard/time", "sync/all/status"];
+        let back = [
+            "info",
+            "cam/yard/status",
+            "cam/yard/time",
+            "sync/all/status",
+            "stitch/whole/status",
+        ];
         assert_eq!(names(&all(&mut t, at(3))), back);
     }
 

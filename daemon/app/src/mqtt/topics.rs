@@ -1,4 +1,4 @@
-//! The topics of one box, all below `{root}/v1/{tenant}/{device}/`. Fixed words (`cam`, `sync`, `event`) stand
+//! The topics of one box, all below `{root}/v1/{tenant}/{device}/`. Fixed words (`cam`, `sync`, `stitch`, `event`) stand
 //! before every id, so that ids of different kinds never clash.
 
 use synoptic_base::StreamId;
@@ -55,17 +55,23 @@ impl Topics {
         format!("{}/sync/{group}/status", self.prefix())
     }
 
+    /// State and quality of a panorama.
+    pub fn stitch_status(&self, panorama: &str) -> String {
+        format!("{}/stitch/{panorama}/status", self.prefix())
+    }
+
     /// Events of a type: `track`, or the name of a system event.
     pub fn event(&self, kind: &str) -> String {
         format!("{}/event/{kind}", self.prefix())
     }
 
-    /// Filters for every retained topic that belongs to a camera or a group, present or removed.
-    pub fn member_filters(&self) -> [String; 3] {
+    /// Filters for every retained topic that belongs to a camera, a group or a panorama, present or removed.
+    pub fn member_filters(&self) -> [String; 4] {
         [
             self.camera_status("+"),
             self.camera_time("+"),
             self.sync_status("+"),
+            self.stitch_status("+"),
         ]
     }
 
@@ -125,6 +131,7 @@ mod tests {
         assert_eq!(filters[0], "synoptic/v1/acme/box-1/cam/+/status");
         assert_eq!(filters[1], "synoptic/v1/acme/box-1/cam/+/time");
         assert_eq!(filters[2], "synoptic/v1/acme/box-1/sync/+/status");
+        assert_eq!(filters[3], "synoptic/v1/acme/box-1/stitch/+/status");
     }
 
     #[test]

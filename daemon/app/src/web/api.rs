@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{FoundDoc, Problem};
-use crate::documents::{AnyEventDoc, ProbeDoc};
+use crate::documents::{AnyEventDoc, CalibrationDoc, ProbeDoc};
 
 /// A future that a trait object may return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -56,6 +56,42 @@ pub trait CameraAdmin: Send + Sync {
     fn probe(&self, camera: NewCamera) -> ProbeDoc;
     /// What a new camera can choose from.
     fn choices(&self) -> Choices;
+}
+
+/// Calibrates panoramas. Every method may block; the server calls them off its own threads. 404 where there is no such
+/// panorama.
+pub trait PanoramaAdmin: Send + Sync {
+    /// Begins a calibration from the frames of the next `seconds`. 409 when one runs. The result waits to be accepted, or
+    /// is in use at once if `accept` says so.
+    fn calibrate(&self, id: &StreamId, seconds: u32, accept: bool) -> Result<(), Problem>;
+    /// All stored calibrations, a candidate first, then the newest first: the first version is the one in use.
+    fn calibrations(&self, id: &StreamId) -> Result<Vec<CalibrationDoc>, Problem>;
+    /// The file of one.
+    fn calibration_text(&self, id: &StreamId, version: u32) -> Result<String, Problem>;
+    /// The small JPEG of one, or of the candidate.
+    fn calibration_picture(&self, id: &StreamId, version: Option<u32>) -> Result<Option<Vec<u8>>, Problem>;
+    /// Takes the candidate into use.
+    fn accept(&self, id: &StreamId) -> Result<CalibrationDoc, Problem>;
+    /// Throws the candidate away.
+    fn discard(&self, id: &StreamId) -> Result<(), Problem>;
+    /// Takes an old version into use again, under a new number.
+    fn restore(&self, id: &StreamId, version: u32) -> Result<CalibrationDoc, Problem>;
+    /// Where a box of a camera is in the panorama, or, without a camera, where a box of the panorama is in each camera.
+    fn map(
+        &self,
+        id: &StreamId,
+        camera: Option<&StreamId>,
+        bbox: [f32; 4],
+    ) -> Result<Vec<MappedBox>, Problem>;
+}
+
+/// A box in another picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MappedBox {
+    /// The camera or panorama in whose picture it is.
+    pub stream: String,
+    /// `[x, y, w, h]` in fractions of that picture.
+    pub bbox: [f32; 4],
 }
 
 /// What a new camera can choose from.

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::tally::{SPREAD_EDGES_S, Tally};
-use super::{WebState, workings};
+use super::{WebState, stitch_metrics, workings};
 use crate::documents::{CameraState, StatusDoc, SyncState, TrafficDoc};
 use crate::stages::Measured;
 
@@ -73,6 +73,7 @@ fn render(status: Option<&StatusDoc>, tally: &Tally, measured: &Measured) -> Str
         cameras(&mut page, status);
         streams(&mut page, status);
         groups(&mut page, status);
+        stitch_metrics::panoramas(&mut page, &status.panoramas);
         workings::storage(&mut page, &status.storage);
     }
     workings::stages(&mut page, measured);

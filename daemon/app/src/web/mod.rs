@@ -13,12 +13,14 @@ mod limit;
 mod live;
 mod metrics;
 mod page;
+mod panoramas;
 mod picture;
 mod problem;
 mod server;
 mod session;
 mod socket;
 mod status;
+mod stitch_metrics;
 mod streams;
 mod tally;
 #[cfg(test)]
@@ -40,7 +42,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use api::{
-    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Transport,
+    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, MappedBox, NewCamera,
+    PanoramaAdmin, Transport,
 };
 pub use auth::{Auth, MAX_PASSWORD, MIN_PASSWORD};
 pub use cameras::CreatedDoc;
@@ -80,6 +83,8 @@ pub struct WebState {
     pub events: Arc<dyn EventSource>,
     /// Changes of the configuration.
     pub cameras: Arc<dyn CameraAdmin>,
+    /// Calibrations of panoramas.
+    pub panoramas: Arc<dyn PanoramaAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -111,6 +116,8 @@ pub struct Parts {
     pub events: Arc<dyn EventSource>,
     /// Changes of the configuration.
     pub cameras: Arc<dyn CameraAdmin>,
+    /// Calibrations of panoramas.
+    pub panoramas: Arc<dyn PanoramaAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -135,6 +142,7 @@ impl WebState {
             clock_map: parts.clock_map,
             events: parts.events,
             cameras: parts.cameras,
+            panoramas: parts.panoramas,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -187,6 +195,16 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(cameras::remove))
         .routes(routes!(cameras::choices))
         .routes(routes!(picture::get))
+        .routes(routes!(panoramas::list))
+        .routes(routes!(panoramas::get))
+        .routes(routes!(panoramas::picture))
+        .routes(routes!(panoramas::job, panoramas::calibrate))
+        .routes(routes!(panoramas::calibrations))
+        .routes(routes!(panoramas::accept, panoramas::discard))
+        .routes(routes!(panoramas::calibration))
+        .routes(routes!(panoramas::calibration_picture))
+        .routes(routes!(panoramas::restore))
+        .routes(routes!(panoramas::map))
         .routes(routes!(events::list))
         .routes(routes!(events::get))
         .routes(routes!(events::picture))

@@ -73,22 +73,33 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = camera_id(&id)?;
-    let Some(picture) = state.hub.picture(&id) else {
-        let status = state.hub.status.borrow().clone();
-        let known = status.is_some_and(|doc| doc.cameras.iter().any(|camera| camera.id == id.as_str()));
+    let status = state.hub.status.borrow().clone();
+    let known = status.is_some_and(|doc| doc.cameras.iter().any(|camera| camera.id == id.as_str()));
+    newest(&state, &id, known, "camera", &headers).await
+}
+
+/// The newest picture of a stream; `known`: it is in the status document.
+pub(super) async fn newest(
+    state: &WebState,
+    id: &StreamId,
+    known: bool,
+    kind: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(picture) = state.hub.picture(id) else {
         if known {
             return Ok((StatusCode::NO_CONTENT, NO_STORE).into_response());
         }
-        return Err(Problem::not_found(format!("there is no camera `{id}`")));
+        return Err(Problem::not_found(format!("there is no {kind} `{id}`")));
     };
     let tag = HeaderValue::from_str(&format!("\"{}\"", picture.meta.key))
         .map_err(|e| Problem::internal("naming the frame", e))?;
     if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
         return Ok((StatusCode::NOT_MODIFIED, NO_STORE, [(header::ETAG, tag)]).into_response());
     }
-    let frame = HeaderValue::from_str(&ascii_json(&frame_doc(&state, &picture))?)
+    let frame = HeaderValue::from_str(&ascii_json(&frame_doc(state, &picture))?)
         .map_err(|e| Problem::internal("describing the frame", e))?;
-    let jpeg = state.shared.pictures.jpeg(&state, &picture).await?;
+    let jpeg = state.shared.pictures.jpeg(state, &picture).await?;
     let kind = HeaderValue::from_static("image/jpeg");
     let headers = [
         (header::CONTENT_TYPE, kind),

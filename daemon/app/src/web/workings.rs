@@ -26,7 +26,8 @@ fn histogram(page: &mut Page, name: &str, labels: &[(&str, &str)], durations: &D
 }
 
 pub(super) fn stages(page: &mut Page, measured: &Measured) {
-    let help = "Time that a stage takes: decode and align a frame, detect a packet, store a commit.";
+    let help =
+        "Time that a stage takes: decode and align a frame, detect or stitch a packet, store a commit.";
     page.family("stage_seconds", "histogram", help);
     for (stage, durations) in &measured.stages {
         histogram(page, "stage_seconds", &[("stage", stage)], durations);

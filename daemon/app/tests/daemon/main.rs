@@ -15,5 +15,6 @@ mod handover;
 mod harness;
 mod main_job;
 mod mqtt;
+mod panorama;
 mod sub_stream;
 mod system;

@@ -8,14 +8,21 @@
 //! * `cost` says what a seam costs in each cell: differences, motion, boxes;
 //! * `gain` estimates the gain fields from trusted cells;
 //! * `motion` watches what moves, `weights` turns lines into weights of cells;
-//! * `slots` fades cameras out and in.
+//! * `slots` fades cameras out and in;
+//! * [`quality`] judges how well cameras fit where both see, [`skew`] how far apart in time they are;
+//! * [`gate`] lets only sure drifts be corrected; [`unite`] makes one of an object that two cameras see.
 mod cost;
 mod director;
 mod gain;
+pub mod gate;
 mod joins;
 mod line;
 mod motion;
+mod patch;
+pub mod quality;
+pub mod skew;
 mod slots;
+pub mod unite;
 mod weights;
 
 pub use director::{Director, StitchConfig, StitchError};

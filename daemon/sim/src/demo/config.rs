@@ -19,6 +19,8 @@ pub(super) struct Config {
     pub cameras: Vec<Camera>,
     #[serde(rename = "group")]
     pub groups: Vec<Group>,
+    #[serde(rename = "panorama", skip_serializing_if = "Vec::is_empty")]
+    pub panoramas: Vec<Panorama>,
     #[serde(rename = "detector", skip_serializing_if = "Vec::is_empty")]
     pub detectors: Vec<Detector>,
 }
@@ -75,6 +77,13 @@ pub(super) enum Secret {
 pub(super) struct Group {
     pub id: String,
     pub cameras: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Panorama {
+    pub id: String,
+    pub name: String,
+    pub group: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -197,6 +206,7 @@ mod tests {
             },
             cameras: vec![camera.clone(), camera],
             groups: vec![],
+            panoramas: vec![],
             detectors: vec![],
         };
         let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use synoptic_base::{Plane, Size, Span, Utc};
 
+use super::panorama::PanoramaStatus;
 use crate::barcode;
 
 /// Header of a picture that holds the frame's document as JSON.
@@ -16,6 +17,8 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 pub(super) struct Status {
     pub cameras: Vec<CameraStatus>,
     pub groups: Vec<GroupStatus>,
+    #[serde(default)]
+    pub panoramas: Vec<PanoramaStatus>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +99,28 @@ impl Api {
             agent: config.into(),
             base: format!("http://127.0.0.1:{port}/api/v1"),
         }
+    }
+
+    /// Where a box of a camera's picture is in a panorama: `[x, y, w, h]` in fractions.
+    pub(super) fn map(&self, panorama: &str, camera: &str, bbox: [f64; 4]) -> anyhow::Result<[f64; 4]> {
+        #[derive(Deserialize)]
+        struct Mapped {
+            boxes: Vec<Box>,
+        }
+        #[derive(Deserialize)]
+        struct Box {
+            bbox: [f64; 4],
+        }
+        let url = format!("{}/panoramas/{panorama}/map", self.base);
+        let body = serde_json::json!({ "camera": camera, "bbox": bbox });
+        let mut answer = self
+            .agent
+            .post(&url)
+            .send_json(body)
+            .with_context(|| url.clone())?;
+        let mapped: Mapped = answer.body_mut().read_json().context("the mapped boxes")?;
+        let first = mapped.boxes.first().context("a place outside of the panorama")?;
+        Ok(first.bbox)
     }
 
     /// State of everything.

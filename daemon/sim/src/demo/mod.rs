@@ -6,6 +6,7 @@ mod broker;
 mod config;
 mod keys;
 mod look;
+mod panorama;
 mod process;
 mod report;
 mod stage;
@@ -20,7 +21,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, select};
 use synoptic_base::{Clock, Span};
 
-use config::{Config, Detector, Device, Group, Mqtt, Web};
+use config::{Config, Detector, Device, Group, Mqtt, Panorama, Web};
 use keys::Keys;
 use look::Api;
 use process::Process;
@@ -139,6 +140,7 @@ fn watch(
         println!("{}", running.stage.keys_help());
     }
     let stage = &mut running.stage;
+    let mut panorama = panorama::Watch::new(stage.truth().unwrap_or_default());
     let mut report = Report::new(stage.ids(), stage.with_truth());
     let start = clock.now();
     let end = options.run_for.map(|s| start + s);
@@ -149,7 +151,7 @@ fn watch(
         if now >= next_look {
             running.daemon.check()?;
             running.broker.process.check()?;
-            match look(api, stage, &mut report) {
+            match look(api, stage, &mut report, &mut panorama) {
                 Ok(line) if live => show(&line),
                 Ok(line) if now >= next_line => {
                     println!("{line}");
@@ -185,10 +187,18 @@ fn watch(
     end_line(live);
     let (text, outcome) = report.verdict();
     print!("{text}");
+    if !panorama.newest().is_empty() {
+        println!("     {}", panorama.newest());
+    }
     Ok(outcome)
 }
 
-fn look(api: &Api, stage: &mut Stage, report: &mut Report) -> anyhow::Result<String> {
+fn look(
+    api: &Api,
+    stage: &mut Stage,
+    report: &mut Report,
+    panorama: &mut panorama::Watch,
+) -> anyhow::Result<String> {
     let status = api.status()?;
     let ids: Vec<_> = stage.ids().collect();
     let mut seen = Vec::with_capacity(ids.len());
@@ -200,7 +210,13 @@ fn look(api: &Api, stage: &mut Stage, report: &mut Report) -> anyhow::Result<Str
             look,
         });
     }
-    Ok(report.line(&status, &seen))
+    let mut line = report.line(&status, &seen);
+    let whole = panorama.look(api, &status)?;
+    if !whole.is_empty() {
+        line += " | ";
+        line += whole;
+    }
+    Ok(line)
 }
 
 /// Overwrites the line on the terminal, which cuts what is too long for it (DECAWM off).
@@ -245,6 +261,16 @@ fn configuration(options: &DemoOptions, stage: &Stage, web: &WebPorts, mqtt: u16
             id: "main".to_owned(),
             cameras: stage.group(),
         }],
+        // The visitor's own cameras need not see the same.
+        panoramas: stage
+            .truth()
+            .map(|_| Panorama {
+                id: panorama::ID.to_owned(),
+                name: "The street as one".to_owned(),
+                group: "main".to_owned(),
+            })
+            .into_iter()
+            .collect(),
         detectors: detectors.collect(),
     }
 }

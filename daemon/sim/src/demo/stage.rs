@@ -7,6 +7,7 @@ use synoptic_base::{Clock, Size, Span};
 
 use super::DemoOptions;
 use super::config::{self, Camera as CameraConfig};
+use super::panorama::Truth;
 use crate::camera::{Camera, CameraOptions, Content, ReportMode};
 use crate::scene::{OVERLAY_REGION, Scene};
 
@@ -66,6 +67,7 @@ const PARTS: [Part; 3] = [
 pub(super) struct Stage {
     cameras: Vec<CameraConfig>,
     simulated: Vec<Simulated>,
+    truth: Option<Truth>,
 }
 
 struct Simulated {
@@ -84,6 +86,7 @@ impl Stage {
         let mut stage = Stage {
             cameras: Vec::new(),
             simulated: Vec::new(),
+            truth: None,
         };
         if let Some(sources) = &options.cameras {
             stage.cameras = config::own_cameras(sources, work)?;
@@ -92,6 +95,13 @@ impl Stage {
             for (view, part) in PARTS.iter().enumerate() {
                 stage.add_part(&scene, view, part, clock)?;
             }
+            let cameras = PARTS.iter().enumerate();
+            stage.truth = Some(Truth {
+                cameras: cameras
+                    .map(|(view, part)| (part.id.to_owned(), scene.left(view) as f64))
+                    .collect(),
+                size: SIZE,
+            });
         }
         if let Some(clip) = &options.clip {
             let camera = CameraOptions {
@@ -187,6 +197,11 @@ impl Stage {
     /// Those that see one scene; all of the visitor's own.
     pub(super) fn group(&self) -> Vec<String> {
         self.ids().filter(|id| id != CLIP).collect()
+    }
+
+    /// Where the simulated cameras look; `None` for the visitor's own.
+    pub(super) fn truth(&self) -> Option<Truth> {
+        self.truth.clone()
     }
 
     /// Those whose pictures carry their true capture time.

@@ -139,7 +139,8 @@ impl Scene {
         self.background.size().width as f32 / self.size.height as f32
     }
 
-    fn left(&self, camera: usize) -> usize {
+    /// Left edge of a camera's view in the scene, in pixels of its picture. An index past the last is the last.
+    pub fn left(&self, camera: usize) -> usize {
         view_left(self.size, camera.min(self.cameras - 1))
     }
 }

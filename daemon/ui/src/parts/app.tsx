@@ -7,6 +7,7 @@ import { Cameras } from "./cameras";
 import { ChangePassword } from "./change-password";
 import { Events } from "./events";
 import { Cross, Globe, Key, Leave, Mark } from "./icons";
+import { Panoramas } from "./panoramas";
 import { SignIn } from "./sign-in";
 import { Sync } from "./sync";
 
@@ -43,6 +44,7 @@ function Dashboard() {
       <Header />
       <main>
         <div class="column">
+          <Panoramas />
           <Cameras />
           <Sync />
         </div>

@@ -17,10 +17,11 @@ import {
 } from "../state";
 import { CaptureBound } from "./capture-bound";
 import { Dialog } from "./dialog";
-import { Bell, Clock, Plug } from "./icons";
+import { Bell, Clock, Link, Plug } from "./icons";
 
 function cameraName(id: string): string {
-  return status.value?.cameras.find((camera) => camera.id === id)?.name ?? id;
+  const known = [...(status.value?.cameras ?? []), ...(status.value?.panoramas ?? [])];
+  return known.find((stream) => stream.id === id)?.name ?? id;
 }
 
 export function Events() {
@@ -133,11 +134,13 @@ function happened(event: SystemEventDoc): string {
 
 function SystemRow({ event }: { event: SystemEventDoc }) {
   const t = texts.value;
-  const bad = event.type === "camera_offline";
+  const bad = event.type === "camera_offline" || event.type === "stitch_degraded";
   const text = happened(event);
   return (
     <div class="row system" data-event={event.id}>
-      <span class="sign">{event.type.startsWith("camera_o") ? <Plug /> : <Clock />}</span>
+      <span class="sign">
+        {event.type.startsWith("camera_o") ? <Plug /> : event.type.startsWith("stitch_") ? <Link /> : <Clock />}
+      </span>
       <span class="what">
         <strong>{t.systemEvent[event.type]}</strong>
         <span class="muted">{event.cam === null ? t.theBox : cameraName(event.cam)}</span>

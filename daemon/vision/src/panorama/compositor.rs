@@ -160,6 +160,11 @@ impl Compositor {
         }
     }
 
+    /// What was seen when it last looked.
+    pub fn seen(&self) -> &PanoramaSeen {
+        &self.seen
+    }
+
     /// Version of the pixel loops in use.
     pub fn simd(&self) -> Simd {
         self.simd

@@ -4,20 +4,25 @@
 //! * [`geometry`] is the arithmetic of lenses, rotations and surfaces.
 //! * [`Compositor`] composes: it looks at what the cameras share, asks a [`synoptic_base::StitchDirector`], and
 //!   renders what that plans, NV12 or I420 in, NV12 out.
+//! * [`probe`] looks closely at what two cameras share, now and then; [`drift`] finds by which turn a
+//!   camera has drifted; [`resize`] makes the same rig for another size;
 //! * [`boxes`] carries boxes between cameras and the canvas; [`delta_e`] says how far two colours are apart.
 mod band;
 pub mod boxes;
 pub mod calibrate;
 mod compositor;
 pub mod delta_e;
+pub mod drift;
 mod field;
 pub mod geometry;
 mod mesh;
 mod multiband;
 mod observe;
 mod options;
+pub mod probe;
 mod pyramid;
 mod reach;
+pub mod resize;
 mod rows;
 mod shares;
 mod warp;

@@ -6,6 +6,7 @@ mod detector;
 mod group;
 mod mqtt;
 mod packets;
+mod panorama;
 mod place;
 
 use std::path::Path;
@@ -39,6 +40,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let cameras = camera::cameras(&root, context, &detectors.names);
     let groups = group::groups(&root, &cameras);
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
+    let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -47,6 +49,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         device: device?,
         cameras: cameras.into_iter().filter_map(|c| c.camera).collect(),
         groups,
+        panoramas,
         detectors: detectors.list,
         store: store?,
         mqtt: mqtt?,
@@ -112,6 +115,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
         "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
+        "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
+        | "patience" => "[[panorama]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })

@@ -213,6 +213,7 @@ fn tables() -> String {
         ("packets", "`[packets]`"),
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
+        ("panorama[]", "`[[panorama]]`"),
         ("detector[]", "`[[detector]]`"),
     ];
     for (table, title) in titles {

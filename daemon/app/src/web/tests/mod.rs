@@ -297,6 +297,7 @@ fn status() -> StatusDoc {
         },
         cameras: vec![camera],
         groups: Vec::new(),
+        panoramas: Vec::new(),
         mqtt: MqttDoc {
             state: "off".to_owned(),
             broker: None,
@@ -395,6 +396,7 @@ impl Server {
             clock_map: Arc::new(map),
             events: events.clone(),
             cameras: admin.clone(),
+            panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),

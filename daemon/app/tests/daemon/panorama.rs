@@ -1,0 +1,116 @@
+//! A panorama of simulated cameras: the box calibrates by itself, composes, loses a camera and has it back.
+
+use serde_json::{Value, json};
+use synoptic_app::documents::{CalibrationDoc, JobState, PanoramaDoc, PanoramaState, StitchSlotDoc};
+
+use crate::daemon::Daemon;
+use crate::harness::{SIZE, Stage, camera, rtsp_camera, until, views};
+
+fn panorama(daemon: &Daemon) -> PanoramaDoc {
+    serde_json::from_slice(&daemon.get("/api/v1/panoramas/whole").unwrap()).unwrap()
+}
+
+/// Where a camera's pixel is on the canvas, in pixels of the canvas.
+fn on_canvas(daemon: &Daemon, camera: &str, at: [f64; 2], canvas: (u32, u32)) -> [f64; 2] {
+    let (w, h) = (f64::from(SIZE.width), f64::from(SIZE.height));
+    // A box of two pixels around the place: its middle comes back as that of a box.
+    let bbox = [(at[0] - 1.0) / w, (at[1] - 1.0) / h, 2.0 / w, 2.0 / h];
+    let body = daemon
+        .post(
+            "/api/v1/panoramas/whole/map",
+            &json!({"camera": camera, "bbox": bbox}),
+        )
+        .unwrap();
+    let doc: Value = serde_json::from_slice(&body).unwrap();
+    let found: Vec<f64> = doc["boxes"][0]["bbox"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect();
+    [
+        (found[0] + found[2] / 2.0) * f64::from(canvas.0),
+        (found[1] + found[3] / 2.0) * f64::from(canvas.1),
+    ]
+}
+
+#[test]
+fn a_panorama_calibrates_itself_and_outlives_the_loss_of_a_camera() {
+    let Some(stage) = Stage::set() else { return };
+    let options = views(2);
+    let one = camera(&options[0]);
+    let mut two = Some(camera(&options[1]));
+    let tables = rtsp_camera("cam0", &one.url(), "stall_after = \"1s\"")
+        + &rtsp_camera("cam1", &two.as_ref().unwrap().url(), "stall_after = \"1s\"")
+        + "[[group]]\nid = \"yard\"\ncameras = [\"cam0\", \"cam1\"]\n\n[[panorama]]\nid = \"whole\"\nname = \"All\"\n";
+    let daemon = Daemon::start(&stage.configure(&tables));
+
+    let running = until("the panorama to run", || {
+        let doc = panorama(&daemon);
+        let refused = doc.job.as_ref().filter(|j| j.state == JobState::Refused);
+        assert!(refused.is_none(), "{refused:?}");
+        (doc.status.state == PanoramaState::Running && doc.status.fps > 1.0).then_some(doc)
+    });
+    let canvas = (running.status.width.unwrap(), running.status.height.unwrap());
+    let picture = daemon.get("/api/v1/panoramas/whole/picture").unwrap();
+    assert_eq!(&picture[..2], [0xff, 0xd8], "a JPEG");
+    assert!(canvas.0 > SIZE.width * 3 / 2, "{canvas:?} shows both");
+    if let Some(folder) = std::env::var_os("SYNOPTIC_LOOK") {
+        std::fs::write(
+            std::path::Path::new(&folder).join("daemon-panorama.jpg"),
+            &picture,
+        )
+        .unwrap();
+    }
+
+    // The truth: camera 1 sees the scene 448 pixels further right (70 % of 640).
+    let mut worst: f64 = 0.0;
+    for (x, y) in [(470.0, 60.0), (550.0, 180.0), (620.0, 300.0)] {
+        let a = on_canvas(&daemon, "cam0", [x, y], canvas);
+        let b = on_canvas(&daemon, "cam1", [x - 448.0, y], canvas);
+        worst = worst.max((a[0] - b[0]).hypot(a[1] - b[1]));
+    }
+    eprintln!("the same place of the scene lies {worst:.2} px apart on the canvas, at the most");
+    assert!(worst < 1.0, "off by {worst:.2} px");
+
+    // A camera goes: the canvas stays, its slot empties, and that is told.
+    drop(two.take());
+    let lost = until("the loss to show", || {
+        let doc = panorama(&daemon);
+        (doc.status.state == PanoramaState::Degraded && doc.status.cameras[1].slot == StitchSlotDoc::Empty)
+            .then_some(doc)
+    });
+    assert_eq!(
+        (lost.status.width, lost.status.height),
+        (Some(canvas.0), Some(canvas.1))
+    );
+    assert!(
+        lost.status.reason.as_ref().is_some_and(|r| r.contains("cam1")),
+        "{lost:?}"
+    );
+
+    // A calibration by hand waits to be accepted; old versions come back under new numbers.
+    let versions = || -> Vec<CalibrationDoc> {
+        serde_json::from_slice(&daemon.get("/api/v1/panoramas/whole/calibrations").unwrap()).unwrap()
+    };
+    let first = versions();
+    assert_eq!(first.len(), 1);
+    assert!(
+        first[0].sha256.len() == 64 && first[0].picture.is_some(),
+        "{first:?}"
+    );
+    let restored = daemon
+        .post("/api/v1/panoramas/whole/calibrations/1/restore", &json!({}))
+        .unwrap();
+    let restored: CalibrationDoc = serde_json::from_slice(&restored).unwrap();
+    assert_eq!((restored.version, &restored.sha256), (Some(2), &first[0].sha256));
+    until("version 2 to be in use", || {
+        (panorama(&daemon).status.calibration == Some(2)).then_some(())
+    });
+    let missing = daemon.post("/api/v1/panoramas/whole/calibrations/9/restore", &json!({}));
+    assert_eq!(missing.unwrap_err().0, 404);
+    let nothing = daemon.post("/api/v1/panoramas/whole/calibrations/candidate", &json!({}));
+    assert_eq!(nothing.unwrap_err().0, 404);
+    let silly = daemon.post("/api/v1/panoramas/whole/calibrate", &json!({"seconds": 0}));
+    assert_eq!(silly.unwrap_err().0, 422);
+}

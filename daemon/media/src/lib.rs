@@ -19,7 +19,7 @@ mod v4l2;
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;
 pub use queue::FrameQueue;
-pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
+pub use source::{CameraOptions, PullKind, RtspTransport, Secret, Source, V4l2Format};
 pub use stats::{StreamStats, TransportStats};
 pub use surface::VideoSurface;
 

@@ -5,10 +5,14 @@
 
 mod decode;
 mod file;
+mod flv;
 mod hdrext;
+mod hls;
 mod ledger;
 mod nal;
+mod pull;
 mod rtcp;
+mod rtmp;
 mod rtsp;
 #[cfg(test)]
 mod tests;
@@ -23,7 +27,7 @@ use gst_app::AppSink;
 use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
 use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
 
-use crate::{MediaError, Source, TransportStats, VideoSurface};
+use crate::{MediaError, PullKind, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
 
 /// How often a waiting session looks at its bus.
@@ -127,6 +131,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Session {
     /// Takes frames from a local device; ends before the pipeline does.
     capture: Option<v4l2::Capture>,
+    /// Fetches the segments of HLS; ends before the pipeline does.
+    segments: Option<hls::Puller>,
     pipeline: gst::Pipeline,
     sink: AppSink,
     shared: Arc<Shared>,
@@ -158,13 +164,19 @@ impl Session {
         let sink = decode::make_sink(options);
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
         let mut prepared = None;
+        let mut segments = None;
         match &options.source {
             Source::Rtsp { .. } => rtsp::build(&pipeline, options, tail, &shared)?,
+            Source::Pull { kind, .. } => match kind {
+                PullKind::Rtmp | PullKind::HttpFlv => rtmp::build(&pipeline, options, tail, &shared)?,
+                PullKind::Hls => segments = Some(hls::build(&pipeline, options, tail, &shared)?),
+            },
             Source::File { .. } => file::build(&pipeline, options, tail, &shared)?,
             Source::V4l2 { .. } => prepared = Some(v4l2::build(&pipeline, options, &tail, &shared)?),
         }
         let mut session = Session::play(pipeline, sink, shared, &options.source)?;
         session.capture = prepared.map(v4l2::Prepared::start).transpose()?;
+        session.segments = segments.map(hls::Prepared::start).transpose()?;
         Ok(session)
     }
 
@@ -177,6 +189,7 @@ impl Session {
     ) -> Result<Session, MediaError> {
         let session = Session {
             capture: None,
+            segments: None,
             pipeline,
             sink,
             shared,
@@ -473,6 +486,7 @@ fn cause(detail: &str, message: &str) -> String {
 impl Drop for Session {
     fn drop(&mut self) {
         self.capture = None;
+        self.segments = None;
         if self.pipeline.set_state(gst::State::Null).is_err() {
             log::warn!("{}: the pipeline did not stop cleanly", self.source_name);
         }

@@ -1,14 +1,20 @@
 //! Parsers of time on the wire: bytes in, values out, nothing else. Malformed input gives `None`.
 
 mod flv;
+mod flv_tags;
 mod hdrext;
+mod m3u8;
 mod refclk;
 mod sei;
+mod ts;
 
 pub use flv::{FlvTime, flv_script};
+pub use flv_tags::{FlvClock, FlvCodec, FlvError, FlvItem, FlvReader};
 pub use hdrext::{ExtensionKind, PacketTime, packet_times};
+pub use m3u8::{MediaPlaylist, Playlist, PlaylistError, Segment, Variant, playlist};
 pub use refclk::{MediaClock, RefClock, reference_clock};
 pub use sei::{SYNOPTIC_UUID, SeiTime, h264_pic_timing_clock, sei_times, synoptic_sei};
+pub use ts::{TsCodec, TsError, TsUnit, ts_units};
 
 /// A big-endian reader that cannot run over.
 #[derive(Clone, Copy)]

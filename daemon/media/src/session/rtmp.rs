@@ -1,0 +1,97 @@
+//! RTMP and HTTP-FLV: GStreamer speaks the protocol, and what it gives, FLV tags, is read here. flvdemux is left aside: it
+//! mends jumps of the time stamps, and with them hides when a sender began anew.
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gst_app::{AppSink, AppSinkCallbacks};
+
+use super::decode::{self, Tail, internal};
+use super::flv::FlvFeed;
+use super::pull::Feed;
+use super::{SessionOptions, Shared, locked};
+use crate::{MediaError, PullKind, Source};
+
+/// Connecting and single reads take no longer, in seconds.
+const TIMEOUT_S: u32 = 5;
+/// Ticks of FLV time a second.
+const FLV_RATE_HZ: u32 = 1_000;
+
+pub(super) fn build(
+    pipeline: &gst::Pipeline,
+    options: &SessionOptions,
+    tail: Tail,
+    shared: &Arc<Shared>,
+) -> Result<(), MediaError> {
+    let Source::Pull {
+        kind,
+        url,
+        user,
+        password,
+        tls_insecure,
+        tls_ca,
+    } = &options.source
+    else {
+        return Err(internal("not a relayed source"));
+    };
+    let password = password.as_ref().map(|p| p.expose());
+    let source = match kind {
+        PullKind::Rtmp => {
+            let source = decode::make("rtmp2src")?;
+            source.set_property("location", url);
+            source.set_property("timeout", TIMEOUT_S);
+            if let (Some(user), Some(password)) = (user, password) {
+                source.set_property("username", user);
+                source.set_property("password", password);
+            }
+            if *tls_insecure {
+                log::warn!("{url}: its certificate is not checked, as `tls_insecure` wants");
+                source.set_property("tls-validation-flags", gio::TlsCertificateFlags::empty());
+            }
+            source
+        }
+        _ => {
+            let source = decode::make("souphttpsrc")?;
+            source.set_property("location", url);
+            source.set_property("is-live", true);
+            source.set_property("timeout", TIMEOUT_S);
+            source.set_property("retries", 0);
+            source.set_property("user-agent", concat!("Synoptic/", env!("CARGO_PKG_VERSION")));
+            if let (Some(user), Some(password)) = (user, password) {
+                source.set_property("user-id", user);
+                source.set_property("user-pw", password);
+            }
+            if *tls_insecure {
+                log::warn!("{url}: its certificate is not checked, as `tls_insecure` wants");
+                source.set_property("ssl-strict", false);
+            }
+            if let Some(ca) = tls_ca {
+                source.set_property("ssl-ca-file", ca);
+            }
+            source
+        }
+    };
+    let feed = Feed::new(pipeline, options, tail, shared, *kind, FLV_RATE_HZ);
+    let feed = Arc::new(Mutex::new(FlvFeed::new(feed)));
+    let (ended, taken, failed) = (feed.clone(), feed, shared.clone());
+    let callbacks = AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let Some(map) = sample.buffer().and_then(|b| b.map_readable().ok()) else {
+                return Ok(gst::FlowSuccess::Ok);
+            };
+            let arrival = failed.clock.now();
+            locked(&taken).take(&map, arrival).map_err(|error| {
+                failed.fail(error);
+                gst::FlowError::Error
+            })?;
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .eos(move |_| locked(&ended).end())
+        .build();
+    let sink = AppSink::builder().sync(false).async_(false).max_buffers(4).callbacks(callbacks).build();
+    let failed = |_| internal("could not assemble the reader of the stream");
+    pipeline.add_many([&source, sink.upcast_ref()]).map_err(failed)?;
+    source.link(&sink).map_err(failed)?;
+    Ok(())
+}

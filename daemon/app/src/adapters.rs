@@ -165,17 +165,10 @@ fn as_configured(camera: NewCamera) -> config::NewCamera {
 /// The source of a camera that is not configured yet.
 fn source(camera: &NewCamera) -> Result<Source, SourceError> {
     let mut source = config::parse_source(&camera.source, Path::new("/"))?;
-    if let Source::Rtsp {
-        transport,
-        user,
-        password,
-        ..
-    } = &mut source
-    {
+    if let Source::Rtsp { transport, .. } = &mut source {
         *transport = camera.transport.map_or_else(RtspTransport::default, Into::into);
-        user.clone_from(&camera.user);
-        password.clone_from(&camera.password);
     }
+    source.log_in(camera.user.clone(), camera.password.clone());
     Ok(source)
 }
 

@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use log::Level;
 use rand::Rng;
-use synoptic_base::{Captured, Clock, Epoch, Frame, FrameKey, FrameMeta, Seq, Span, StreamId, Surface};
+use synoptic_base::{
+    Captured, Clock, ClockMap, Epoch, Frame, FrameKey, FrameMeta, Seq, Span, StreamId, Surface,
+};
 use synoptic_engine::backoff::Backoff;
 use synoptic_engine::timebase::TimeHealth;
 
@@ -116,6 +118,8 @@ pub trait Epochs: Send + Sync {
 pub struct CameraContext {
     /// The box's clock.
     pub clock: Arc<dyn Clock>,
+    /// What the box knows of UTC now: by it, UTC that comes with a stream says when frames were captured.
+    pub clock_map: Arc<dyn Fn() -> ClockMap + Send + Sync>,
     /// Where epochs come from.
     pub epochs: Arc<dyn Epochs>,
     /// Where frames go.
@@ -289,6 +293,9 @@ impl Runner {
             if matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected)) {
                 return Ok(Ended::Stopped);
             }
+            if run.is_none() {
+                session.clock_map((self.context.clock_map)());
+            }
             let event = match session.next(TICK) {
                 Ok(event) => event,
                 Err(error) => {
@@ -339,6 +346,7 @@ impl Runner {
             }
             if now - last_health >= HEALTH_INTERVAL {
                 last_health = now;
+                session.clock_map((self.context.clock_map)());
                 self.note(CameraNote::Health {
                     camera: o.id,
                     health: session.health(),

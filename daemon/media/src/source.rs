@@ -208,6 +208,14 @@ impl Source {
         Some(sub)
     }
 
+    /// Sets user and password of a network source; the others have none.
+    pub fn log_in(&mut self, with_user: Option<String>, with_password: Option<Secret>) {
+        if let Source::Rtsp { user, password, .. } | Source::Pull { user, password, .. } = self {
+            *user = with_user;
+            *password = with_password;
+        }
+    }
+
     /// The source as it may be shown and logged: never with a password.
     pub fn shown(&self) -> String {
         match self {

@@ -19,3 +19,5 @@ mod packets_tests;
 pub mod recording;
 pub mod scenario;
 pub mod scene;
+#[cfg(test)]
+mod ways_in_tests;

@@ -84,22 +84,22 @@ fn source(args: &Args) -> Result<Source> {
         .transpose()?;
     let address = login.as_ref().map_or(args.source.as_str(), |l| l.url.as_str());
     let mut source = config::parse_source(address, Path::new("."))?;
+    if let Source::Rtsp { transport, .. } = &mut source
+        && args.udp
+    {
+        *transport = RtspTransport::Udp;
+    }
     if let Source::Rtsp {
-        transport,
-        user,
-        password,
-        tls_insecure,
-        tls_ca,
-        ..
+        tls_insecure, tls_ca, ..
+    }
+    | Source::Pull {
+        tls_insecure, tls_ca, ..
     } = &mut source
     {
-        if args.udp {
-            *transport = RtspTransport::Udp;
-        }
         *tls_insecure = args.tls_insecure;
         tls_ca.clone_from(&args.tls_ca);
-        *user = args.user.clone().or_else(|| login.as_ref()?.user.clone());
-        *password = match &args.password_file {
+        let user = args.user.clone().or_else(|| login.as_ref()?.user.clone());
+        let password = match &args.password_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("reading the password from {}", path.display()))?;
@@ -107,6 +107,7 @@ fn source(args: &Args) -> Result<Source> {
             }
             None => login.and_then(|l| l.password),
         };
+        source.log_in(user, password);
     }
     Ok(source)
 }

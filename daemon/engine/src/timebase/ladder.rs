@@ -87,7 +87,8 @@ impl Ladder {
                 continue;
             }
             let early = least_delayed - claim.mono;
-            let possible = early >= -(AFTER_ARRIVAL + claim.rel_error) && early <= MAX_DELAY.max(self.max_delay);
+            let possible =
+                early >= -(AFTER_ARRIVAL + claim.rel_error) && early <= MAX_DELAY.max(self.max_delay);
             if !possible {
                 self.demote(claim.source, arrival, RungReason::Impossible);
             }

@@ -258,7 +258,8 @@ impl RtpTimebase {
             }
         };
         // What a stamp rounds away: 11 us at 90 kHz, a millisecond in FLV.
-        timed.captured.rel_error += Span::from_nanos(1_000_000_000 / i64::from(self.config.clock_rate_hz.max(1)));
+        timed.captured.rel_error +=
+            Span::from_nanos(1_000_000_000 / i64::from(self.config.clock_rate_hz.max(1)));
         timed
     }
 

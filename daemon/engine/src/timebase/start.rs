@@ -47,10 +47,16 @@ mod tests {
     fn counts_on_while_it_can_be_trusted() {
         let zero = Utc::from_nanos(1_790_000_000_000_000_000);
         let start = StartClock::new(zero);
-        assert_eq!(start.utc_of(Span::from_secs(3), None), Some(zero + Span::from_secs(3)));
+        assert_eq!(
+            start.utc_of(Span::from_secs(3), None),
+            Some(zero + Span::from_secs(3))
+        );
         assert_eq!(start.utc_of(Span::from_secs(501), None), None);
         let fast = start.utc_of(Span::from_secs(1_000), Some(50.0)).unwrap() - zero;
-        assert!((fast - Span::from_millis(999_950)).abs() < Span::from_micros(10), "{fast}");
+        assert!(
+            (fast - Span::from_millis(999_950)).abs() < Span::from_micros(10),
+            "{fast}"
+        );
         assert_eq!(start.utc_of(Span::from_secs(10_001), Some(0.0)), None);
     }
 }

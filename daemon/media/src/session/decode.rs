@@ -77,7 +77,9 @@ pub(super) fn make(factory: &str) -> Result<gst::Element, MediaError> {
             what: format!("the GStreamer element `{factory}`"),
             package: match factory {
                 "h264parse" | "h265parse" | "rtmp2src" => "gstreamer1.0-plugins-bad",
-                "decodebin" | "videoconvert" | "parsebin" | "appsrc" | "appsink" => "gstreamer1.0-plugins-base",
+                "decodebin" | "videoconvert" | "parsebin" | "appsrc" | "appsink" => {
+                    "gstreamer1.0-plugins-base"
+                }
                 _ => "gstreamer1.0-plugins-good",
             },
         })

@@ -91,7 +91,10 @@ impl FlvFeed {
         if time.at_start && !self.repeated {
             match &self.start {
                 None => {
-                    log::info!("{}: the sender says that its stream began at {utc}", self.feed.name);
+                    log::info!(
+                        "{}: the sender says that its stream began at {utc}",
+                        self.feed.name
+                    );
                     self.start = Some(StartClock::new(utc));
                 }
                 Some(known) if (known.zero() - utc).abs() > SAME_START => {
@@ -111,7 +114,10 @@ impl FlvFeed {
     /// UTC of a picture by that of the stream's start, while that is near enough.
     fn by_start(&mut self, pts: u32, arrival: Mono) {
         let Some(start) = &self.start else { return };
-        if self.told.is_some_and(|told| pts.wrapping_sub(told) < TELL_EVERY_MS) {
+        if self
+            .told
+            .is_some_and(|told| pts.wrapping_sub(told) < TELL_EVERY_MS)
+        {
             return;
         }
         self.told = Some(pts);

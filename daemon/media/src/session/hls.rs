@@ -107,8 +107,9 @@ impl Fetcher {
         };
         let roots: Vec<ureq::tls::Certificate<'static>> = match tls_ca {
             Some(path) => {
-                let unusable =
-                    |e: &dyn std::fmt::Display| certificate(format!("`tls_ca` {} cannot be used: {e}", path.display()));
+                let unusable = |e: &dyn std::fmt::Display| {
+                    certificate(format!("`tls_ca` {} cannot be used: {e}", path.display()))
+                };
                 let pem = std::fs::read(path).map_err(|e| unusable(&e))?;
                 let found: Vec<_> = ureq::tls::parse_pem(&pem)
                     .filter_map(|item| match item {
@@ -252,7 +253,9 @@ impl Follower {
     fn media(&self, text: &[u8]) -> Result<MediaPlaylist, MediaError> {
         match playlist(&String::from_utf8_lossy(text)) {
             Ok(Playlist::Media(media)) => Ok(media),
-            Ok(Playlist::Master(_)) => Err(self.no_video("a playlist of qualities names another one of that kind")),
+            Ok(Playlist::Master(_)) => {
+                Err(self.no_video("a playlist of qualities names another one of that kind"))
+            }
             Err(error) => Err(self.no_video(&error.to_string())),
         }
     }
@@ -261,7 +264,8 @@ impl Follower {
     fn new_segments(&mut self, media: MediaPlaylist) -> Result<Vec<Segment>, MediaError> {
         if media.ended {
             return match self.last {
-                None => Err(self.no_video("it is a recording, not a live stream; download it and give the file instead")),
+                None => Err(self
+                    .no_video("it is a recording, not a live stream; download it and give the file instead")),
                 Some(_) => Err(self.feed.broken("the server ended the stream")),
             };
         }
@@ -281,10 +285,17 @@ impl Follower {
         Ok(segments)
     }
 
-    fn segment(&mut self, base: &Url, segment: &Segment, told: Mono) -> Result<Result<(), Stopped>, MediaError> {
+    fn segment(
+        &mut self,
+        base: &Url,
+        segment: &Segment,
+        told: Mono,
+    ) -> Result<Result<(), Stopped>, MediaError> {
         self.last = Some(segment.sequence);
         if segment.mapped {
-            return Err(self.no_video("its segments are fragmented MP4; set the packager to MPEG-TS (.ts) segments"));
+            return Err(
+                self.no_video("its segments are fragmented MP4; set the packager to MPEG-TS (.ts) segments")
+            );
         }
         if segment.encrypted {
             return Err(self.no_video("its segments are encrypted; give an address without encryption"));
@@ -294,7 +305,11 @@ impl Follower {
             Ok(bytes) => bytes,
             // It may have been taken away meanwhile: the next one comes soon.
             Err(MediaError::Unreachable { why, .. }) if self.feed.is_set() => {
-                log::debug!("{}: segment {} is left out: {why}", self.feed.name, segment.sequence);
+                log::debug!(
+                    "{}: segment {} is left out: {why}",
+                    self.feed.name,
+                    segment.sequence
+                );
                 return Ok(Ok(()));
             }
             Err(error) => return Err(error),
@@ -307,8 +322,15 @@ impl Follower {
         self.units(&units, segment, told)
     }
 
-    fn units(&mut self, units: &[TsUnit], segment: &Segment, told: Mono) -> Result<Result<(), Stopped>, MediaError> {
-        let Some(first) = units.first() else { return Ok(Ok(())) };
+    fn units(
+        &mut self,
+        units: &[TsUnit],
+        segment: &Segment,
+        told: Mono,
+    ) -> Result<Result<(), Stopped>, MediaError> {
+        let Some(first) = units.first() else {
+            return Ok(Ok(()));
+        };
         let after_first = |unit: &TsUnit| ticks(unit.pts as i64 - first.pts as i64);
         let end = units.iter().map(after_first).max().unwrap_or_default();
         self.feed.configure(first.codec.into(), None)?;
@@ -349,7 +371,10 @@ impl Follower {
     }
 
     fn is_stopped_within(&self, wait: Span) -> bool {
-        !matches!(self.stopped.recv_timeout(wait.to_std()), Err(RecvTimeoutError::Timeout))
+        !matches!(
+            self.stopped.recv_timeout(wait.to_std()),
+            Err(RecvTimeoutError::Timeout)
+        )
     }
 }
 

@@ -24,7 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
+use synoptic_base::{
+    Captured, Clock, ClockMap, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
+};
 use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
 
 use crate::{MediaError, PullKind, Source, TransportStats, VideoSurface};
@@ -270,6 +272,22 @@ impl Session {
         match &mut *locked(&self.shared.timing) {
             Some(Timing::Rtp { wall_steps, .. }) => std::mem::take(wall_steps),
             _ => Vec::new(),
+        }
+    }
+
+    /// Takes what the box knows of UTC.
+    pub fn clock_map(&mut self, map: ClockMap) {
+        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
+            timebase.clock_map(map);
+        }
+    }
+
+    /// Time stamp of media time zero of this epoch, as the sender wrote it (32 bits), and ticks a second. `None` where
+    /// the source has no such numbering, and before the first frame.
+    pub fn numbering(&self) -> Option<(u32, u32)> {
+        match &*locked(&self.shared.timing) {
+            Some(Timing::Rtp { timebase, .. }) => timebase.numbering(),
+            _ => None,
         }
     }
 

@@ -88,8 +88,11 @@ impl Feed {
             capture_bias: options.capture_bias,
             capture_bias_error: options.capture_bias_error,
         };
+        let mut timebase = Box::new(RtpTimebase::new(config).with_longest_way(kind.longest_way()));
+        // Before the first frame: where the two clocks are apart, what was timed without would lie elsewhere.
+        timebase.box_sample(shared.clock.sample());
         *locked(&shared.timing) = Some(Timing::Rtp {
-            timebase: Box::new(RtpTimebase::new(config).with_longest_way(kind.longest_way())),
+            timebase,
             ssrc: None,
             signalled: Signalled::default(),
             wall_steps: Vec::new(),
@@ -134,7 +137,9 @@ impl Feed {
         let source = AppSrc::builder()
             .caps(&caps)
             .format(gst::Format::Time)
-            .is_live(true)
+            // rtmp2src is no live source to GStreamer: the pipeline does not run before its first picture is decoded,
+            // and a live appsrc would hold that back until it runs.
+            .is_live(false)
             .max_bytes(FEED_BYTES)
             .block(true)
             .build();

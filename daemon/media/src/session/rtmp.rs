@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
-use gst_app::{AppSink, AppSinkCallbacks};
 
 use super::decode::{self, Tail, internal};
 use super::flv::FlvFeed;
@@ -73,25 +72,30 @@ pub(super) fn build(
     };
     let feed = Feed::new(pipeline, options, tail, shared, *kind, FLV_RATE_HZ);
     let feed = Arc::new(Mutex::new(FlvFeed::new(feed)));
-    let (ended, taken, failed) = (feed.clone(), feed, shared.clone());
-    let callbacks = AppSinkCallbacks::builder()
-        .new_sample(move |sink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            let Some(map) = sample.buffer().and_then(|b| b.map_readable().ok()) else {
-                return Ok(gst::FlowSuccess::Ok);
-            };
-            let arrival = failed.clock.now();
-            locked(&taken).take(&map, arrival).map_err(|error| {
-                failed.fail(error);
-                gst::FlowError::Error
-            })?;
-            Ok(gst::FlowSuccess::Ok)
-        })
-        .eos(move |_| locked(&ended).end())
-        .build();
-    let sink = AppSink::builder().sync(false).async_(false).max_buffers(4).callbacks(callbacks).build();
+    let pad = source
+        .static_pad("src")
+        .ok_or_else(|| internal("no src pad at the reader of the stream"))?;
+    let (ended, taken, failing) = (feed.clone(), feed, shared.clone());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(map) = info.buffer().and_then(|b| b.map_readable().ok())
+            && let Err(error) = locked(&taken).take(&map, failing.clock.now())
+        {
+            failing.fail(error);
+        }
+        gst::PadProbeReturn::Drop
+    });
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if info.event().is_some_and(|e| e.type_() == gst::EventType::Eos) {
+            locked(&ended).end();
+        }
+        gst::PadProbeReturn::Ok
+    });
+    // Never gets a byte: it only is where the source can be linked to.
+    let sink = decode::make("fakesink")?;
+    sink.set_property("sync", false);
+    sink.set_property("async", false);
     let failed = |_| internal("could not assemble the reader of the stream");
-    pipeline.add_many([&source, sink.upcast_ref()]).map_err(failed)?;
+    pipeline.add_many([&source, &sink]).map_err(failed)?;
     source.link(&sink).map_err(failed)?;
     Ok(())
 }

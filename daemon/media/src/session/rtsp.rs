@@ -113,7 +113,9 @@ pub(super) fn build(
             capture_bias: bias,
             capture_bias_error: bias_error,
         };
-        let timebase = Box::new(RtpTimebase::new(config));
+        let mut timebase = Box::new(RtpTimebase::new(config));
+        // Before the first frame: where the two clocks are apart, what was timed without would lie elsewhere.
+        timebase.box_sample(on_pad.clock.sample());
         *locked(&on_pad.timing) = Some(Timing::Rtp {
             timebase,
             ssrc: None,

@@ -194,7 +194,11 @@ mod tests {
         assert_eq!(found.utc.to_rfc3339(), "2026-11-21T10:00:00.250000Z");
         assert!(found.local && !found.at_start);
         let now = Utc::from_rfc3339("2026-11-21T04:30:01Z").unwrap();
-        assert_eq!(found.near(now).to_rfc3339(), "2026-11-21T04:30:00.250000Z", "India");
+        assert_eq!(
+            found.near(now).to_rfc3339(),
+            "2026-11-21T04:30:00.250000Z",
+            "India"
+        );
         let mut date = vec![11];
         date.extend(1_790_000_000_500.0_f64.to_be_bytes());
         date.extend([0, 0]);

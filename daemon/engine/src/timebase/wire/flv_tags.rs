@@ -94,7 +94,11 @@ impl FlvReader {
             if !self.began {
                 let Some(header) = rest.first_chunk::<9>() else {
                     let known = rest.len().min(3);
-                    return if rest[..known] == b"FLV"[..known] { Ok(None) } else { Err(FlvError::NotFlv) };
+                    return if rest[..known] == b"FLV"[..known] {
+                        Ok(None)
+                    } else {
+                        Err(FlvError::NotFlv)
+                    };
                 };
                 if &header[..3] != b"FLV" {
                     return Err(FlvError::NotFlv);
@@ -111,7 +115,9 @@ impl FlvReader {
                 self.began = true;
                 continue;
             }
-            let Some(tag) = rest.get(BACK_POINTER..) else { return Ok(None) };
+            let Some(tag) = rest.get(BACK_POINTER..) else {
+                return Ok(None);
+            };
             let Some(&[kind, s0, s1, s2, t0, t1, t2, t3, ..]) = tag.first_chunk::<TAG_HEADER>() else {
                 return Ok(None);
             };
@@ -304,8 +310,14 @@ mod tests {
             data: data.to_owned(),
         };
         let expected = [
-            FlvItem::Script { at_ms: 0, body: b"meta".to_vec() },
-            FlvItem::Config { codec: FlvCodec::H264, record: b"avcC".to_vec() },
+            FlvItem::Script {
+                at_ms: 0,
+                body: b"meta".to_vec(),
+            },
+            FlvItem::Config {
+                codec: FlvCodec::H264,
+                record: b"avcC".to_vec(),
+            },
             picture(0x0123_4567, -2, false, FlvCodec::H264, b"nal"),
             picture(40, 16, true, FlvCodec::H265, b"x"),
             picture(80, 0, false, FlvCodec::H265, b"y"),

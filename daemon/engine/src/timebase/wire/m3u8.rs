@@ -162,7 +162,9 @@ impl Reader {
         segment.encrypted = self.encrypted;
         segment.date = segment.date.or(self.date);
         self.date = segment.date.map(|d| d + segment.duration);
-        self.range_end = segment.range.map_or(0, |(length, offset)| length.saturating_add(offset));
+        self.range_end = segment
+            .range
+            .map_or(0, |(length, offset)| length.saturating_add(offset));
         self.media.segments.push(segment);
     }
 }
@@ -218,7 +220,11 @@ mod tests {
         let at = Utc::from_rfc3339("2026-11-21T10:00:00.250Z");
         assert_eq!((a.date, a.dated), (at, true));
         assert_eq!((b.date, b.dated), (at.map(|t| t + Span::from_secs(2)), false));
-        assert_eq!((c.date, c.discontinuity), (None, true), "what came before says nothing here");
+        assert_eq!(
+            (c.date, c.discontinuity),
+            (None, true),
+            "what came before says nothing here"
+        );
     }
 
     #[test]

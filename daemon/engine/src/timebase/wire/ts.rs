@@ -88,8 +88,14 @@ impl Reader {
         if damaged || scrambled || packet[3] & 0x10 == 0 {
             return;
         }
-        let skip = if packet[3] & 0x20 != 0 { 1 + usize::from(packet[4]) } else { 0 };
-        let Some(payload) = packet.get(4 + skip..) else { return };
+        let skip = if packet[3] & 0x20 != 0 {
+            1 + usize::from(packet[4])
+        } else {
+            0
+        };
+        let Some(payload) = packet.get(4 + skip..) else {
+            return;
+        };
         if pid == 0 {
             self.association(section(payload, begins));
         } else if self.maps.contains_key(&pid) {
@@ -125,8 +131,12 @@ impl Reader {
 
     /// Programme map table (section 2.4.4.8): the first video wins.
     fn map(&mut self, section: Option<&[u8]>) {
-        let Some(section) = section.filter(|s| s[0] == 2) else { return };
-        let Some(&[hi, lo]) = section.get(10..12) else { return };
+        let Some(section) = section.filter(|s| s[0] == 2) else {
+            return;
+        };
+        let Some(&[hi, lo]) = section.get(10..12) else {
+            return;
+        };
         let info = usize::from(u16::from_be_bytes([hi & 0x0f, lo]));
         let mut rest = section.get(12 + info..).unwrap_or_default();
         while let [kind, p0, p1, l0, l1, ..] = *rest {
@@ -156,10 +166,17 @@ impl Reader {
             return;
         };
         // A picture without its own time cannot be placed.
-        let Some(pts) = (flags & 0x80 != 0).then(|| pes.get(9..14)).flatten().and_then(stamp) else {
+        let Some(pts) = (flags & 0x80 != 0)
+            .then(|| pes.get(9..14))
+            .flatten()
+            .and_then(stamp)
+        else {
             return;
         };
-        let dts = (flags & 0x40 != 0).then(|| pes.get(14..19)).flatten().and_then(stamp);
+        let dts = (flags & 0x40 != 0)
+            .then(|| pes.get(14..19))
+            .flatten()
+            .and_then(stamp);
         self.units.push(TsUnit {
             codec,
             pts,
@@ -178,7 +195,9 @@ fn section(payload: &[u8], begins: bool) -> Option<&[u8]> {
     let &[_, hi, lo] = section.first_chunk::<3>()?;
     let length = usize::from(u16::from_be_bytes([hi & 0x0f, lo]));
     // Without the CRC at its end.
-    section.get(..(3 + length).checked_sub(4)?).filter(|s| s.len() >= 8)
+    section
+        .get(..(3 + length).checked_sub(4)?)
+        .filter(|s| s.len() >= 8)
 }
 
 /// 33 bits in five bytes, with marker bits between.
@@ -256,7 +275,10 @@ mod tests {
         assert_eq!(units.len(), 2);
         assert_eq!((units[0].pts, units[0].dts), ((1 << 33) - 7, 9_000));
         assert_eq!(units[0].data.len(), 260);
-        assert_eq!((units[1].pts, units[1].dts, units[1].data.as_slice()), (12_000, 12_000, &[9][..]));
+        assert_eq!(
+            (units[1].pts, units[1].dts, units[1].data.as_slice()),
+            (12_000, 12_000, &[9][..])
+        );
         assert_eq!(units[0].codec, TsCodec::H264);
     }
 

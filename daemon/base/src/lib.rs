@@ -17,6 +17,7 @@ mod geometry;
 mod ids;
 mod restamp;
 mod rig;
+mod start;
 mod stitch;
 mod surface;
 mod time;
@@ -32,6 +33,7 @@ pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
 pub use restamp::KnownMap;
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
+pub use start::{Numbering, StreamStart};
 pub use stitch::{
     CellSeen, Cover, GAIN_PITCH, PanoramaSeen, STITCH_CELL, SeamLine, SlotView, StitchDirector, StitchLayout,
     StitchPlan,

@@ -9,6 +9,7 @@ pub mod align;
 pub mod backoff;
 pub mod pair;
 pub mod rules;
+pub mod starts;
 pub mod stitch;
 pub mod sync;
 pub mod system;

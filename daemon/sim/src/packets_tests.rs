@@ -58,6 +58,7 @@ pub(crate) struct Rig {
     pub(crate) sizes: BTreeMap<StreamId, Vec<(Epoch, Size)>>,
     pub(crate) codecs: BTreeMap<StreamId, String>,
     pub(crate) stats: BTreeMap<StreamId, synoptic_media::StreamStats>,
+    pub(crate) starts: BTreeMap<(StreamId, Epoch), (Captured, Option<Numbering>)>,
     steps: Vec<(StreamId, Span)>,
     _cameras: Vec<Camera>,
 }
@@ -128,6 +129,7 @@ impl Rig {
             sizes: BTreeMap::new(),
             codecs: BTreeMap::new(),
             stats: BTreeMap::new(),
+            starts: BTreeMap::new(),
             steps: Vec::new(),
         }
     }
@@ -194,6 +196,15 @@ impl Rig {
             CameraNote::WallStep { camera, step } => self.steps.push((camera, step)),
             CameraNote::Stats { camera, stats } => {
                 self.stats.insert(camera, stats);
+            }
+            CameraNote::Start {
+                camera,
+                epoch,
+                zero,
+                numbering,
+                ..
+            } => {
+                self.starts.insert((camera, epoch), (zero, numbering));
             }
             CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
         }

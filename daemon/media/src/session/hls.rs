@@ -161,7 +161,7 @@ impl Fetcher {
         let mut request = self.agent.get(url.as_str());
         // To its own server only: a playlist may name segments elsewhere.
         if let (Some(user), true) = (&self.user, url.host_str() == self.url.host_str()) {
-            let password = self.password.as_ref().map_or("", |p| p.expose());
+            let password = self.password.as_ref().map_or("", Secret::expose);
             let login = base64::Engine::encode(
                 &base64::engine::general_purpose::STANDARD,
                 format!("{user}:{password}"),

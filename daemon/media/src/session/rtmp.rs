@@ -9,7 +9,7 @@ use super::decode::{self, Tail, internal};
 use super::flv::FlvFeed;
 use super::pull::Feed;
 use super::{SessionOptions, Shared, locked};
-use crate::{MediaError, PullKind, Source};
+use crate::{MediaError, PullKind, Secret, Source};
 
 /// Connecting and single reads take no longer, in seconds.
 const TIMEOUT_S: u32 = 5;
@@ -33,7 +33,7 @@ pub(super) fn build(
     else {
         return Err(internal("not a relayed source"));
     };
-    let password = password.as_ref().map(|p| p.expose());
+    let password = password.as_ref().map(Secret::expose);
     let source = match kind {
         PullKind::Rtmp => {
             let source = decode::make("rtmp2src")?;

@@ -128,6 +128,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         );
     }
     store.put_clock_map(box_clock.map());
+    hub.starts.restore(store.stream_starts());
     let recorder = Arc::new(Recorder::new(store.clone(), hub.clone(), boot, topics(&config)));
     recorder.close_after_restart(open_events);
 
@@ -322,6 +323,14 @@ impl Daemon {
             self.watchman.see(SystemInput::BoxStep(step));
         }
         self.watchman.tick();
+        if let Some(starts) = self.hub.starts.unsaved() {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = store.keep_stream_starts(&starts) {
+                    log::error!("{error}; they are known until the daemon ends");
+                }
+            });
+        }
         let dead = self.beats.dead();
         for (thread, silent) in &dead {
             log::error!("thread {thread} has not answered for {silent}");

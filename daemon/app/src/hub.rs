@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
 use crate::stages::Stages;
+use crate::starts::Starts;
 
 /// Packets a slow reader may fall behind before it loses the oldest.
 const PACKET_BACKLOG: usize = 64;
@@ -46,6 +47,8 @@ pub struct Hub {
     pub commands: mpsc::UnboundedSender<Command>,
     /// How long each stage takes.
     pub stages: Stages,
+    /// When streams began.
+    pub starts: Starts,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
 }
 
@@ -59,6 +62,7 @@ impl Hub {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             commands,
             stages: Stages::default(),
+            starts: Starts::default(),
             pictures: Mutex::default(),
         };
         (Arc::new(hub), heard)

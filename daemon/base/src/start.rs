@@ -44,7 +44,11 @@ impl StreamStart {
     pub fn utc_of_timestamp(&self, stamp: u32, near: Utc) -> Option<Utc> {
         let numbering = self.numbering?;
         let rate = i128::from(numbering.clock_rate_hz.max(1));
-        let nanos = |ticks: i128| i64::try_from(ticks * 1_000_000_000 / rate).ok().map(Span::from_nanos);
+        let nanos = |ticks: i128| {
+            i64::try_from(ticks * 1_000_000_000 / rate)
+                .ok()
+                .map(Span::from_nanos)
+        };
         let ticks = i128::from(stamp.wrapping_sub(numbering.first));
         let turn = 1_i128 << 32;
         let passed = i128::from((near - self.utc).as_nanos()) * rate / 1_000_000_000;
@@ -80,13 +84,25 @@ mod tests {
             drift_ppm: None,
         };
         assert_eq!(start.utc_of_timestamp(0, utc), Some(utc + Span::from_secs(1)));
-        assert_eq!(start.utc_of_timestamp(u32::MAX - 1_999, utc), Some(utc - Span::from_secs(1)));
+        assert_eq!(
+            start.utc_of_timestamp(u32::MAX - 1_999, utc),
+            Some(utc - Span::from_secs(1))
+        );
         let fifty_days = utc + Span::from_secs(50 * 86_400);
         let turned = start.utc_of_timestamp(0, fifty_days).unwrap();
         assert_eq!(turned - utc, Span::from_millis((1 << 32) + 1_000));
-        assert_eq!(start.utc_of_media(MediaTime::from_micros(7)), utc + Span::from_micros(7));
-        let fast = StreamStart { drift_ppm: Some(100.0), ..start };
+        assert_eq!(
+            start.utc_of_media(MediaTime::from_micros(7)),
+            utc + Span::from_micros(7)
+        );
+        let fast = StreamStart {
+            drift_ppm: Some(100.0),
+            ..start
+        };
         let after = fast.utc_of_media(MediaTime::from_micros(10_000_000_000)) - utc;
-        assert!((after - Span::from_secs(9_999)).abs() < Span::from_millis(1), "{after}");
+        assert!(
+            (after - Span::from_secs(9_999)).abs() < Span::from_millis(1),
+            "{after}"
+        );
     }
 }

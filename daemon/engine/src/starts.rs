@@ -197,7 +197,11 @@ mod tests {
         };
         assert_eq!((of, known.source), (Epoch(1), TimeSource::InBand));
         assert_eq!(known.utc - first.utc, Span::from_secs(600));
-        assert_eq!(known.error, Some(Span::from_millis(32)), "20 ms, and 20 ppm of 600 s");
+        assert_eq!(
+            known.error,
+            Some(Span::from_millis(32)),
+            "20 ms, and 20 ppm of 600 s"
+        );
         // The sender began anew.
         let anew = start(3, 900_000, 1_500, 40);
         assert_eq!(again.see(anew), Some(StartNews::Began(anew)));

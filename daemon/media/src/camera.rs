@@ -494,10 +494,9 @@ impl Run {
             rel_error: captured.rel_error + Span::from_nanos(media.as_nanos() / 1_000_000 * left),
             source: captured.source,
         };
-        let numbering = session.numbering().map(|(first, clock_rate_hz)| Numbering {
-            first,
-            clock_rate_hz,
-        });
+        let numbering = session
+            .numbering()
+            .map(|(first, clock_rate_hz)| Numbering { first, clock_rate_hz });
         Some(CameraNote::Start {
             camera,
             epoch: self.epoch,

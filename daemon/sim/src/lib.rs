@@ -5,6 +5,7 @@
 //! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request;
 //! * [`recording`]: what a virtual camera sees, as a file;
 //! * [`scenario`]: cameras, networks and clocks in virtual time, for the engine, with tables that read like prose;
+//! * [`fuzz`]: any bytes for every parser and estimator;
 //! * [`demo`]: cameras, a broker and the daemon together.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod barcode;
 pub mod camera;
 pub mod demo;
 mod font;
+pub mod fuzz;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, select, unbounded};
 use synoptic_base::{
-    BootId, BrokenReason, Clock, ClockMap, Epoch, FramePacket, Rotation, Size, Span, StreamId,
+    BootId, BrokenReason, Captured, Clock, ClockMap, Epoch, FramePacket, Numbering, Rotation, Size, Span,
+    StreamId,
 };
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_media::clocks::SystemClock;

@@ -16,12 +16,18 @@ pub(crate) fn read(dir: &Path) -> Vec<StreamStart> {
     let path = dir.join(FILE);
     match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|e| {
-            log::error!("{}: {e}; when streams began before this start is forgotten", path.display());
+            log::error!(
+                "{}: {e}; when streams began before this start is forgotten",
+                path.display()
+            );
             Vec::new()
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(e) => {
-            log::error!("{}: {e}; when streams began before this start is forgotten", path.display());
+            log::error!(
+                "{}: {e}; when streams began before this start is forgotten",
+                path.display()
+            );
             Vec::new()
         }
     }

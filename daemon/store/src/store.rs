@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 use synoptic_base::{
-    StreamStart,
-    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, KnownMap, Span, StreamId,
+    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, KnownMap, Span,
+    StreamId, StreamStart,
 };
 use tokio::sync::watch;
 

@@ -16,6 +16,7 @@ mod picture;
 mod problem;
 mod server;
 mod session;
+mod starts;
 mod status;
 mod tally;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use guard::Access;
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
+pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
 
 use crate::hub::Hub;
 use synoptic_media::Secret;
@@ -176,6 +178,7 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(cameras::remove))
         .routes(routes!(cameras::choices))
         .routes(routes!(picture::get))
+        .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))
         .routes(routes!(events::picture))

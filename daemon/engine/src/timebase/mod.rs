@@ -10,6 +10,7 @@ mod doctor;
 mod driver;
 mod fit;
 mod hull;
+mod invariants;
 mod jump;
 mod ladder;
 mod rate;

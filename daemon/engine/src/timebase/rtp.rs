@@ -40,7 +40,7 @@ pub(super) const SAME_CLOCK: Span = Span::from_millis(100);
 /// A path does not become slower for good by more: the media clock was halted.
 const MAX_PATH_CHANGE: Span = Span::from_secs(3);
 /// Events kept until they are asked for; the oldest goes.
-const EVENTS: usize = 32;
+pub(super) const EVENTS: usize = 32;
 /// Kinds of stamps followed at once.
 pub(super) const STAMP_KINDS: usize = 3;
 

@@ -6,6 +6,8 @@
 mod decode;
 mod file;
 mod flv;
+#[doc(hidden)]
+pub mod fuzz;
 mod hdrext;
 mod hls;
 mod ledger;

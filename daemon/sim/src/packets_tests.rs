@@ -25,7 +25,7 @@ const DEADLINE: Span = Span::from_secs(90);
 const SIZE: Size = Size::new(640, 360);
 
 /// What a perfectly synchronised box knows: barcodes are written by the same clock.
-fn true_map(clock: &dyn Clock) -> ClockMap {
+pub(crate) fn true_map(clock: &dyn Clock) -> ClockMap {
     let sample = clock.sample();
     ClockMap {
         boot_id: BootId(uuid::Uuid::nil()),

@@ -62,7 +62,7 @@ impl RtpTimebase {
                     });
                 }
                 n += 1;
-            } else if early < EARLIEST || early > PRE_ROLL {
+            } else if early < EARLIEST || early > self.longest_way.unwrap_or(PRE_ROLL).max(PRE_ROLL) {
                 // The ladder refuses it, and says so.
                 claims[n] = Captured {
                     mono: at,

@@ -2,7 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use synoptic_base::{Clock, Span};
+use synoptic_base::Span;
 use synoptic_media::clocks::SystemClock;
 
 use super::*;

@@ -3,14 +3,19 @@
 
 mod flv_server;
 mod programs;
+mod rtsp_front;
 
-use synoptic_base::{Rotation, Span, TimeSource};
+use std::process::Command;
+
+use synoptic_base::{Epoch, Rotation, Span, StreamStart, TimeSource};
+use synoptic_engine::starts::{StartBook, StartNews};
 use synoptic_media::{CameraOptions, PullKind, Source};
 
 use crate::barcode;
-use crate::packets_tests::{Rig, cameras, error_of, id, three};
+use crate::packets_tests::{Rig, cameras, error_of, id, rtsp, three, true_map};
 use flv_server::{FlvServer, Options, Tells};
 use programs::{Program, answers, free_port, lacks, lacks_rtmp_server};
+use rtsp_front::RtspFront;
 
 /// Frames looked at in each test.
 const FRAMES: usize = 30;
@@ -53,6 +58,9 @@ fn frames_are_true(rig: &mut Rig, what: &str, source: TimeSource) -> Span {
         if code.is_none() {
             return false; // joined between I pictures: the first ones may be grey
         }
+        if source == TimeSource::SenderReport && frame.meta.captured.source != source {
+            return false; // who relays is no camera: what it does before its first report is not known
+        }
         let error = error_of(rig, frame);
         bound = frame.meta.captured.rel_error;
         assert!(
@@ -90,12 +98,33 @@ fn rtmp_by_way_of_ffmpeg_and_nginx_is_true_within_its_bound_and_sharp_once_measu
     let mut first = rig(pulled(PullKind::Rtmp, &url), Span::ZERO, Span::from_millis(50));
     let median = frames_are_true(&mut first, "RTMP", TimeSource::Arrival);
     assert_eq!(first.codecs[&id(0)], "H.264");
+    let mut book = StartBook::default();
+    book.see(start_of(&mut first, Epoch(1)));
     drop(first);
     // What somebody measured: the whole way, from light to this box. Unmeasured it is taken for 1.5 s ± 1.5 s.
     let way = Span::from_millis(1_500) + median;
     let mut second = rig(pulled(PullKind::Rtmp, &url), way, Span::from_millis(150));
     let left = frames_are_true(&mut second, "RTMP, its way measured", TimeSource::Arrival);
     assert!(left.abs() < Span::from_millis(150), "{left}");
+    // The server kept the sender's time stamps: who joins again finds the stream that was known.
+    let news = book.see(start_of(&mut second, Epoch(2)));
+    assert!(matches!(news, Some(StartNews::GoesOn(_, Epoch(1)))), "{news:?}");
+}
+
+/// When the stream of camera 0 began, as if in epoch `epoch`.
+fn start_of(rig: &mut Rig, epoch: Epoch) -> StreamStart {
+    rig.until("when the stream began", |rig, _| !rig.starts.is_empty());
+    let (zero, numbering) = *rig.starts.values().next().unwrap();
+    let stamp = true_map(&*rig.clock).stamp(zero);
+    StreamStart {
+        stream: id(0),
+        epoch,
+        utc: stamp.utc,
+        error: stamp.error,
+        source: stamp.source,
+        numbering,
+        drift_ppm: None,
+    }
 }
 
 #[test]
@@ -205,4 +234,83 @@ fn hls_of_ffmpeg_is_timed_by_its_programme_dates() {
     let mut rig = rig(pulled(PullKind::Hls, &url), Span::ZERO, Span::from_secs(1));
     frames_are_true(&mut rig, "HLS", TimeSource::InBand);
     assert_eq!(rig.sizes[&id(0)].len(), 1, "one epoch over all segments");
+}
+
+#[test]
+fn reports_of_ffmpeg_are_understood() {
+    if lacks(&["ffmpeg"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sims = cameras([three().swap_remove(0)]);
+    let sdp = folder.path().join("ffmpeg.sdp");
+    let front = RtspFront::start(&sdp);
+    let destination = front.destination();
+    // Coded anew: copied, FFmpeg's session description would lack the parameter sets.
+    let arguments = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+        "-g",
+        "15",
+        "-f",
+        "rtp",
+        "-sdp_file",
+        sdp.to_str().unwrap(),
+        &destination,
+    ];
+    let _relay = Program::relay(&sims[0].url(), &arguments, folder.path());
+    // FFmpeg gives its first report the time at which it began to send: what it held until then is in the bias.
+    let mut rig = rig(rtsp(&front.url()), Span::ZERO, Span::from_millis(800));
+    frames_are_true(&mut rig, "RTP of FFmpeg", TimeSource::SenderReport);
+}
+
+#[test]
+fn an_rtsp_server_of_vlc_is_understood() {
+    if lacks(&["cvlc", "setpriv", "ffmpeg"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sims = cameras([three().swap_remove(0)]);
+    let (port, transport_stream) = (free_port(), free_port());
+    // Debian's VLC serves RTSP and cannot read it.
+    let to = format!("udp://127.0.0.1:{transport_stream}?pkt_size=1316");
+    let _relay = Program::relay(&sims[0].url(), &["-f", "mpegts", &to], folder.path());
+    // VLC refuses to run as root.
+    let mut command = if is_root(folder.path()) {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc"]);
+        command
+    } else {
+        Command::new("cvlc")
+    };
+    command
+        .env("HOME", "/nonexistent")
+        .args([
+            "-I",
+            "dummy",
+            "--no-sout-audio",
+            "--network-caching=100",
+            "--sout",
+        ])
+        .arg(format!("#rtp{{sdp=rtsp://127.0.0.1:{port}/v}}"))
+        .arg("--sout-keep")
+        .arg(format!("udp://@127.0.0.1:{transport_stream}"));
+    let _vlc = Program::start(command, folder.path());
+    answers(port);
+    // It holds pictures for its caching before it sends them, and its reports speak of then.
+    let mut rig = rig(
+        rtsp(&format!("rtsp://127.0.0.1:{port}/v")),
+        Span::from_millis(750),
+        Span::from_millis(750),
+    );
+    frames_are_true(&mut rig, "RTSP of VLC", TimeSource::SenderReport);
+}
+
+fn is_root(folder: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(folder).unwrap().uid() == 0
 }

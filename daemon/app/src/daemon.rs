@@ -51,11 +51,17 @@ const INFO_SCHEMA: u32 = 1;
 const LIVE_QUALITY: u8 = 75;
 
 /// Epochs by the store.
-struct StoredEpochs(Store);
+struct StoredEpochs {
+    store: Store,
+    map: Arc<ArcSwap<ClockMap>>,
+}
 
 impl Epochs for StoredEpochs {
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
-        Ok(self.0.next_epoch(stream))
+        Ok(self.store.next_epoch(stream))
+    }
+    fn clock_map(&self) -> Option<ClockMap> {
+        Some(**self.map.load())
     }
 }
 
@@ -300,7 +306,10 @@ impl Daemon {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
             watchman: self.watchman.clone(),
-            epochs: Arc::new(StoredEpochs(self.store.clone())),
+            epochs: Arc::new(StoredEpochs {
+                store: self.store.clone(),
+                map: self.map.clone(),
+            }),
             track_ids: TrackIds::default(),
         }
     }

@@ -128,10 +128,6 @@ impl Streams {
     fn context(&self, shared: &Shared) -> CameraContext {
         CameraContext {
             clock: shared.clock.clone(),
-            clock_map: {
-                let map = shared.map.clone();
-                Arc::new(move || **map.load())
-            },
             epochs: shared.epochs.clone(),
             frames: self.frames.clone(),
             notes: self.notes.0.clone(),

@@ -125,6 +125,10 @@ pub enum CameraNote {
 pub trait Epochs: Send + Sync {
     /// The next epoch of a stream, on disk before it is returned.
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String>;
+    /// What the box knows of UTC; `None` for who keeps none.
+    fn clock_map(&self) -> Option<ClockMap> {
+        None
+    }
 }
 
 /// What a camera needs from the daemon.
@@ -132,8 +136,6 @@ pub trait Epochs: Send + Sync {
 pub struct CameraContext {
     /// The box's clock.
     pub clock: Arc<dyn Clock>,
-    /// What the box knows of UTC now: by it, UTC that comes with a stream says when frames were captured.
-    pub clock_map: Arc<dyn Fn() -> ClockMap + Send + Sync>,
     /// Where epochs come from.
     pub epochs: Arc<dyn Epochs>,
     /// Where frames go.
@@ -307,8 +309,11 @@ impl Runner {
             if matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected)) {
                 return Ok(Ended::Stopped);
             }
-            if run.is_none() {
-                session.clock_map((self.context.clock_map)());
+            // UTC in the stream places frames from the first one on.
+            if run.is_none()
+                && let Some(map) = self.context.epochs.clock_map()
+            {
+                session.clock_map(map);
             }
             let event = match session.next(TICK) {
                 Ok(event) => event,
@@ -360,7 +365,9 @@ impl Runner {
             }
             if now - last_health >= HEALTH_INTERVAL {
                 last_health = now;
-                session.clock_map((self.context.clock_map)());
+                if let Some(map) = self.context.epochs.clock_map() {
+                    session.clock_map(map);
+                }
                 let health = session.health();
                 self.note(CameraNote::Health { camera: o.id, health });
                 if let Some(start) = run.as_ref().and_then(|run| run.start(o.id, session, &health)) {

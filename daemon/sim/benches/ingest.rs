@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use crossbeam_channel::unbounded;
 use gst::prelude::*;
 use nix::sys::resource::{UsageWho, getrusage};
-use synoptic_base::{BootId, ClockMap, Epoch, Rotation, Size, Span, StreamId};
+use synoptic_base::{Epoch, Rotation, Size, Span, StreamId};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::{
@@ -251,16 +251,8 @@ fn ours(urls: &[String]) -> Result<(), Error> {
         .collect::<Result<Vec<_>, _>>()?;
     let (notes, heard) = unbounded();
     let frames = FrameQueue::new(8 * CAMERAS);
-    // Nothing is judged against UTC here.
-    let unsynchronised = ClockMap {
-        boot_id: BootId(uuid::Uuid::nil()),
-        version: 1,
-        utc_minus_mono: Span::ZERO,
-        error: None,
-    };
     let context = CameraContext {
         clock: clock.clone(),
-        clock_map: Arc::new(move || unsynchronised),
         epochs: Arc::new(Counter::default()),
         frames: frames.clone(),
         notes,

@@ -36,8 +36,7 @@ pub(crate) fn true_map(clock: &dyn Clock) -> ClockMap {
 }
 
 /// Epochs in memory.
-#[derive(Default)]
-struct Counter(Mutex<BTreeMap<StreamId, u32>>);
+struct Counter(Mutex<BTreeMap<StreamId, u32>>, Arc<dyn Clock>);
 
 impl Epochs for Counter {
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
@@ -45,6 +44,9 @@ impl Epochs for Counter {
         let epoch = epochs.entry(stream).or_default();
         *epoch += 1;
         Ok(Epoch(*epoch))
+    }
+    fn clock_map(&self) -> Option<ClockMap> {
+        Some(true_map(&*self.1))
     }
 }
 
@@ -108,11 +110,7 @@ impl Rig {
         };
         let context = CameraContext {
             clock: clock.clone(),
-            clock_map: Arc::new({
-                let clock = clock.clone();
-                move || true_map(&*clock)
-            }),
-            epochs: Arc::new(Counter::default()),
+            epochs: Arc::new(Counter(Mutex::default(), clock.clone())),
             frames: frames.clone(),
             notes: sender,
         };
@@ -146,8 +144,9 @@ impl Rig {
             let now = self.clock.now();
             assert!(
                 now < give_up,
-                "{what}: not within {DEADLINE}; states {:?}",
-                self.states
+                "{what}: not within {DEADLINE}; states {:?}, time {:?}",
+                self.states,
+                self.health
             );
             let tick = Span::from_millis(50);
             let wait = self.aligner.deadline().map_or(tick, |d| (d - now).min(tick));

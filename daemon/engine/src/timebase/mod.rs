@@ -8,6 +8,7 @@
 mod claims;
 mod doctor;
 mod driver;
+mod file;
 mod fit;
 mod hull;
 mod invariants;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use doctor::{Diagnosis, Finding, Grade, diagnose};
 pub use driver::{DriverStamp, DriverTimebase, DriverTimebaseConfig, StampClock, StampPoint};
+pub use file::{FileClock, FilePicture};
 pub use hull::MinDelayHull;
 pub use ladder::{Ladder, RungChange, RungReason};
 pub use rtp::RtpTimebase;

@@ -26,10 +26,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
+use gst_video::prelude::*;
 use synoptic_base::{
     Captured, Clock, ClockMap, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
 };
-use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
+use synoptic_engine::timebase::{FileClock, FilePicture, RtpTimebase, TimeEvent, TimeHealth};
 
 use crate::{MediaError, PullKind, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
@@ -88,7 +89,11 @@ enum Timing {
         wall_steps: Vec<Span>,
     },
     /// By the moment at which the pipeline's clock plays them.
-    Played { bias: Span, bias_error: Span },
+    Played {
+        bias: Span,
+        bias_error: Span,
+        clock: FileClock,
+    },
     /// By the stamps of their driver.
     Driver(Box<v4l2::DriverTiming>),
 }
@@ -374,9 +379,25 @@ impl Session {
                     surface,
                 }));
             }
-            Some(Timing::Played { bias, bias_error }) => {
+            Some(Timing::Played {
+                bias,
+                bias_error,
+                clock,
+            }) => {
                 let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
-                let pts = buffer.pts();
+                if let Some((_, info)) = self.format.as_ref().filter(|(_, i)| i.fps().numer() > 0) {
+                    let fps = info.fps();
+                    clock.set_interval(Span::from_nanos(
+                        1_000_000_000 * i64::from(fps.denom()) / i64::from(fps.numer()),
+                    ));
+                }
+                // The parser has put decoding times in order by now: a picture has its own time or none.
+                let shown = clock.show(FilePicture {
+                    pts: buffer.pts().map(|t| Span::from_nanos(t.nseconds() as i64)),
+                    dts: None,
+                    repeats: u8::from(buffer.video_flags().contains(gst_video::VideoBufferFlags::RFF)),
+                });
+                let pts = Some(gst::ClockTime::from_nseconds(shown.as_nanos().max(0) as u64));
                 let running = segment.zip(pts).and_then(|(s, pts)| s.to_running_time(pts));
                 let (Some(running), Some(base)) = (running, self.pipeline.base_time()) else {
                     return;

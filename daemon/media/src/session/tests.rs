@@ -155,3 +155,54 @@ fn what_is_no_video_is_refused_with_the_reason() {
     let refused = drain(&options(audio)).err().unwrap();
     assert!(matches!(refused, MediaError::NoVideo { .. }), "{refused}");
 }
+
+/// Writes a clip with FFmpeg; `None`, aloud, without it.
+fn ffmpeg_clip(dir: &Path, name: &str, arguments: &[&str]) -> Option<PathBuf> {
+    let path = dir.join(name);
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i"])
+        .args(["testsrc=size=320x240:rate=25", "-frames:v", "30"])
+        .args(arguments)
+        .arg(&path)
+        .status();
+    match made {
+        Ok(status) => {
+            assert!(status.success(), "{name}: {status}");
+            Some(path)
+        }
+        Err(error) => {
+            eprintln!("SKIPPED: no clip by ffmpeg: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn files_with_b_frames_and_without_times_of_their_own_play_evenly() {
+    let dir = tempfile::tempdir().unwrap();
+    let clips: [(&str, &[&str]); 4] = [
+        ("b.mkv", &["-c:v", "libx264", "-bf", "2"]),
+        ("raw.h264", &["-c:v", "libx264", "-bf", "0", "-f", "h264"]),
+        ("b.avi", &["-c:v", "mpeg4", "-bf", "2"]),
+        ("b.ts", &["-c:v", "mpeg2video", "-bf", "2"]),
+    ];
+    for (name, arguments) in clips {
+        let Some(path) = ffmpeg_clip(dir.path(), name, arguments) else {
+            return;
+        };
+        let events = drain(&options(path)).unwrap();
+        let times: Vec<i64> = events
+            .iter()
+            .filter_map(|e| match e {
+                SessionEvent::Frame(frame) => Some(frame.media.as_micros()),
+                _ => None,
+            })
+            .collect();
+        assert!(times.len() >= 28, "{name}: {} frames", times.len());
+        let steps: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).collect();
+        assert!(
+            steps.iter().all(|s| (39_000..=41_000).contains(s)),
+            "{name}: {steps:?}"
+        );
+    }
+}

@@ -144,13 +144,15 @@ fn problem(error: EditError) -> Problem {
 }
 
 fn as_configured(camera: NewCamera) -> config::NewCamera {
+    // The form asks for it wherever there is an address; only RTSP has a choice.
+    let rtsp = camera.source.to_ascii_lowercase().starts_with("rtsp");
     config::NewCamera {
         id: Some(camera.id.to_string()),
         name: camera.name,
         source: camera.source,
         user: camera.user,
         password: camera.password.map(|p| p.expose().to_owned()),
-        transport: camera.transport.map(|t| {
+        transport: camera.transport.filter(|_| rtsp).map(|t| {
             match t {
                 crate::web::Transport::Tcp => "tcp",
                 crate::web::Transport::Udp => "udp",

@@ -55,9 +55,7 @@ pub fn parse_source(text: &str, folder: &Path) -> Result<Source, SourceError> {
             tls_insecure: false,
             tls_ca: None,
         }),
-        Some(scheme) if matches!(scheme.as_str(), "rtmp" | "rtmps" | "http" | "https") => {
-            relayed(text, &scheme)
-        }
+        Some(scheme) if is_network(&scheme) => relayed(text, &scheme),
         Some(scheme) if scheme == "file" => file_url(text).map(file),
         Some(scheme) => Err(SourceError::new(
             format!("`{scheme}:` is not supported as a source"),
@@ -186,7 +184,12 @@ pub(super) fn scheme(text: &str) -> Option<String> {
     ok.then(|| scheme.to_ascii_lowercase())
 }
 
-pub(super) fn is_rtsp(scheme: &str) -> bool {
+/// Whether an address of this scheme may have user and password.
+pub(super) fn is_network(scheme: &str) -> bool {
+    is_rtsp(scheme) || matches!(scheme, "rtmp" | "rtmps" | "http" | "https")
+}
+
+fn is_rtsp(scheme: &str) -> bool {
     scheme == "rtsp" || scheme == "rtsps"
 }
 

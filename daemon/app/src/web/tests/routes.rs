@@ -52,13 +52,13 @@ fn when_a_stream_began_turns_a_relative_time_stamp_into_utc() {
     let server = Server::start(OPEN);
     server.get("/api/v1/streams/a/start").problem(404);
     server.get("/api/v1/streams/No%20Id/start").problem(404);
-    let began = |epoch: u32, utc: &str, first: u32| synoptic_base::StreamStart {
-        stream: synoptic_base::StreamId::new("a").unwrap(),
-        epoch: synoptic_base::Epoch(epoch),
-        utc: synoptic_base::Utc::from_rfc3339(utc).unwrap(),
-        error: Some(synoptic_base::Span::from_millis(20)),
-        source: synoptic_base::TimeSource::InBand,
-        numbering: Some(synoptic_base::Numbering {
+    let began = |epoch: u32, utc: &str, first: u32| StreamStart {
+        stream: StreamId::new("a").unwrap(),
+        epoch: Epoch(epoch),
+        utc: Utc::from_rfc3339(utc).unwrap(),
+        error: Some(Span::from_millis(20)),
+        source: TimeSource::InBand,
+        numbering: Some(Numbering {
             first,
             clock_rate_hz: 1_000,
         }),
@@ -81,7 +81,7 @@ fn when_a_stream_began_turns_a_relative_time_stamp_into_utc() {
     assert_eq!(doc["earlier"][0]["epoch"], 1);
     assert_eq!(server.hub.starts.unsaved().unwrap().len(), 2);
     assert_eq!(server.hub.starts.unsaved(), None, "stored once");
-    server.get("/api/v1/streams/a/start?timestamp=x").problem(422);
+    server.get("/api/v1/streams/a/start?timestamp=x").problem(400);
 }
 
 #[test]

@@ -3,19 +3,15 @@
 
 mod flv_server;
 mod programs;
-mod rtsp_front;
-
-use std::process::Command;
 
 use synoptic_base::{Epoch, Rotation, Span, StreamStart, TimeSource};
 use synoptic_engine::starts::{StartBook, StartNews};
-use synoptic_media::{CameraOptions, PullKind, RtspTransport, Source};
+use synoptic_media::{CameraOptions, PullKind, Source};
 
 use crate::barcode;
-use crate::packets_tests::{Rig, cameras, error_of, id, rtsp, three, true_map};
+use crate::packets_tests::{Rig, cameras, error_of, id, three, true_map};
 use flv_server::{FlvServer, Options, Tells};
 use programs::{Program, answers, free_port, lacks, lacks_rtmp_server};
-use rtsp_front::RtspFront;
 
 /// Frames looked at in each test.
 const FRAMES: usize = 30;
@@ -236,91 +232,4 @@ fn hls_of_ffmpeg_is_timed_by_its_programme_dates() {
     let mut rig = rig(pulled(PullKind::Hls, &url), Span::ZERO, Span::from_secs(1));
     frames_are_true(&mut rig, "HLS", TimeSource::InBand);
     assert_eq!(rig.sizes[&id(0)].len(), 1, "one epoch over all segments");
-}
-
-#[test]
-fn reports_of_ffmpeg_are_understood() {
-    if lacks(&["ffmpeg"]) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let sims = cameras([three().swap_remove(0)]);
-    let sdp = folder.path().join("ffmpeg.sdp");
-    let front = RtspFront::start(&sdp);
-    let destination = front.destination();
-    // Coded anew: copied, FFmpeg's session description would lack the parameter sets.
-    let arguments = [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-g",
-        "15",
-        "-f",
-        "rtp",
-        "-sdp_file",
-        sdp.to_str().unwrap(),
-        &destination,
-    ];
-    let _relay = Program::relay(&sims[0].url(), &arguments, folder.path());
-    // FFmpeg counts its reports from when it began to send. What it held until then makes frames late by them, often
-    // later than they come: then the reports are refused, and arrivals time the frames.
-    let mut rig = rig(rtsp(&front.url()), Span::ZERO, Span::from_millis(800));
-    frames_are_true(&mut rig, "RTP of FFmpeg", None);
-    rig.until("reports", |rig, _| {
-        rig.health.get(&id(0)).is_some_and(|h| h.reports > 0)
-    });
-}
-
-#[test]
-fn an_rtsp_server_of_vlc_is_understood() {
-    if lacks(&["cvlc", "setpriv", "ffmpeg"]) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let sims = cameras([three().swap_remove(0)]);
-    let (port, transport_stream) = (free_port(), free_port());
-    // Debian's VLC serves RTSP and cannot read it.
-    let to = format!("udp://127.0.0.1:{transport_stream}?pkt_size=1316");
-    let _relay = Program::relay(&sims[0].url(), &["-f", "mpegts", &to], folder.path());
-    // VLC refuses to run as root.
-    let mut command = if is_root(folder.path()) {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc"]);
-        command
-    } else {
-        Command::new("cvlc")
-    };
-    command
-        .env("HOME", "/nonexistent")
-        .args([
-            "-I",
-            "dummy",
-            "--no-sout-audio",
-            "--network-caching=100",
-            "--sout",
-        ])
-        .arg(format!("#rtp{{sdp=rtsp://127.0.0.1:{port}/v}}"))
-        .arg("--sout-keep")
-        .arg(format!("udp://@127.0.0.1:{transport_stream}"));
-    let _vlc = Program::start(command, folder.path());
-    answers(port);
-    // It holds pictures for its caching before it sends them, and its reports speak of then.
-    // Over TCP it answers 461: it knows UDP only.
-    let mut source = rtsp(&format!("rtsp://127.0.0.1:{port}/v"));
-    if let Source::Rtsp { transport, .. } = &mut source {
-        *transport = RtspTransport::Udp;
-    }
-    let mut rig = rig(source, Span::from_millis(750), Span::from_millis(750));
-    frames_are_true(&mut rig, "RTSP of VLC", None);
-    rig.until("reports", |rig, _| {
-        rig.health.get(&id(0)).is_some_and(|h| h.reports > 0)
-    });
-}
-
-fn is_root(folder: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(folder).unwrap().uid() == 0
 }

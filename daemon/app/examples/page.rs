@@ -328,6 +328,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                 fps_declared: Some(FPS),
                 fps_delivered: FPS - 0.02,
                 epoch: 3,
+                start: None,
             }),
             drops: BTreeMap::from([("late".to_owned(), 2 * n as u64)]),
             traffic: Default::default(),

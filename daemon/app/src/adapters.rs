@@ -176,13 +176,15 @@ fn problem(error: EditError) -> Problem {
 }
 
 fn as_configured(camera: NewCamera) -> config::NewCamera {
+    // The form asks for it wherever there is an address; only RTSP has a choice.
+    let rtsp = camera.source.to_ascii_lowercase().starts_with("rtsp");
     config::NewCamera {
         id: Some(camera.id.to_string()),
         name: camera.name,
         source: camera.source,
         user: camera.user,
         password: camera.password.map(|p| p.expose().to_owned()),
-        transport: camera.transport.map(|t| {
+        transport: camera.transport.filter(|_| rtsp).map(|t| {
             match t {
                 crate::web::Transport::Tcp => "tcp",
                 crate::web::Transport::Udp => "udp",
@@ -197,17 +199,10 @@ fn as_configured(camera: NewCamera) -> config::NewCamera {
 /// The source of a camera that is not configured yet.
 fn source(camera: &NewCamera) -> Result<Source, SourceError> {
     let mut source = config::parse_source(&camera.source, Path::new("/"))?;
-    if let Source::Rtsp {
-        transport,
-        user,
-        password,
-        ..
-    } = &mut source
-    {
+    if let Source::Rtsp { transport, .. } = &mut source {
         *transport = camera.transport.map_or_else(RtspTransport::default, Into::into);
-        user.clone_from(&camera.user);
-        password.clone_from(&camera.password);
     }
+    source.log_in(camera.user.clone(), camera.password.clone());
     Ok(source)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use synoptic_base::{ClockMap, Mono, Span, StreamId, TimeSource, Utc};
+use synoptic_base::{ClockMap, Mono, Span, StreamId, StreamStart, TimeSource, Utc};
 use synoptic_engine::pair::PairCounts;
 use synoptic_engine::sync::{SyncGrade, SyncReport, WINDOW};
 use synoptic_engine::timebase::TimeHealth;
@@ -12,8 +12,8 @@ use synoptic_media::session::StreamInfo;
 
 use crate::config::Config;
 use crate::documents::{
-    CameraDoc, CameraState, CameraStatus, CameraTime, Quantiles, StreamDoc, SubDoc, SyncMember, SyncState,
-    SyncStatus, TimeQuality, TrafficDoc, round_ms,
+    CameraDoc, CameraState, CameraStatus, CameraTime, Quantiles, StreamDoc, StreamStartDoc, SubDoc,
+    SyncMember, SyncState, SyncStatus, TimeQuality, TrafficDoc, round_ms,
 };
 
 /// Delivered frames a second are counted over this.
@@ -33,6 +33,7 @@ struct CameraLine {
     since: Utc,
     health: Option<TimeHealth>,
     stream: Option<(StreamInfo, u32)>,
+    start: Option<StreamStart>,
     arrivals: std::collections::VecDeque<Mono>,
     drops: BTreeMap<String, u64>,
     stats: StreamStats,
@@ -145,6 +146,7 @@ impl Board {
                 since: now,
                 health: None,
                 stream: None,
+                start: None,
                 arrivals: std::collections::VecDeque::new(),
                 drops: BTreeMap::new(),
                 stats: StreamStats::default(),
@@ -215,6 +217,13 @@ impl Board {
     pub fn camera_stream(&self, id: StreamId, info: StreamInfo, epoch: u32) {
         if let Some(line) = self.lines().cameras.get_mut(&id) {
             line.stream = Some((info, epoch));
+        }
+    }
+
+    /// When the running epoch began.
+    pub fn camera_start(&self, start: &StreamStart) {
+        if let Some(line) = self.lines().cameras.get_mut(&start.stream) {
+            line.start = Some(*start);
         }
     }
 
@@ -376,6 +385,13 @@ impl CameraLine {
                 fps_declared: info.fps_declared,
                 fps_delivered: (self.fps() * 100.0).round() / 100.0,
                 epoch: *epoch,
+                start: self
+                    .start
+                    .filter(|s| s.epoch.0 == *epoch)
+                    .map(|s| StreamStartDoc {
+                        utc: s.utc.to_rfc3339(),
+                        error_ms: s.error.map(round_ms),
+                    }),
             }),
             drops: self.drops.clone(),
             traffic: traffic(&self.stats),

@@ -52,11 +52,17 @@ const INFO_SCHEMA: u32 = 1;
 const LIVE_QUALITY: u8 = 75;
 
 /// Epochs by the store.
-struct StoredEpochs(Store);
+struct StoredEpochs {
+    store: Store,
+    map: Arc<ArcSwap<ClockMap>>,
+}
 
 impl Epochs for StoredEpochs {
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
-        Ok(self.0.next_epoch(stream))
+        Ok(self.store.next_epoch(stream))
+    }
+    fn clock_map(&self) -> Option<ClockMap> {
+        Some(**self.map.load())
     }
 }
 
@@ -131,6 +137,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         );
     }
     store.put_clock_map(box_clock.map());
+    hub.starts.restore(store.stream_starts());
     let recorder = Arc::new(Recorder::new(store.clone(), hub.clone(), boot, topics(&config)));
     recorder.close_after_restart(open_events);
 
@@ -305,7 +312,10 @@ impl Daemon {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
             watchman: self.watchman.clone(),
-            epochs: Arc::new(StoredEpochs(self.store.clone())),
+            epochs: Arc::new(StoredEpochs {
+                store: self.store.clone(),
+                map: self.map.clone(),
+            }),
             track_ids: TrackIds::default(),
             desk: self.desk.clone(),
         }
@@ -330,6 +340,14 @@ impl Daemon {
             self.watchman.see(SystemInput::BoxStep(step));
         }
         self.watchman.tick();
+        if let Some(starts) = self.hub.starts.unsaved() {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = store.keep_stream_starts(&starts) {
+                    log::error!("{error}; they are known until the daemon ends");
+                }
+            });
+        }
         let dead = self.beats.dead();
         for (thread, silent) in &dead {
             log::error!("thread {thread} has not answered for {silent}");

@@ -292,6 +292,18 @@ pub struct StreamDoc {
     pub fps_delivered: f64,
     /// Epoch.
     pub epoch: u32,
+    /// When the epoch began; `null` before that is known. More in `/api/v1/streams/{id}/start`.
+    #[serde(default)]
+    pub start: Option<StreamStartDoc>,
+}
+
+/// When an epoch began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct StreamStartDoc {
+    /// UTC of media time zero.
+    pub utc: String,
+    /// The truth lies within ± this; `null` while the box's clock is not synchronised.
+    pub error_ms: Option<f64>,
 }
 
 /// What came from one stream of a camera, since the daemon started it.

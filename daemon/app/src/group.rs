@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, select};
-use synoptic_base::{BrokenReason, Clock, ClockMap, FrameKey, FramePacket, Outage, Slot, Span, StreamId};
+use synoptic_base::{
+    BrokenReason, Clock, ClockMap, FrameKey, FramePacket, Outage, Slot, Span, StreamId, StreamStart,
+};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_engine::sync::SyncMonitor;
 use synoptic_engine::system::SystemInput;
@@ -178,6 +180,25 @@ impl GroupTask {
                 }
                 self.board.camera_health(camera, health);
             }
+            CameraNote::Start {
+                camera,
+                epoch,
+                zero,
+                numbering,
+                drift_ppm,
+            } => {
+                let stamp = self.map.load().stamp(zero);
+                let start = self.hub.starts.see(StreamStart {
+                    stream: camera,
+                    epoch,
+                    utc: stamp.utc,
+                    error: stamp.error,
+                    source: stamp.source,
+                    numbering,
+                    drift_ppm,
+                });
+                self.board.camera_start(&start);
+            }
             CameraNote::Stats { camera, stats } => self.board.camera_stats(camera, stats),
             CameraNote::Unreadable { camera, captured } => {
                 aligner.handle(now, AlignInput::Unreadable(camera, captured));
@@ -214,6 +235,7 @@ impl GroupTask {
             CameraNote::Format { .. }
             | CameraNote::Drops { .. }
             | CameraNote::Health { .. }
+            | CameraNote::Start { .. }
             | CameraNote::Unreadable { .. }
             | CameraNote::WallStep { .. } => {}
         }

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
 use crate::found::Found;
 use crate::stages::Stages;
+use crate::starts::Starts;
 
 /// Packets a slow reader may fall behind before it loses the oldest.
 const PACKET_BACKLOG: usize = 64;
@@ -55,6 +56,8 @@ pub struct Hub {
     pub relay: Arc<Relay>,
     /// What detectors found, frame by frame.
     pub found: Found,
+    /// When streams began.
+    pub starts: Starts,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
     boxes: Mutex<BTreeMap<StreamId, Boxes>>,
 }
@@ -74,6 +77,7 @@ impl Hub {
             stages: Stages::default(),
             relay: Relay::new(SystemClock::shared()),
             found: Found::default(),
+            starts: Starts::default(),
             pictures: Mutex::default(),
             boxes: Mutex::default(),
         };

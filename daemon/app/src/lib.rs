@@ -24,5 +24,6 @@ pub mod probe;
 pub mod recorder;
 pub mod service;
 pub mod stages;
+pub mod starts;
 mod watchman;
 pub mod web;

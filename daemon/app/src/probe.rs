@@ -42,7 +42,7 @@ struct Seen {
 pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, duration: Span) -> ProbeDoc {
     let mut seen = Seen::default();
     let outcome = Session::open(options, clock.clone()).and_then(|mut session| {
-        let result = look(&mut session, &mut seen, &**clock, duration);
+        let result = look(&mut session, &mut seen, &**clock, map, duration);
         result.map(|()| session.health())
     });
     let mut findings = Vec::new();
@@ -68,7 +68,7 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
             f64::from(gop) / fps
         ));
     }
-    if seen.b_frames && matches!(options.source, Source::Rtsp { .. }) {
+    if seen.b_frames && matches!(options.source, Source::Rtsp { .. } | Source::Pull { .. }) {
         findings.push(
             "It uses B pictures, which add delay: choose the Baseline or Main profile without them.".into(),
         );
@@ -82,6 +82,9 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
     if source == Some(TimeSource::Arrival) {
         let lacking = match options.source {
             Source::V4l2 { .. } => "Its driver does not stamp frames with this box's clock",
+            Source::Pull { .. } => {
+                "Nothing in the stream tells UTC (no SEI, onFI, onMetaData or programme date)"
+            }
             _ => "It sends no usable sender reports",
         };
         findings.push(format!(
@@ -140,11 +143,7 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
 
 /// How far the stamps of a camera that nobody measured may be off: what the configuration assumes too.
 pub fn unmeasured_bias(source: &Source) -> Span {
-    Span::from_millis(match source {
-        Source::Rtsp { .. } => config::RTSP_BIAS_ERROR_MS,
-        Source::File { .. } => 0,
-        Source::V4l2 { .. } => config::V4L2_BIAS_ERROR_MS,
-    })
+    Span::from_millis(config::bias_error_ms(source))
 }
 
 /// The answer for a source that cannot even be tried.
@@ -168,9 +167,16 @@ pub fn refused(source: &str, why: &str) -> ProbeDoc {
     }
 }
 
-fn look(session: &mut Session, seen: &mut Seen, clock: &dyn Clock, duration: Span) -> Result<(), MediaError> {
+fn look(
+    session: &mut Session,
+    seen: &mut Seen,
+    clock: &dyn Clock,
+    map: &ClockMap,
+    duration: Span,
+) -> Result<(), MediaError> {
     let began = clock.now();
     loop {
+        session.clock_map(*map);
         let event = session.next(Span::from_millis(200))?;
         let now = clock.now();
         match event {

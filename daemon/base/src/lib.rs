@@ -18,6 +18,7 @@ mod ids;
 mod motion;
 mod restamp;
 mod rig;
+mod start;
 mod stitch;
 mod surface;
 mod time;
@@ -35,6 +36,7 @@ pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
 pub use motion::MotionVector;
 pub use restamp::KnownMap;
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
+pub use start::{Numbering, StreamStart};
 pub use stitch::{
     CellSeen, Cover, GAIN_PITCH, PATCH, PanoramaSeen, PatchPair, STITCH_CELL, SeamLine, SeamLook, SlotView,
     StitchDirector, StitchLayout, StitchPlan,

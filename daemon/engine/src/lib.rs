@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod pacing;
 pub mod pair;
 pub mod rules;
+pub mod starts;
 pub mod stitch;
 pub mod sync;
 pub mod system;

@@ -12,7 +12,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use log::Level;
 use rand::Rng;
 use synoptic_base::{
-    Captured, Clock, Epoch, Frame, FrameKey, FrameMeta, Rotation, Seq, Span, StreamId, Surface,
+    Captured, Clock, ClockMap, Epoch, Frame, FrameKey, FrameMeta, MediaTime, Numbering, Rotation, Seq, Span,
+    StreamId, Surface,
 };
 use synoptic_engine::backoff::Backoff;
 use synoptic_engine::timebase::TimeHealth;
@@ -93,6 +94,19 @@ pub enum CameraNote {
         /// How many, since the camera was started.
         total: u64,
     },
+    /// When the running epoch began, about twice a second.
+    Start {
+        /// The camera.
+        camera: StreamId,
+        /// The epoch.
+        epoch: Epoch,
+        /// When its media time zero was captured.
+        zero: Captured,
+        /// How its sender numbers pictures.
+        numbering: Option<Numbering>,
+        /// How much faster than the box's its clock runs.
+        drift_ppm: Option<f64>,
+    },
     /// What has come so far, about twice a second.
     Stats {
         /// The camera.
@@ -113,6 +127,10 @@ pub enum CameraNote {
 pub trait Epochs: Send + Sync {
     /// The next epoch of a stream, on disk before it is returned.
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String>;
+    /// What the box knows of UTC; `None` for who keeps none.
+    fn clock_map(&self) -> Option<ClockMap> {
+        None
+    }
 }
 
 /// What a camera needs from the daemon.
@@ -314,6 +332,12 @@ impl Runner {
             if matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected)) {
                 return Ok(Ended::Stopped);
             }
+            // UTC in the stream places frames from the first one on.
+            if run.is_none()
+                && let Some(map) = self.context.epochs.clock_map()
+            {
+                session.clock_map(map);
+            }
             let event = match session.next(TICK) {
                 Ok(event) => event,
                 Err(error) => {
@@ -364,10 +388,14 @@ impl Runner {
             }
             if now - last_health >= HEALTH_INTERVAL {
                 last_health = now;
-                self.note(CameraNote::Health {
-                    camera: o.id,
-                    health: session.health(),
-                });
+                if let Some(map) = self.context.epochs.clock_map() {
+                    session.clock_map(map);
+                }
+                let health = session.health();
+                self.note(CameraNote::Health { camera: o.id, health });
+                if let Some(start) = run.as_ref().and_then(|run| run.start(o.id, session, &health)) {
+                    self.note(start);
+                }
                 for event in session.time_events() {
                     log::info!("camera {}: time: {event}", o.id);
                 }
@@ -437,6 +465,7 @@ impl Runner {
             info,
             epoch,
             seq: Seq(0),
+            last: None,
         })
     }
 
@@ -489,9 +518,42 @@ struct Run {
     info: StreamInfo,
     epoch: Epoch,
     seq: Seq,
+    /// Media and capture time of the newest frame.
+    last: Option<(MediaTime, Captured)>,
 }
 
+/// What a media clock is still off by once its drift was measured, and before (parts per million).
+const DRIFT_LEFT_PPM: (i64, i64) = (5, 50);
+
 impl Run {
+    /// When this epoch began, by its newest frame.
+    fn start(&self, camera: StreamId, session: &Session, health: &TimeHealth) -> Option<CameraNote> {
+        let (media, captured) = self.last?;
+        let drift_ppm = health.drift_ppm;
+        let media = media.since_zero();
+        let left = if drift_ppm.is_some() {
+            DRIFT_LEFT_PPM.0
+        } else {
+            DRIFT_LEFT_PPM.1
+        };
+        let elapsed = media.as_nanos() as f64 / (1.0 + drift_ppm.unwrap_or(0.0) * 1e-6);
+        let zero = Captured {
+            mono: captured.mono - Span::from_nanos(elapsed as i64),
+            rel_error: captured.rel_error + Span::from_nanos(media.as_nanos() / 1_000_000 * left),
+            source: captured.source,
+        };
+        let numbering = session
+            .numbering()
+            .map(|(first, clock_rate_hz)| Numbering { first, clock_rate_hz });
+        Some(CameraNote::Start {
+            camera,
+            epoch: self.epoch,
+            zero,
+            numbering,
+            drift_ppm,
+        })
+    }
+
     fn deliver(&mut self, runner: &Runner, session: &Session, frame: SessionFrame) {
         let meta = FrameMeta {
             key: FrameKey {
@@ -506,6 +568,7 @@ impl Run {
             kind: frame.kind,
         };
         self.seq.0 += 1;
+        self.last = Some((frame.media, frame.captured));
         session.named(&frame, meta.key);
         let frame: Frame<Pixels> = Frame {
             meta,

@@ -25,7 +25,7 @@ pub use error::MediaError;
 pub use movie::MovieWriter;
 pub use queue::FrameQueue;
 pub use session::play;
-pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
+pub use source::{CameraOptions, PullKind, RtspTransport, Secret, Source, V4l2Format};
 pub use stats::{StreamStats, TransportStats};
 pub use surface::VideoSurface;
 

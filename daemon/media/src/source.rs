@@ -109,6 +109,37 @@ impl V4l2Format {
     }
 }
 
+/// A way to pull a stream from a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullKind {
+    /// RTMP or RTMPS.
+    Rtmp,
+    /// FLV over HTTP or HTTPS.
+    HttpFlv,
+    /// HLS with MPEG-TS segments.
+    Hls,
+}
+
+impl PullKind {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PullKind::Rtmp => "RTMP",
+            PullKind::HttpFlv => "HTTP-FLV",
+            PullKind::Hls => "HLS",
+        }
+    }
+
+    /// The longest way from light to the box that is reckoned with. RTMP and HTTP-FLV: an encoder that looks ahead, and a
+    /// server that relays, 1 to 3 s by their vendors; HLS: three segments of 6 s and what a CDN adds.
+    pub(crate) const fn longest_way(self) -> Span {
+        match self {
+            PullKind::Rtmp | PullKind::HttpFlv => Span::from_secs(3),
+            PullKind::Hls => Span::from_secs(30),
+        }
+    }
+}
+
 /// Where pictures come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -129,6 +160,21 @@ pub enum Source {
         tls_insecure: bool,
         /// For `rtsps://`: PEM file of the certificates that may have signed the camera's, or of the camera's own.
         /// `None`: the system's authorities.
+        tls_ca: Option<PathBuf>,
+    },
+    /// A stream that a server relays: RTMP, HTTP-FLV or HLS.
+    Pull {
+        /// Which.
+        kind: PullKind,
+        /// Its address, without user and password.
+        url: String,
+        /// User, if the server wants one.
+        user: Option<String>,
+        /// Password.
+        password: Option<Secret>,
+        /// Over TLS: accept whatever certificate the server shows.
+        tls_insecure: bool,
+        /// `https://`: PEM file of the certificates that may have signed the server's. `None`: the system's.
         tls_ca: Option<PathBuf>,
     },
     /// A video file, played at its own pace.
@@ -162,10 +208,18 @@ impl Source {
         Some(sub)
     }
 
+    /// Sets user and password of a network source; the others have none.
+    pub fn log_in(&mut self, with_user: Option<String>, with_password: Option<Secret>) {
+        if let Source::Rtsp { user, password, .. } | Source::Pull { user, password, .. } = self {
+            *user = with_user;
+            *password = with_password;
+        }
+    }
+
     /// The source as it may be shown and logged: never with a password.
     pub fn shown(&self) -> String {
         match self {
-            Source::Rtsp { url, .. } => url.clone(),
+            Source::Rtsp { url, .. } | Source::Pull { url, .. } => url.clone(),
             Source::File { path, .. } => path.display().to_string(),
             Source::V4l2 { device, .. } => device.display().to_string(),
         }

@@ -6,6 +6,7 @@
 //! * [`flash`]: a flash and a beep at one instant, as a file and as a camera;
 //! * [`recording`]: what a virtual camera sees, as a file;
 //! * [`scenario`]: cameras, networks and clocks in virtual time, for the engine, with tables that read like prose;
+//! * [`fuzz`]: any bytes for every parser and estimator;
 //! * [`demo`]: cameras, a broker and the daemon together.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod coded_tests;
 pub mod demo;
 pub mod flash;
 mod font;
+pub mod fuzz;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]
@@ -25,3 +27,5 @@ mod packets_tests;
 pub mod recording;
 pub mod scenario;
 pub mod scene;
+#[cfg(test)]
+mod ways_in_tests;

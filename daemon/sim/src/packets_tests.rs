@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, select, unbounded};
-use synoptic_base::{BrokenReason, Clock, Epoch, FramePacket, Rotation, Size, Span, StreamId};
+use synoptic_base::{
+    BootId, BrokenReason, Captured, Clock, ClockMap, Epoch, FramePacket, Numbering, Rotation, Size, Span,
+    StreamId,
+};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::{
@@ -21,9 +24,19 @@ use crate::scene::Scene;
 const DEADLINE: Span = Span::from_secs(90);
 const SIZE: Size = Size::new(640, 360);
 
+/// What a perfectly synchronised box knows: barcodes are written by the same clock.
+pub(crate) fn true_map(clock: &dyn Clock) -> ClockMap {
+    let sample = clock.sample();
+    ClockMap {
+        boot_id: BootId(uuid::Uuid::nil()),
+        version: 1,
+        utc_minus_mono: Span::from_nanos(sample.realtime.as_nanos() - sample.mono.as_nanos()),
+        error: Some(Span::from_millis(1)),
+    }
+}
+
 /// Epochs in memory.
-#[derive(Default)]
-struct Counter(Mutex<BTreeMap<StreamId, u32>>);
+struct Counter(Mutex<BTreeMap<StreamId, u32>>, Arc<dyn Clock>);
 
 impl Epochs for Counter {
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
@@ -31,6 +44,9 @@ impl Epochs for Counter {
         let epoch = epochs.entry(stream).or_default();
         *epoch += 1;
         Ok(Epoch(*epoch))
+    }
+    fn clock_map(&self) -> Option<ClockMap> {
+        Some(true_map(&*self.1))
     }
 }
 
@@ -45,6 +61,7 @@ pub(crate) struct Rig {
     pub(crate) sizes: BTreeMap<StreamId, Vec<(Epoch, Size)>>,
     pub(crate) codecs: BTreeMap<StreamId, String>,
     pub(crate) stats: BTreeMap<StreamId, synoptic_media::StreamStats>,
+    pub(crate) starts: BTreeMap<(StreamId, Epoch), (Captured, Option<Numbering>)>,
     steps: Vec<(StreamId, Span)>,
     _cameras: Vec<Camera>,
 }
@@ -93,7 +110,7 @@ impl Rig {
         };
         let context = CameraContext {
             clock: clock.clone(),
-            epochs: Arc::new(Counter::default()),
+            epochs: Arc::new(Counter(Mutex::default(), clock.clone())),
             frames: frames.clone(),
             notes: sender,
         };
@@ -111,6 +128,7 @@ impl Rig {
             sizes: BTreeMap::new(),
             codecs: BTreeMap::new(),
             stats: BTreeMap::new(),
+            starts: BTreeMap::new(),
             steps: Vec::new(),
         }
     }
@@ -126,8 +144,9 @@ impl Rig {
             let now = self.clock.now();
             assert!(
                 now < give_up,
-                "{what}: not within {DEADLINE}; states {:?}",
-                self.states
+                "{what}: not within {DEADLINE}; states {:?}, time {:?}",
+                self.states,
+                self.health
             );
             let tick = Span::from_millis(50);
             let wait = self.aligner.deadline().map_or(tick, |d| (d - now).min(tick));
@@ -177,6 +196,15 @@ impl Rig {
             CameraNote::WallStep { camera, step } => self.steps.push((camera, step)),
             CameraNote::Stats { camera, stats } => {
                 self.stats.insert(camera, stats);
+            }
+            CameraNote::Start {
+                camera,
+                epoch,
+                zero,
+                numbering,
+                ..
+            } => {
+                self.starts.insert((camera, epoch), (zero, numbering));
             }
             CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
         }

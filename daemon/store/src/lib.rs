@@ -37,6 +37,7 @@ mod retention;
 mod spill;
 mod spiller;
 mod sql;
+mod starts;
 mod stats;
 mod store;
 mod system_events;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 use synoptic_base::{
-    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, KnownMap, Span, StreamId,
+    BBox, BootId, Clock, ClockMap, Detection, Epoch, EventChange, EventId, FrameKey, KnownMap, Span,
+    StreamId, StreamStart,
 };
 use tokio::sync::watch;
 
@@ -67,6 +68,7 @@ pub struct Store {
 }
 
 struct Inner {
+    dir: PathBuf,
     shared: Arc<Shared>,
     epochs: Epochs,
     boot: BootId,
@@ -159,6 +161,7 @@ impl Store {
         let (ended_tx, ended) = watch::channel(None);
         writer.start(ended_tx)?;
         let inner = Inner {
+            dir: dir.clone(),
             shared,
             epochs,
             boot: options.boot_id,
@@ -226,6 +229,19 @@ impl Store {
     /// the disk takes nothing, the log says so and the epoch is given out all the same.
     pub fn next_epoch(&self, stream: StreamId) -> Epoch {
         self.inner.epochs.next(stream)
+    }
+
+    /// When streams began, as an earlier run of the program stored it.
+    pub fn stream_starts(&self) -> Vec<StreamStart> {
+        crate::starts::read(&self.inner.dir)
+    }
+
+    /// Stores when streams began: all of them, in place of what was stored. Waits for the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_stream_starts(&self, starts: &[StreamStart]) -> Result<(), StoreError> {
+        crate::starts::write(&self.inner.dir, starts)
     }
 
     /// A page of events, newest first by id.

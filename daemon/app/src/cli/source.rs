@@ -38,22 +38,22 @@ impl SourceArgs {
             .transpose()?;
         let address = login.as_ref().map_or(self.source.as_str(), |l| l.url.as_str());
         let mut source = config::parse_source(address, Path::new("."))?;
+        if let Source::Rtsp { transport, .. } = &mut source
+            && self.udp
+        {
+            *transport = RtspTransport::Udp;
+        }
         if let Source::Rtsp {
-            transport,
-            user,
-            password,
-            tls_insecure,
-            tls_ca,
-            ..
+            tls_insecure, tls_ca, ..
+        }
+        | Source::Pull {
+            tls_insecure, tls_ca, ..
         } = &mut source
         {
-            if self.udp {
-                *transport = RtspTransport::Udp;
-            }
             *tls_insecure = self.tls_insecure;
             tls_ca.clone_from(&self.tls_ca);
-            *user = self.user.clone().or_else(|| login.as_ref()?.user.clone());
-            *password = match &self.password_file {
+            let user = self.user.clone().or_else(|| login.as_ref()?.user.clone());
+            let password = match &self.password_file {
                 Some(path) => {
                     let text = std::fs::read_to_string(path)
                         .with_context(|| format!("reading the password from {}", path.display()))?;
@@ -61,6 +61,7 @@ impl SourceArgs {
                 }
                 None => login.and_then(|l| l.password),
             };
+            source.log_in(user, password);
         }
         Ok(source)
     }

@@ -310,10 +310,9 @@ pub(super) fn source(text: &str) -> Result<Source> {
     let address = login.as_ref().map_or(text, |l| l.url.as_str());
     let mut source = config::parse_source(address, Path::new("."))?;
     match &mut source {
-        Source::Rtsp { user, password, .. } => {
+        Source::Rtsp { .. } | Source::Pull { .. } => {
             if let Some(login) = login {
-                *user = login.user;
-                *password = login.password;
+                source.log_in(login.user, login.password);
             }
         }
         Source::File { repeat, .. } => *repeat = false,

@@ -16,7 +16,7 @@ use super::document::{for_each_table, ids, push_entry, push_like_others, remove_
 use super::load::folder_of;
 use super::raw;
 use super::save::{SaveError, save_with, write_atomically};
-use super::source::{SourceError, is_rtsp, scheme, split_credentials};
+use super::source::{SourceError, is_network, scheme, split_credentials};
 use super::surroundings::{SmallFile, Surroundings, ThisMachine};
 use super::words::slug;
 
@@ -125,7 +125,7 @@ pub fn add_camera(text: &str, camera: &NewCamera) -> Result<Edit, EditError> {
     };
     let mut source = camera.source.trim().to_owned();
     let (mut user, mut password) = (camera.user.clone(), camera.password.clone().map(Secret::new));
-    if scheme(&source).is_some_and(|s| is_rtsp(&s)) {
+    if scheme(&source).is_some_and(|s| is_network(&s)) {
         let parts = split_credentials(&source)?;
         source = parts.url;
         user = user.filter(|u| !u.is_empty()).or(parts.user);

@@ -7,6 +7,8 @@
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
+use synoptic_media::{PullKind, Source};
+
 use super::raw_panorama::RawPanorama;
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
@@ -44,6 +46,23 @@ pub const RTSP_BIAS_ERROR_MS: i64 = 40;
 /// A V4L2 stamp marks the start of the exposure or the end of the frame; where in the interval before or behind it the
 /// light fell, and what the camera did before its driver knew, nobody says: one frame at 30 fps.
 pub const V4L2_BIAS_ERROR_MS: i64 = 33;
+/// UTC in RTMP or FLV is written by an encoder, about as far from the capture as a sender report is.
+pub const PULL_BIAS_ERROR_MS: i64 = 50;
+/// The dates of an HLS playlist are written by a packager, behind encoder and network.
+pub const HLS_BIAS_ERROR_MS: i64 = 1_000;
+
+/// How far the stamps of a camera that nobody measured may be off, in milliseconds.
+pub(crate) fn bias_error_ms(source: &Source) -> i64 {
+    match source {
+        Source::Rtsp { .. } => RTSP_BIAS_ERROR_MS,
+        Source::Pull {
+            kind: PullKind::Hls, ..
+        } => HLS_BIAS_ERROR_MS,
+        Source::Pull { .. } => PULL_BIAS_ERROR_MS,
+        Source::File { .. } => 0,
+        Source::V4l2 { .. } => V4L2_BIAS_ERROR_MS,
+    }
+}
 
 /// Configuration of Synoptic. Relative paths begin at the folder of this file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -220,8 +239,8 @@ pub struct RawCamera {
     /// Name for people. Default: the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where pictures come from: `rtsp://…`, `rtsps://…`, a video file (`file:///…` or a path) or `/dev/videoN`.
-    /// No user and no password in it.
+    /// Where pictures come from: `rtsp://…`, `rtsps://…`, `rtmp://…`, `rtmps://…`, `http(s)://….flv` (HTTP-FLV),
+    /// `http(s)://….m3u8` (HLS), a video file (`file:///…` or a path) or `/dev/videoN`. No user and no password in it.
     pub source: String,
     /// RTSP: a smaller stream of the same camera for detection. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,19 +248,19 @@ pub struct RawCamera {
     /// Whether it runs.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// RTSP: user. Default: none.
+    /// Network cameras: user. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// RTSP: password, by reference. Default: none.
+    /// Network cameras: password, by reference. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<RawSecret>,
     /// RTSP: how RTP travels. Default: `tcp`, within the RTSP connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<RawTransport>,
-    /// `rtsps://`: accept any certificate, unproven, with a warning in the log. Default: false.
+    /// Over TLS: accept any certificate, unproven, with a warning in the log. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_insecure: Option<bool>,
-    /// `rtsps://`: PEM file of the authorities that may have signed the camera's certificate, or of that certificate
+    /// `rtsps://`, `https://`: PEM file of the authorities that may have signed the server's certificate, or of that one
     /// itself. Default: the system's authorities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca: Option<String>,
@@ -280,8 +299,8 @@ pub struct RawCamera {
     #[serde(default)]
     #[schemars(range(min = -10_000, max = 10_000))]
     pub capture_bias_ms: f64,
-    /// How far that may be off to either side, in ms; part of every error bound. Default: RTSP 40, files 0,
-    /// devices 33.
+    /// How far that may be off to either side, in ms; part of every error bound. Default: RTSP 40, RTMP and
+    /// HTTP-FLV 50, HLS 1000, files 0, devices 33.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10_000))]
     pub capture_bias_error_ms: Option<f64>,

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use synoptic_media::{RtspTransport, Secret, Source};
+use synoptic_media::{PullKind, RtspTransport, Secret, Source};
 
 /// The sources there are, for hints.
-const SUPPORTED: &str =
-    "use rtsp://…, rtsps://…, a video file (file:///… or a path) or a device (/dev/video0)";
+const SUPPORTED: &str = "use rtsp://…, rtmp://…, http://….flv, http://….m3u8, a video file (file:///… or a path) or a device (/dev/video0)";
 
 /// Why a text is no source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +55,7 @@ pub fn parse_source(text: &str, folder: &Path) -> Result<Source, SourceError> {
             tls_insecure: false,
             tls_ca: None,
         }),
+        Some(scheme) if is_network(&scheme) => relayed(text, &scheme),
         Some(scheme) if scheme == "file" => file_url(text).map(file),
         Some(scheme) => Err(SourceError::new(
             format!("`{scheme}:` is not supported as a source"),
@@ -72,6 +72,50 @@ pub(super) fn rtsp_url(text: &str) -> Result<String, SourceError> {
     if !scheme(text).is_some_and(|s| is_rtsp(&s)) {
         return Err(SourceError::new("is no RTSP address", example));
     }
+    bare_url(text, example)
+}
+
+/// A stream that a server relays.
+fn relayed(text: &str, scheme: &str) -> Result<Source, SourceError> {
+    let rtmp = scheme.starts_with("rtmp");
+    let example = if rtmp {
+        "write rtmp://host/application/stream"
+    } else {
+        "write http://host/path.flv or http://host/path.m3u8"
+    };
+    let url = bare_url(text, example)?;
+    let parsed =
+        url::Url::parse(&url).map_err(|e| SourceError::new(format!("is no address: {e}"), example))?;
+    let kind = if rtmp {
+        // Without both, servers answer with silence.
+        if parsed.path().trim_matches('/').split_once('/').is_none() {
+            return Err(SourceError::new("lacks application or stream", example));
+        }
+        PullKind::Rtmp
+    } else {
+        match parsed.path().to_ascii_lowercase().rsplit_once('.') {
+            Some((_, "flv")) => PullKind::HttpFlv,
+            Some((_, "m3u8" | "m3u")) => PullKind::Hls,
+            _ => {
+                return Err(SourceError::new(
+                    format!("`{scheme}:` is read when it ends in .flv (HTTP-FLV) or .m3u8 (HLS)"),
+                    example,
+                ));
+            }
+        }
+    };
+    Ok(Source::Pull {
+        kind,
+        url,
+        user: None,
+        password: None,
+        tls_insecure: false,
+        tls_ca: None,
+    })
+}
+
+/// An address without user and password, as it is written.
+fn bare_url(text: &str, example: &str) -> Result<String, SourceError> {
     let parts = split_credentials(text).map_err(|error| SourceError::new(error.message, example))?;
     if parts.user.is_some() || parts.password.is_some() {
         return Err(SourceError::new(
@@ -140,7 +184,12 @@ pub(super) fn scheme(text: &str) -> Option<String> {
     ok.then(|| scheme.to_ascii_lowercase())
 }
 
-pub(super) fn is_rtsp(scheme: &str) -> bool {
+/// Whether an address of this scheme may have user and password.
+pub(super) fn is_network(scheme: &str) -> bool {
+    is_rtsp(scheme) || matches!(scheme, "rtmp" | "rtmps" | "http" | "https")
+}
+
+fn is_rtsp(scheme: &str) -> bool {
     scheme == "rtsp" || scheme == "rtsps"
 }
 
@@ -187,6 +236,7 @@ mod tests {
     fn parse(text: &str) -> Result<String, SourceError> {
         parse_source(text, Path::new("/etc/synoptic")).map(|s| match s {
             Source::Rtsp { url, .. } => format!("rtsp {url}"),
+            Source::Pull { kind, url, .. } => format!("{} {url}", kind.name()),
             Source::File { path, .. } => format!("file {}", path.display()),
             Source::V4l2 { device, .. } => format!("v4l2 {}", device.display()),
         })
@@ -202,6 +252,16 @@ mod tests {
             ),
             ("rtsp://[fe80::1]:554/x", "rtsp rtsp://[fe80::1]:554/x"),
             ("rtsp://cam:554/path@2", "rtsp rtsp://cam:554/path@2"),
+            ("rtmp://relay/live/cam1", "RTMP rtmp://relay/live/cam1"),
+            (
+                "rtmps://relay:443/live/cam1?k=1",
+                "RTMP rtmps://relay:443/live/cam1?k=1",
+            ),
+            (
+                "http://relay/live/cam1.flv?k=1",
+                "HTTP-FLV http://relay/live/cam1.flv?k=1",
+            ),
+            ("https://relay/hls/cam1.m3u8", "HLS https://relay/hls/cam1.m3u8"),
             ("file:///srv/a%20b.mp4", "file /srv/a b.mp4"),
             ("clip.mp4", "file /etc/synoptic/clip.mp4"),
             ("./a:b.mp4", "file /etc/synoptic/./a:b.mp4"),
@@ -221,7 +281,10 @@ mod tests {
         for (text, part) in [
             ("", "is empty"),
             ("exec:rm -rf /", "`exec:` is not supported"),
-            ("http://cam/mjpeg", "`http:` is not supported"),
+            ("http://cam/mjpeg", "`http:` is read when it ends in .flv"),
+            ("rtmp://relay/live", "lacks application or stream"),
+            ("rtmp://", "no address"),
+            ("srt://relay:9000", "`srt:` is not supported"),
             ("rtsp://", "no address"),
             ("rtsp:cam", "no address"),
             ("rtsp://cam:99999/", "no address"),
@@ -242,6 +305,8 @@ mod tests {
             "rtsp://me:hunter2@cam/1",
             "rtsp://me:hun/hunter2@cam/1",
             "rtsp://me@cam/1",
+            "rtmp://me:hunter2@relay/live/1",
+            "https://me:hunter2@relay/1.m3u8",
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.message.contains("do not belong"), "{error}");

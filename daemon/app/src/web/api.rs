@@ -124,7 +124,7 @@ pub struct NewCamera {
     /// Name for people.
     #[schema(min_length = 1, max_length = 64)]
     pub name: String,
-    /// `rtsp://…`, `rtsps://…`, `/dev/videoN`, or the full path of a video file on the box.
+    /// `rtsp://…`, `rtsps://…`, `rtmp://…`, `rtmps://…`, `http(s)://….flv`, `http(s)://….m3u8`, `/dev/videoN`, or the full path of a video file on the box.
     pub source: String,
     /// User, if the camera wants one.
     #[serde(default)]

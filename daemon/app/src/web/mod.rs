@@ -19,6 +19,7 @@ mod problem;
 mod server;
 mod session;
 mod socket;
+mod starts;
 mod status;
 mod stitch_metrics;
 mod streams;
@@ -53,6 +54,7 @@ pub use guard::Access;
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
+pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
 pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;
@@ -205,6 +207,7 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
+        .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))
         .routes(routes!(events::picture))

@@ -62,7 +62,7 @@ impl RtpTimebase {
                     });
                 }
                 n += 1;
-            } else if early < EARLIEST || early > PRE_ROLL {
+            } else if early < EARLIEST || early > self.longest_way.unwrap_or(PRE_ROLL).max(PRE_ROLL) {
                 // The ladder refuses it, and says so.
                 claims[n] = Captured {
                     mono: at,
@@ -113,8 +113,21 @@ impl RtpTimebase {
             Some(LearnedDelay { delay, error }) => {
                 (delay - error - LEARNED_MARGIN, delay + error + LEARNED_MARGIN)
             }
-            None => (Span::ZERO, MAX_LIGHT_TO_WIRE),
+            None => self.unlearned_way(),
         }
+    }
+
+    /// From light to wire while nothing has measured it: by the kind of stream, or by what somebody measured.
+    fn unlearned_way(&self) -> (Span, Span) {
+        let Some(most) = self.longest_way else {
+            return (Span::ZERO, MAX_LIGHT_TO_WIRE);
+        };
+        let (bias, error) = (self.config.capture_bias, self.config.capture_bias_error);
+        // With UTC in the stream the bias is that of the UTC.
+        if bias <= Span::ZERO || !self.line.stamps.is_empty() {
+            return (Span::ZERO, most);
+        }
+        ((bias - error).max(Span::ZERO), bias + error)
     }
 
     fn by_arrivals(&self, x: Span, line: Mono, arrival: Mono, shape: Span) -> (Captured, Span) {

@@ -63,9 +63,17 @@ pub struct Ladder {
     current: Option<TimeSource>,
     /// Until when a rung that lied is not believed, and why.
     demoted: [Option<(Mono, RungReason)>; RUNGS],
+    /// What the way from light to the box may take beyond [`MAX_DELAY`].
+    max_delay: Span,
 }
 
 impl Ladder {
+    /// A ladder for a stream that may be `most` late: HLS is, by its segments.
+    pub fn with_max_delay(mut self, most: Span) -> Ladder {
+        self.max_delay = most;
+        self
+    }
+
     /// Chooses among `claims` (any order, at most one a rung, at least one) for a frame that arrived at `arrival`,
     /// and would have at `least_delayed`. The claim of [`TimeSource::Arrival`] or below is never refused.
     pub fn choose(
@@ -79,7 +87,8 @@ impl Ladder {
                 continue;
             }
             let early = least_delayed - claim.mono;
-            let possible = early >= -(AFTER_ARRIVAL + claim.rel_error) && early <= MAX_DELAY;
+            let possible =
+                early >= -(AFTER_ARRIVAL + claim.rel_error) && early <= MAX_DELAY.max(self.max_delay);
             if !possible {
                 self.demote(claim.source, arrival, RungReason::Impossible);
             }

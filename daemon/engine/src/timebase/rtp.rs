@@ -40,7 +40,7 @@ pub(super) const SAME_CLOCK: Span = Span::from_millis(100);
 /// A path does not become slower for good by more: the media clock was halted.
 const MAX_PATH_CHANGE: Span = Span::from_secs(3);
 /// Events kept until they are asked for; the oldest goes.
-const EVENTS: usize = 32;
+pub(super) const EVENTS: usize = 32;
 /// Kinds of stamps followed at once.
 pub(super) const STAMP_KINDS: usize = 3;
 
@@ -62,6 +62,8 @@ pub struct RtpTimebase {
     pub(super) last: Option<(Span, Captured)>,
     /// The first frame of those that were timed no better than now: media, x, what was said.
     pub(super) said: Option<(MediaTime, Span, Captured)>,
+    /// The longest way from light to the box; `None`: that of a camera that sends to it directly.
+    pub(super) longest_way: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,7 +109,23 @@ impl RtpTimebase {
             events: VecDeque::new(),
             last: None,
             said: None,
+            longest_way: None,
         }
+    }
+
+    /// The same, for a stream that comes by way of a server: from light to the box it may take `most`. Where nothing in
+    /// the stream tells UTC, a configured bias stands for that whole way.
+    pub fn with_longest_way(mut self, most: Span) -> RtpTimebase {
+        self.longest_way = Some(most);
+        self.ladder = std::mem::take(&mut self.ladder).with_max_delay(most);
+        self
+    }
+
+    /// Where the numbering of this epoch begins: the time stamp of media time zero, and ticks a second. `None` before the
+    /// first frame.
+    pub fn numbering(&self) -> Option<(u32, u32)> {
+        let first = self.line.first_ticks?;
+        Some((first as u32, self.config.clock_rate_hz))
     }
 
     /// The same, knowing what an earlier connection to the same camera learned.
@@ -228,7 +246,7 @@ impl RtpTimebase {
         let arrival = self.raw.to_raw(arrival);
         let ticks = self.expected(rtp, arrival);
         let x = self.x(ticks);
-        match self.line.guard.judge(x, arrival) {
+        let mut timed = match self.line.guard.judge(x, arrival) {
             Place::Fits => self.place(ticks, arrival, mono, false),
             Place::Outlier => self.outlier(arrival, mono),
             Place::NewLine => {
@@ -238,7 +256,11 @@ impl RtpTimebase {
                 self.line.guard.judge(self.x(ticks), arrival);
                 self.place(ticks, arrival, mono, true)
             }
-        }
+        };
+        // What a stamp rounds away: 11 us at 90 kHz, a millisecond in FLV.
+        timed.captured.rel_error +=
+            Span::from_nanos(1_000_000_000 / i64::from(self.config.clock_rate_hz.max(1)));
+        timed
     }
 
     /// What happened since the last call; drain it to `None`.

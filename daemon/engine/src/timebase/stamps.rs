@@ -38,6 +38,10 @@ pub enum StampKind {
     Sei,
     /// UTC in onFI or onMetaData.
     Flv,
+    /// UTC of a segment's first sample in an HLS playlist (EXT-X-PROGRAM-DATE-TIME), written by a packager.
+    ProgramDate,
+    /// Counted on from the UTC at which the stream began.
+    StreamStart,
 }
 
 impl StampKind {
@@ -46,7 +50,9 @@ impl StampKind {
         match self {
             StampKind::ReferenceClock => TimeSource::Ptp,
             StampKind::Rfc6051 | StampKind::OnvifReplay | StampKind::AbsCaptureTime => TimeSource::PacketNtp,
-            StampKind::Sei | StampKind::Flv => TimeSource::InBand,
+            StampKind::Sei | StampKind::Flv | StampKind::ProgramDate | StampKind::StreamStart => {
+                TimeSource::InBand
+            }
         }
     }
 
@@ -59,6 +65,10 @@ impl StampKind {
             StampKind::AbsCaptureTime => Span::from_millis(10),
             StampKind::ReferenceClock => Span::from_millis(40),
             StampKind::Sei | StampKind::Flv => Span::from_millis(50),
+            // 50 ms, and what a media clock of 100 ppm goes wrong by until it is measured.
+            StampKind::StreamStart => Span::from_millis(100),
+            // Packagers read the date when a stream reaches them, some once at its beginning: encoder and way are in it.
+            StampKind::ProgramDate => Span::from_secs(1),
         }
     }
 }

@@ -78,8 +78,10 @@ pub(super) fn make(factory: &str) -> Result<gst::Element, MediaError> {
         .map_err(|_| MediaError::Missing {
             what: format!("the GStreamer element `{factory}`"),
             package: match factory {
-                "h264parse" | "h265parse" => "gstreamer1.0-plugins-bad",
-                "decodebin" | "videoconvert" | "parsebin" => "gstreamer1.0-plugins-base",
+                "h264parse" | "h265parse" | "rtmp2src" => "gstreamer1.0-plugins-bad",
+                "decodebin" | "videoconvert" | "parsebin" | "appsrc" | "appsink" => {
+                    "gstreamer1.0-plugins-base"
+                }
                 _ => "gstreamer1.0-plugins-good",
             },
         })

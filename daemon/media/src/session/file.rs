@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gst::prelude::*;
 use synoptic_base::Span;
+use synoptic_engine::timebase::FileClock;
 
 use super::decode::{self, Tail, internal};
 use super::sound::make_queue;
@@ -13,6 +14,9 @@ use crate::{MediaError, Source};
 /// A frame is stamped with the time at which it is due, which is exact by definition; the clock it is due on is read
 /// to this.
 const PLAY_ERROR: Span = Span::from_millis(1);
+
+/// Of files that do not say how many pictures a second they hold.
+const DEFAULT_INTERVAL: Span = Span::from_millis(40);
 
 pub(super) fn build(
     pipeline: &gst::Pipeline,
@@ -33,6 +37,7 @@ pub(super) fn build(
     *locked(&shared.timing) = Some(Timing::Played {
         bias: options.capture_bias,
         bias_error: options.capture_bias_error + PLAY_ERROR,
+        clock: FileClock::new(DEFAULT_INTERVAL),
     });
     let source = decode::make("filesrc")?;
     source.set_property("location", path);

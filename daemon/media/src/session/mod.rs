@@ -5,11 +5,17 @@
 
 mod decode;
 mod file;
+mod flv;
+#[doc(hidden)]
+pub mod fuzz;
 mod hdrext;
+mod hls;
 mod ledger;
 mod nal;
 pub mod play;
+mod pull;
 mod rtcp;
+mod rtmp;
 mod rtsp;
 mod sound;
 mod tap;
@@ -23,13 +29,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
+use gst_video::prelude::*;
 use synoptic_base::{
-    Captured, Clock, FrameKey, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
+    Captured, Clock, ClockMap, FrameKey, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
 };
-use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
+use synoptic_engine::timebase::{FileClock, FilePicture, RtpTimebase, TimeEvent, TimeHealth};
 
 use crate::coded::CodedStream;
-use crate::{MediaError, Source, TransportStats, VideoSurface};
+use crate::{MediaError, PullKind, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
 use tap::{Asked, Foretold, Tap};
 
@@ -92,7 +99,11 @@ enum Timing {
         wall_steps: Vec<Span>,
     },
     /// By the moment at which the pipeline's clock plays them.
-    Played { bias: Span, bias_error: Span },
+    Played {
+        bias: Span,
+        bias_error: Span,
+        clock: FileClock,
+    },
     /// By the stamps of their driver.
     Driver(Box<v4l2::DriverTiming>),
 }
@@ -181,6 +192,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Session {
     /// Takes frames from a local device; ends before the pipeline does.
     capture: Option<v4l2::Capture>,
+    /// Fetches the segments of HLS; ends before the pipeline does.
+    segments: Option<hls::Puller>,
     pipeline: gst::Pipeline,
     sink: AppSink,
     shared: Arc<Shared>,
@@ -228,13 +241,19 @@ impl Session {
         }
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
         let mut prepared = None;
+        let mut segments = None;
         match &options.source {
             Source::Rtsp { .. } => rtsp::build(&pipeline, options, tail, &shared)?,
+            Source::Pull { kind, .. } => match kind {
+                PullKind::Rtmp | PullKind::HttpFlv => rtmp::build(&pipeline, options, tail, &shared)?,
+                PullKind::Hls => segments = Some(hls::build(&pipeline, options, tail, &shared)?),
+            },
             Source::File { .. } => file::build(&pipeline, options, tail, &shared)?,
             Source::V4l2 { .. } => prepared = Some(v4l2::build(&pipeline, options, &tail, &shared)?),
         }
         let mut session = Session::play(pipeline, sink, shared, &options.source)?;
         session.capture = prepared.map(v4l2::Prepared::start).transpose()?;
+        session.segments = segments.map(hls::Prepared::start).transpose()?;
         Ok(session)
     }
 
@@ -247,6 +266,7 @@ impl Session {
     ) -> Result<Session, MediaError> {
         let session = Session {
             capture: None,
+            segments: None,
             pipeline,
             sink,
             shared,
@@ -338,6 +358,22 @@ impl Session {
         }
     }
 
+    /// Takes what the box knows of UTC.
+    pub fn clock_map(&mut self, map: ClockMap) {
+        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
+            timebase.clock_map(map);
+        }
+    }
+
+    /// Time stamp of media time zero of this epoch, as the sender wrote it (32 bits), and ticks a second. `None` where
+    /// the source has no such numbering, and before the first frame.
+    pub fn numbering(&self) -> Option<(u32, u32)> {
+        match &*locked(&self.shared.timing) {
+            Some(Timing::Rtp { timebase, .. }) => timebase.numbering(),
+            _ => None,
+        }
+    }
+
     /// What happened to the camera's time since the last call. Call it about once a second: the box's clocks are
     /// sampled along with it.
     pub fn time_events(&mut self) -> Vec<TimeEvent> {
@@ -426,9 +462,25 @@ impl Session {
                     sample: sample.clone(),
                 }));
             }
-            Some(Timing::Played { bias, bias_error }) => {
+            Some(Timing::Played {
+                bias,
+                bias_error,
+                clock,
+            }) => {
                 let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
-                let pts = buffer.pts();
+                if let Some((_, info)) = self.format.as_ref().filter(|(_, i)| i.fps().numer() > 0) {
+                    let fps = info.fps();
+                    clock.set_interval(Span::from_nanos(
+                        1_000_000_000 * i64::from(fps.denom()) / i64::from(fps.numer()),
+                    ));
+                }
+                // The parser has put decoding times in order by now: a picture has its own time or none.
+                let shown = clock.show(FilePicture {
+                    pts: buffer.pts().map(|t| Span::from_nanos(t.nseconds() as i64)),
+                    dts: None,
+                    repeats: u8::from(buffer.video_flags().contains(gst_video::VideoBufferFlags::RFF)),
+                });
+                let pts = Some(gst::ClockTime::from_nseconds(shown.as_nanos().max(0) as u64));
                 let running = segment.zip(pts).and_then(|(s, pts)| s.to_running_time(pts));
                 let (Some(running), Some(base)) = (running, self.pipeline.base_time()) else {
                     return;
@@ -565,6 +617,7 @@ fn cause(detail: &str, message: &str) -> String {
 impl Drop for Session {
     fn drop(&mut self) {
         self.capture = None;
+        self.segments = None;
         if self.pipeline.set_state(gst::State::Null).is_err() {
             log::warn!("{}: the pipeline did not stop cleanly", self.source_name);
         }

@@ -18,6 +18,10 @@ const CONNECT_TIMEOUT_US: u64 = 5_000_000;
 const JITTER_MS: u32 = 200;
 /// The marker bit in the second byte of an RTP packet: the last one of a picture (RFC 6184 section 5.1).
 const MARKER: u8 = 0x80;
+/// A camera that sends to the box itself is declared to be late by no more; a server that relays or codes anew is.
+const DIRECT: Span = Span::from_millis(150);
+/// ... and then this lies between light and box at most.
+const RELAYED: Span = Span::from_secs(3);
 /// No RTP time: those have 32 bits.
 const NO_STAMP: u64 = u64::MAX;
 
@@ -128,7 +132,12 @@ pub(super) fn build(
             capture_bias: bias,
             capture_bias_error: bias_error,
         };
-        let timebase = Box::new(RtpTimebase::new(config));
+        let mut timebase = Box::new(RtpTimebase::new(config));
+        if bias + bias_error > DIRECT {
+            timebase = Box::new((*timebase).with_longest_way(RELAYED));
+        }
+        // Before the first frame: where the two clocks are apart, what was timed without would lie elsewhere.
+        timebase.box_sample(on_pad.clock.sample());
         *locked(&on_pad.timing) = Some(Timing::Rtp {
             timebase,
             ssrc: None,

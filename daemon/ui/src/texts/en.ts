@@ -204,7 +204,7 @@ export const en = {
     device: "USB",
     file: "File",
     url: "Address",
-    urlHint: "As the camera's manual gives it: rtsp://address/path",
+    urlHint: "As the camera's manual gives it: rtsp://address/path; also rtmp://, http://….flv and http://….m3u8",
     path: "File on the box",
     devicePath: "Device",
     noDevices: "No free video device was found. Enter its path.",

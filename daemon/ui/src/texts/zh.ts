@@ -199,7 +199,7 @@ export const zh: Texts = {
     device: "USB",
     file: "文件",
     url: "地址",
-    urlHint: "见摄像机说明书：rtsp://地址/路径",
+    urlHint: "见摄像机说明书：rtsp://地址/路径；也可用 rtmp://、http://….flv 和 http://….m3u8",
     path: "设备上的文件",
     devicePath: "视频设备",
     noDevices: "没有找到空闲的视频设备，请输入其路径。",

@@ -1,7 +1,7 @@
 //! Cameras: `[[camera]]`.
 
 use synoptic_base::{Rotation, Size, Span};
-use synoptic_media::{CameraOptions, RtspTransport, Source, V4l2Format};
+use synoptic_media::{CameraOptions, PullKind, RtspTransport, Source, V4l2Format};
 
 use super::{Context, belongs_elsewhere};
 use crate::config::raw;
@@ -20,14 +20,8 @@ const FPS: std::ops::RangeInclusive<i64> = 1..=240;
 /// Width and height in pixels: from a thumbnail to 8K.
 const PIXELS: std::ops::RangeInclusive<u32> = 16..=8192;
 
-const RTSP_KEYS: [&str; 6] = [
-    "sub_source",
-    "user",
-    "password",
-    "transport",
-    "tls_insecure",
-    "tls_ca",
-];
+const RTSP_KEYS: [&str; 2] = ["sub_source", "transport"];
+const NETWORK_KEYS: [&str; 4] = ["user", "password", "tls_insecure", "tls_ca"];
 const FILE_KEYS: [&str; 1] = ["repeat"];
 const DEVICE_KEYS: [&str; 3] = ["format", "size", "fps"];
 
@@ -83,11 +77,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
     let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
 
     let (id, source) = (id?.value, source?);
-    let default_bias_error = match source {
-        Source::Rtsp { .. } => raw::RTSP_BIAS_ERROR_MS,
-        Source::File { .. } => 0,
-        Source::V4l2 { .. } => raw::V4L2_BIAS_ERROR_MS,
-    };
+    let default_bias_error = raw::bias_error_ms(&source);
     let span = |ms: Found<f64>| Span::from_secs_f64(ms.value / 1e3);
     Some(Camera {
         options: CameraOptions {
@@ -153,18 +143,8 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
         Source::Rtsp { url, .. } => {
             foreign(&FILE_KEYS, "is for files, and this source is RTSP");
             foreign(&DEVICE_KEYS, "is for /dev/videoN, and this source is RTSP");
-            if section.has("password") && !section.has("user") {
-                section.missing("user", "a password needs a user: add user = \"…\"");
-            }
-            let tls = source::scheme(&url).as_deref() == Some("rtsps");
-            if !tls {
-                section.out_of_place("tls_insecure", "is for rtsps://");
-                section.out_of_place("tls_ca", "is for rtsps://");
-            }
-            if let (Some(true), Some(ca)) = (tls_insecure, &tls_ca) {
-                let message = "with `tls_insecure` no certificate is checked, so this file is never used";
-                reader.error_at(ca, message, "remove one of the two lines");
-            }
+            login_is_whole(section);
+            let tls = tls_keys(section, &url, tls_insecure, tls_ca.as_ref());
             if let (
                 true,
                 Some(Found {
@@ -187,8 +167,33 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
                 tls_ca: tls_ca.map(|ca| context.folder.join(ca.value)),
             })
         }
+        Source::Pull { kind, url, .. } => {
+            let why = format!("is for RTSP, and this source is {}", kind.name());
+            foreign(&RTSP_KEYS, &why);
+            let why = format!("is for files, and this source is {}", kind.name());
+            foreign(&FILE_KEYS, &why);
+            let why = format!("is for /dev/videoN, and this source is {}", kind.name());
+            foreign(&DEVICE_KEYS, &why);
+            login_is_whole(section);
+            let tls = tls_keys(section, &url, tls_insecure, tls_ca.as_ref());
+            if tls && kind == PullKind::Rtmp {
+                section.out_of_place(
+                    "tls_ca",
+                    "is for rtsps:// and https://; for rtmps:// add the certificate to the system's",
+                );
+            }
+            Some(Source::Pull {
+                kind,
+                url,
+                user,
+                password,
+                tls_insecure: tls_insecure.unwrap_or(false),
+                tls_ca: tls_ca.map(|ca| context.folder.join(ca.value)),
+            })
+        }
         Source::File { path, .. } => {
             foreign(&RTSP_KEYS, "is for RTSP, and this source is a file");
+            foreign(&NETWORK_KEYS, "is for network cameras, and this source is a file");
             foreign(&DEVICE_KEYS, "is for /dev/videoN, and this source is a file");
             Some(Source::File {
                 path,
@@ -197,6 +202,10 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
         }
         Source::V4l2 { device, .. } => {
             foreign(&RTSP_KEYS, "is for RTSP, and this source is a device");
+            foreign(
+                &NETWORK_KEYS,
+                "is for network cameras, and this source is a device",
+            );
             foreign(&FILE_KEYS, "is for files, and this source is a device");
             Some(Source::V4l2 {
                 device,
@@ -206,6 +215,29 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
             })
         }
     }
+}
+
+fn login_is_whole(section: &Section<'_, '_>) {
+    if section.has("password") && !section.has("user") {
+        section.missing("user", "a password needs a user: add user = \"…\"");
+    }
+}
+
+/// Checks the keys of TLS against an address. Whether that is over TLS.
+fn tls_keys(section: &Section<'_, '_>, url: &str, insecure: Option<bool>, ca: Option<&Found<&str>>) -> bool {
+    let scheme = source::scheme(url);
+    let tls = matches!(scheme.as_deref(), Some("rtsps" | "rtmps" | "https"));
+    if !tls {
+        section.out_of_place("tls_insecure", "is for rtsps://, rtmps:// and https://");
+        section.out_of_place("tls_ca", "is for rtsps:// and https://");
+    }
+    if let (Some(true), Some(ca)) = (insecure, ca) {
+        let message = "with `tls_insecure` no certificate is checked, so this file is never used";
+        section
+            .reader
+            .error_at(ca, message, "remove one of the two lines");
+    }
+    tls
 }
 
 fn size(section: &Section<'_, '_>) -> Option<Size> {

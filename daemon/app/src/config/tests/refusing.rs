@@ -201,7 +201,7 @@ fn each_error_says_where_what_and_how() {
             "is for rtsps://",
             "remove",
         ),
-        (FILE, "user = \"u\"", "camera[0].user", "is for RTSP", "remove"),
+        (FILE, "user = \"u\"", "camera[0].user", "is for network", "remove"),
         (
             FILE,
             "size = \"640x480\"",
@@ -488,7 +488,7 @@ fn each_error_says_where_what_and_how() {
 fn sources_and_addresses_that_are_none() {
     for (source, message) in [
         ("exec:rm -rf /", "`exec:` is not supported"),
-        ("http://cam/1", "`http:` is not supported"),
+        ("http://cam/1", "`http:` is read when it ends in"),
         ("rtsp://me:hunter2@cam/1", "do not belong into the address"),
         ("rtsp://cam:x/1", "no address"),
         ("/dev/null", "no video device"),

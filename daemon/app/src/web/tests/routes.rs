@@ -48,6 +48,43 @@ fn cameras_are_tested_added_and_removed() {
 }
 
 #[test]
+fn when_a_stream_began_turns_a_relative_time_stamp_into_utc() {
+    let server = Server::start(OPEN);
+    server.get("/api/v1/streams/a/start").problem(404);
+    server.get("/api/v1/streams/No%20Id/start").problem(404);
+    let began = |epoch: u32, utc: &str, first: u32| StreamStart {
+        stream: StreamId::new("a").unwrap(),
+        epoch: Epoch(epoch),
+        utc: Utc::from_rfc3339(utc).unwrap(),
+        error: Some(Span::from_millis(20)),
+        source: TimeSource::InBand,
+        numbering: Some(Numbering {
+            first,
+            clock_rate_hz: 1_000,
+        }),
+        drift_ppm: None,
+    };
+    server
+        .hub
+        .starts
+        .restore(vec![began(1, "2026-11-21T09:00:00Z", 0)]);
+    server.hub.starts.see(began(2, "2026-11-21T10:00:00Z", 500));
+    let doc = server.get("/api/v1/streams/a/start?timestamp=1500").json();
+    assert_eq!(doc["newest"]["epoch"], 2);
+    assert_eq!(doc["newest"]["utc"], "2026-11-21T10:00:00.000000Z");
+    assert_eq!(doc["newest"]["error_ms"], 20.0);
+    assert_eq!(doc["newest"]["numbering"]["first"], 500);
+    assert!(
+        doc["asked_utc"].as_str().unwrap().ends_with(":01.000000Z"),
+        "{doc}"
+    );
+    assert_eq!(doc["earlier"][0]["epoch"], 1);
+    assert_eq!(server.hub.starts.unsaved().unwrap().len(), 2);
+    assert_eq!(server.hub.starts.unsaved(), None, "stored once");
+    server.get("/api/v1/streams/a/start?timestamp=x").problem(400);
+}
+
+#[test]
 fn bad_input_gets_a_problem() {
     let server = Server::start(OPEN);
     let post = |body: &str| server.ask("POST", "/api/v1/cameras", &[], Some(body));

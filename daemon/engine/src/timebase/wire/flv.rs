@@ -16,6 +16,23 @@ pub struct FlvTime {
     pub utc: Utc,
     /// Whether the sender's time zone was not told: its local time was read as UTC.
     pub local: bool,
+    /// It is of the stream's beginning (onMetaData, which servers send again to who joins late), not of this tag.
+    pub at_start: bool,
+}
+
+/// Zones lie whole quarters of an hour from UTC.
+const QUARTER: Span = Span::from_secs(900);
+
+impl FlvTime {
+    /// UTC; where the zone was not told, the one that brings it nearest to `now`.
+    pub fn near(self, now: Utc) -> Utc {
+        if !self.local {
+            return self.utc;
+        }
+        let off = (self.utc - now).as_nanos();
+        let quarters = (off + QUARTER.as_nanos() / 2).div_euclid(QUARTER.as_nanos());
+        self.utc - QUARTER * quarters
+    }
 }
 
 /// Reads the body of a script data tag (AMF0); `None` when it tells no time.
@@ -27,6 +44,7 @@ pub fn flv_script(body: &[u8]) -> Option<FlvTime> {
     if name != "onFI" && name != "onMetaData" && name != "@setDataFrame" {
         return None;
     }
+    let at_start = name != "onFI";
     let mut object = value(&mut bytes, MAX_DEPTH)?;
     if matches!(object, Value::Text(_)) {
         object = value(&mut bytes, MAX_DEPTH)?;
@@ -48,7 +66,11 @@ pub fn flv_script(body: &[u8]) -> Option<FlvTime> {
         // 2001 to 2200: not seconds, not a media time.
         if (1e12..7.3e12).contains(&ms) {
             let utc = Utc::from_nanos(0) + Span::from_secs_f64(ms / 1e3);
-            return Some(FlvTime { utc, local: false });
+            return Some(FlvTime {
+                utc,
+                local: false,
+                at_start,
+            });
         }
     }
     if let Some(utc) = ["utc", "creationtime", "creationdate"]
@@ -56,7 +78,11 @@ pub fn flv_script(body: &[u8]) -> Option<FlvTime> {
         .filter_map(text)
         .find_map(Utc::from_rfc3339)
     {
-        return Some(FlvTime { utc, local: false });
+        return Some(FlvTime {
+            utc,
+            local: false,
+            at_start,
+        });
     }
     // onFI: sd "21-11-2026", st "10:00:00.250", in the sender's own zone.
     let (date, time) = (text("sd")?, text("st")?);
@@ -66,7 +92,11 @@ pub fn flv_script(body: &[u8]) -> Option<FlvTime> {
         return None;
     }
     let utc = Utc::from_rfc3339(&format!("{year}-{month:0>2}-{day:0>2}T{time}Z"))?;
-    Some(FlvTime { utc, local: true })
+    Some(FlvTime {
+        utc,
+        local: true,
+        at_start,
+    })
 }
 
 enum Value<'a> {
@@ -162,13 +192,19 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(found.utc.to_rfc3339(), "2026-11-21T10:00:00.250000Z");
-        assert!(found.local);
+        assert!(found.local && !found.at_start);
+        let now = Utc::from_rfc3339("2026-11-21T04:30:01Z").unwrap();
+        assert_eq!(
+            found.near(now).to_rfc3339(),
+            "2026-11-21T04:30:00.250000Z",
+            "India"
+        );
         let mut date = vec![11];
         date.extend(1_790_000_000_500.0_f64.to_be_bytes());
         date.extend([0, 0]);
         let found = read(&tag("onMetaData", &[("width", vec![1, 1]), ("utc", date)])).unwrap();
         assert_eq!(found.utc, Utc::from_nanos(1_790_000_000_500_000_000));
-        assert!(!found.local);
+        assert!(!found.local && found.at_start);
     }
 
     #[test]

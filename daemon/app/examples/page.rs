@@ -193,6 +193,14 @@ impl World {
 
 struct Admin(Arc<World>);
 impl CameraAdmin for Admin {
+    fn biases(&self, group: &StreamId) -> Result<Vec<CameraBias>, Problem> {
+        Err(Problem::not_found(format!("there is no group `{group}`")))
+    }
+
+    fn set_biases(&self, _measured: &[CameraBias]) -> Result<(), Problem> {
+        Err(Problem::conflict("this page has no configuration"))
+    }
+
     fn add(&self, camera: NewCamera) -> Result<(), Problem> {
         let mut cameras = self
             .0
@@ -243,6 +251,7 @@ impl CameraAdmin for Admin {
             b_frames: usable.then_some(false),
             sender_reports: 2,
             clock_offset_ms: usable.then_some(2003.4),
+            doctor: None,
             time_source: usable.then(|| "sender_report".to_owned()),
             picture_base64: picture.map(|jpeg| base64(&jpeg)),
         }
@@ -313,6 +322,23 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                 } else {
                     TimeQuality::None
                 },
+                doctor: online.then(|| DoctorDoc {
+                    grade: Some("A".to_owned()),
+                    report_spread_ms: Some(0.4),
+                    reports: 61,
+                    declared_rate_hz: Some(90_000),
+                    delay_ms: Some(58.2),
+                    delay_error_ms: Some(15.4),
+                    findings: if n == 1 {
+                        vec![FindingDoc {
+                            finding: "zone".to_owned(),
+                            text: "Its clock is off by +1.00 h: check its time zone and summer time.".to_owned(),
+                        }]
+                    } else {
+                        Vec::new()
+                    },
+                    ..DoctorDoc::default()
+                }),
             },
             stream: online.then(|| StreamDoc {
                 codec: "H.264".to_owned(),

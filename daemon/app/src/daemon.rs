@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
 use synoptic_engine::system::SystemInput;
 use synoptic_engine::track::TrackIds;
-use synoptic_media::Epochs;
+use synoptic_engine::timebase::LearnedDelay;
+use synoptic_media::{CameraOptions, Epochs};
 use synoptic_media::clocks::{self, SystemClock};
 use synoptic_store::{Opened, Options, RetentionLimits, Store, StoreStats};
 use synoptic_vision::jpeg;
@@ -31,6 +32,7 @@ use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
 use crate::recorder::Recorder;
 use crate::service;
+use crate::time_memory::TimeMemory;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
@@ -51,11 +53,24 @@ const INFO_SCHEMA: u32 = 1;
 const LIVE_QUALITY: u8 = 75;
 
 /// Epochs by the store.
-struct StoredEpochs(Store);
+struct StoredEpochs {
+    store: Store,
+    map: Arc<ArcSwap<ClockMap>>,
+    memory: Arc<TimeMemory>,
+}
 
 impl Epochs for StoredEpochs {
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
-        Ok(self.0.next_epoch(stream))
+        Ok(self.store.next_epoch(stream))
+    }
+    fn clock_map(&self) -> Option<ClockMap> {
+        Some(**self.map.load())
+    }
+    fn learned_delay(&self, camera: &CameraOptions) -> Option<LearnedDelay> {
+        self.memory.get(camera)
+    }
+    fn keep_learned_delay(&self, camera: &CameraOptions, learned: LearnedDelay) {
+        self.memory.put(camera, learned);
     }
 }
 
@@ -81,6 +96,8 @@ struct Daemon {
     board: Arc<Board>,
     beats: Arc<Beats>,
     store: Store,
+    /// What was learned of the cameras' delays.
+    memory: Arc<TimeMemory>,
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     groups: Option<Groups>,
@@ -136,6 +153,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         state: DeviceState::Online,
         since: Some(box_clock.map().utc(started).to_rfc3339()),
     };
+    let memory = Arc::new(TimeMemory::open(&config.device.data_dir));
     let config = Arc::new(config);
     let mut daemon = Daemon {
         path,
@@ -150,6 +168,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         board: Arc::new(Board::default()),
         beats: Arc::new(Beats::new(clock.clone())),
         store,
+        memory,
         watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
         groups: None,
@@ -299,7 +318,11 @@ impl Daemon {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
             watchman: self.watchman.clone(),
-            epochs: Arc::new(StoredEpochs(self.store.clone())),
+            epochs: Arc::new(StoredEpochs {
+                store: self.store.clone(),
+                map: self.map.clone(),
+                memory: self.memory.clone(),
+            }),
             track_ids: TrackIds::default(),
         }
     }

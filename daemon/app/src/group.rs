@@ -70,6 +70,7 @@ impl GroupTask {
                     let now = self.clock.now();
                     self.board.camera_frame(frame.meta.key.stream, now);
                     self.hub.stages.took("decode", now - frame.meta.arrival);
+                    self.hub.lit(&frame);
                     if taken.len() == TAKEN {
                         taken.pop_front();
                     }
@@ -149,6 +150,16 @@ impl GroupTask {
                     self.watchman.see(SystemInput::Source(camera, source));
                 }
                 self.board.camera_health(camera, health);
+                if let Some(findings) = self.board.camera_findings(&camera, &self.map.load()) {
+                    // Steps are told one by one.
+                    let told = findings.into_iter().filter(|(word, _)| *word != "steps");
+                    self.watchman
+                        .see(SystemInput::Findings(camera, told.collect()));
+                }
+            }
+            CameraNote::Restamp(better) => {
+                self.watchman
+                    .see(SystemInput::Restamp(better.stream, better.restamp));
             }
             CameraNote::Stats { camera, stats } => self.board.camera_stats(camera, stats),
             CameraNote::Unreadable { camera, captured } => {
@@ -186,6 +197,7 @@ impl GroupTask {
             CameraNote::Format { .. }
             | CameraNote::Drops { .. }
             | CameraNote::Health { .. }
+            | CameraNote::Restamp(_)
             | CameraNote::Unreadable { .. }
             | CameraNote::WallStep { .. } => {}
         }

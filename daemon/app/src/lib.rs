@@ -23,4 +23,5 @@ pub mod recorder;
 pub mod service;
 pub mod stages;
 mod watchman;
+mod time_memory;
 pub mod web;

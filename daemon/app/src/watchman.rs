@@ -80,9 +80,13 @@ fn log(event: &SystemEvent) {
         .stream
         .map_or("the box".to_owned(), |camera| format!("camera {camera}"));
     let level = match event.change {
-        SystemChange::CameraOnline | SystemChange::CameraOffline { .. } => log::Level::Debug,
+        SystemChange::CameraOnline | SystemChange::CameraOffline { .. } | SystemChange::Restamp(_) => {
+            log::Level::Debug
+        }
         SystemChange::TimeSource { .. } => log::Level::Info,
-        SystemChange::CameraClockStep { .. } | SystemChange::BoxClockStep { .. } => log::Level::Warn,
+        SystemChange::CameraClockStep { .. }
+        | SystemChange::BoxClockStep { .. }
+        | SystemChange::CameraTime { .. } => log::Level::Warn,
     };
     log::log!(level, "{about}: {}: event {}", described(event), event.id.0);
 }
@@ -100,6 +104,14 @@ pub(crate) fn described(event: &SystemEvent) -> String {
         }
         SystemChange::CameraClockStep { step } => format!("its own clock stepped by {step}"),
         SystemChange::BoxClockStep { step } => format!("clock stepped by {step}"),
+        SystemChange::CameraTime { text, .. } => text.clone(),
+        SystemChange::Restamp(r) => format!(
+            "frames of epoch {} since {} us are now known to be {} later, within {}",
+            r.epoch.0,
+            r.since_us.as_micros(),
+            r.moved,
+            r.rel_error
+        ),
     };
     match event.untold {
         0 => text,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{BBox, Captured, FrameKey, Mono, Span, Stamp, StreamId, TimeSource, TrackId, Utc};
+use crate::{BBox, Captured, FrameKey, Mono, Restamp, Span, Stamp, StreamId, TimeSource, TrackId, Utc};
 
 /// UUIDv7 of an event: sorts by time, the same for ever, also after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -172,16 +172,27 @@ pub enum SystemChange {
         /// By how much.
         step: Span,
     },
+    /// Something is wrong with the camera's clocks.
+    CameraTime {
+        /// What, in a word: `zone`, `offset`, `never_set`, `rate`, `fps`, `reports`, `stamps`, `refused`.
+        finding: String,
+        /// What, and what to do, in a sentence.
+        text: String,
+    },
+    /// Frames of the camera would be timed better today.
+    Restamp(Restamp),
 }
 
 impl SystemChange {
     /// Every name of [`SystemChange::name`].
-    pub const NAMES: [&'static str; 5] = [
+    pub const NAMES: [&'static str; 7] = [
         "camera_online",
         "camera_offline",
         "time_source",
         "camera_clock_step",
         "box_clock_step",
+        "camera_time",
+        "restamp",
     ];
 
     /// The event's type, as in topics, in documents and in the database.
@@ -192,6 +203,8 @@ impl SystemChange {
             SystemChange::TimeSource { .. } => "time_source",
             SystemChange::CameraClockStep { .. } => "camera_clock_step",
             SystemChange::BoxClockStep { .. } => "box_clock_step",
+            SystemChange::CameraTime { .. } => "camera_time",
+            SystemChange::Restamp(_) => "restamp",
         }
     }
 }
@@ -236,6 +249,20 @@ mod tests {
             },
             SystemChange::CameraClockStep { step },
             SystemChange::BoxClockStep { step },
+            SystemChange::CameraTime {
+                finding: "zone".to_owned(),
+                text: "Its clock is off by +1.00 h.".to_owned(),
+            },
+            SystemChange::Restamp(Restamp {
+                epoch: crate::Epoch(1),
+                since_us: crate::MediaTime::from_micros(0),
+                until_us: crate::MediaTime::from_micros(1),
+                from: Mono::from_nanos(0),
+                to: Mono::from_nanos(1_000),
+                moved: step,
+                rel_error: step,
+                source: TimeSource::SenderReport,
+            }),
         ];
         for (change, name) in all.iter().zip(SystemChange::NAMES) {
             let json = serde_json::to_value(change).unwrap();

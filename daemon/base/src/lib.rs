@@ -30,11 +30,11 @@ pub use event::{
 pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
-pub use restamp::KnownMap;
+pub use restamp::{KnownMap, Restamp, StreamRestamp, moved_stamp};
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use stitch::{
     CellSeen, Cover, GAIN_PITCH, PanoramaSeen, STITCH_CELL, SeamLine, SlotView, StitchDirector, StitchLayout,
     StitchPlan,
 };
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
-pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};
+pub use time::{BootId, Captured, ClockMap, Mono, Span, Stamp, TimeSource, Utc};

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use synoptic_base::{Mono, Outage, Span, StreamId, SystemChange, TimeSource};
+use synoptic_base::{Mono, Outage, Restamp, Span, StreamId, SystemChange, TimeSource};
 
 /// How sparingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub struct SystemConfig {
     /// How long a time source must hold. A reconnected camera climbs the ladder anew: its first sender report comes
     /// within 5 s from most cameras (RFC 3550 section 6.2 gives that minimum).
     pub source_hold: Span,
+    /// How long something must be wrong with a camera's clocks before it is told, and how long right before the same
+    /// is told again.
+    pub finding_hold: Span,
     /// Events of one kind and camera at once.
     pub burst: u32,
     /// Time to earn one more.
@@ -34,8 +37,20 @@ impl Default for SystemConfig {
             online_hold: Span::from_secs(5),
             offline_hold: Span::from_secs(2),
             source_hold: Span::from_secs(10),
+            finding_hold: Span::from_secs(15),
             burst: 6,
             refill: Span::from_secs(600),
+        }
+    }
+}
+
+impl SystemConfig {
+    /// A new connection improves its times ten times within the first minutes.
+    fn restamps(&self) -> SystemConfig {
+        SystemConfig {
+            burst: self.burst * 4,
+            refill: self.refill / 4,
+            ..*self
         }
     }
 }
@@ -53,6 +68,10 @@ pub enum SystemInput {
     CameraStep(StreamId, Span),
     /// The box's UTC stepped.
     BoxStep(Span),
+    /// What is wrong with the camera's clocks now: a word and a sentence each. Repeats are welcome.
+    Findings(StreamId, Vec<(&'static str, String)>),
+    /// Frames of the camera would be timed better today.
+    Restamp(StreamId, Restamp),
     /// The camera is gone from the configuration.
     Forget(StreamId),
 }
@@ -214,6 +233,9 @@ struct Camera {
     delivery: Held<Delivery>,
     source: Held<TimeSource>,
     steps: Steps,
+    restamps: Steps,
+    /// Whether each thing that was ever wrong is wrong, with the latest sentence about it.
+    findings: BTreeMap<&'static str, (Held<bool>, String)>,
 }
 
 /// Decides which changes are told.
@@ -241,6 +263,8 @@ impl SystemRules {
             delivery: Held::new(&config, now),
             source: Held::new(&config, now),
             steps: Steps::new(&config, now),
+            restamps: Steps::new(&config, now),
+            findings: BTreeMap::new(),
         })
     }
 
@@ -266,6 +290,26 @@ impl SystemRules {
                 let steps = self.box_steps.get_or_insert_with(|| Steps::new(&config, now));
                 if let Some(untold) = steps.step(&config, now) {
                     self.tell(None, now, SystemChange::BoxClockStep { step }, untold);
+                }
+            }
+            SystemInput::Findings(id, found) => {
+                let findings = &mut self.camera(id, now).findings;
+                for (word, (held, _)) in findings.iter_mut() {
+                    if !found.iter().any(|(w, _)| w == word) {
+                        held.set(now, false);
+                    }
+                }
+                for (word, text) in found {
+                    let (held, told) = findings
+                        .entry(word)
+                        .or_insert_with(|| (Held::new(&config, now), String::new()));
+                    held.set(now, true);
+                    *told = text;
+                }
+            }
+            SystemInput::Restamp(id, restamp) => {
+                if let Some(untold) = self.camera(id, now).restamps.step(&config.restamps(), now) {
+                    self.tell(Some(id), now, SystemChange::Restamp(restamp), untold);
                 }
             }
             SystemInput::Forget(id) => {
@@ -299,6 +343,12 @@ impl SystemRules {
             if let Some((Some(from), to, since, untold)) = taken {
                 tell(since, SystemChange::TimeSource { from, to }, untold);
             }
+            for (word, (held, text)) in &mut camera.findings {
+                if let Some((_, true, since, untold)) = held.take(&config, now, |_| config.finding_hold) {
+                    let (finding, text) = ((*word).to_owned(), text.clone());
+                    tell(since, SystemChange::CameraTime { finding, text }, untold);
+                }
+            }
         }
     }
 
@@ -322,7 +372,11 @@ impl SystemRules {
         let due = |camera: &Camera| {
             let delivery = camera.delivery.due(&config, |d| delivery_hold(&config, d));
             let source = camera.source.due(&config, |_| config.source_hold);
-            [delivery, source].into_iter().flatten().min()
+            let findings = camera
+                .findings
+                .values()
+                .filter_map(|(held, _)| held.due(&config, |_| config.finding_hold));
+            findings.chain(delivery).chain(source).min()
         };
         self.cameras.values().filter_map(due).min()
     }
@@ -507,6 +561,26 @@ mod tests {
             of(Some(cam("a"))),
             [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (700, 94)]
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_clock_is_told_once_and_again_after_it_was_right() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let zone = || vec![("zone", "Its clock is off by +1.00 h.".to_owned())];
+        let mut inputs = vec![(0, SystemInput::Findings(cam("a"), vec![]))];
+        // Too short to be told, wrong for long, right for long, wrong again.
+        inputs.extend((5..10).map(|s| (s, SystemInput::Findings(cam("a"), zone()))));
+        inputs.extend((10..50).map(|s| (s, SystemInput::Findings(cam("a"), vec![]))));
+        inputs.extend((50..100).map(|s| (s, SystemInput::Findings(cam("a"), zone()))));
+        inputs.extend((100..150).map(|s| (s, SystemInput::Findings(cam("a"), vec![]))));
+        inputs.extend((150..200).map(|s| (s, SystemInput::Findings(cam("a"), zone()))));
+        let told = run(&mut rules, inputs, 300);
+        assert_eq!(names(&told), [(65, "camera_time"), (165, "camera_time")]);
+        assert!(matches!(
+            &told[0].1.change,
+            SystemChange::CameraTime { finding, text } if finding == "zone" && text.contains("+1.00 h")
+        ));
+        assert_eq!(told[0].1.at, at(50));
     }
 
     #[test]

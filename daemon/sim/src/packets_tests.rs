@@ -178,7 +178,7 @@ impl Rig {
             CameraNote::Stats { camera, stats } => {
                 self.stats.insert(camera, stats);
             }
-            CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
+            CameraNote::Unreadable { .. } | CameraNote::Drops { .. } | CameraNote::Restamp(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 mod api;
 mod auth;
 mod cameras;
+mod clocks;
 mod events;
 mod guard;
 mod limit;
@@ -35,7 +36,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use api::{
-    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Transport,
+    BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Transport,
 };
 pub use auth::{Auth, MAX_PASSWORD, MIN_PASSWORD};
 pub use cameras::CreatedDoc;
@@ -175,6 +176,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(cameras::test))
         .routes(routes!(cameras::remove))
         .routes(routes!(cameras::choices))
+        .routes(routes!(clocks::time))
+        .routes(routes!(clocks::measure))
         .routes(routes!(picture::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))

@@ -9,6 +9,7 @@ mod claims;
 mod doctor;
 mod driver;
 mod fit;
+pub mod flash;
 mod hull;
 mod jump;
 mod ladder;
@@ -20,6 +21,7 @@ mod stamps;
 mod types;
 mod unwrap;
 mod wall;
+mod walled;
 pub mod wire;
 
 pub use doctor::{Diagnosis, Finding, Grade, diagnose};

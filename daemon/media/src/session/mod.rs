@@ -20,8 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use synoptic_base::{Captured, Clock, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource};
-use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
+use synoptic_base::{Captured, Clock, ClockMap, Epoch, FrameKind, MediaTime, Mono, Restamp, Rotation, Size, Span, Surface,
+    TimeSource,
+};
+use synoptic_engine::timebase::{LearnedDelay, RtpTimebase, TimeEvent, TimeHealth};
 
 use crate::{MediaError, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
@@ -75,7 +77,11 @@ enum Timing {
     /// By RTP timestamps and sender reports.
     Rtp {
         timebase: Box<RtpTimebase>,
+        /// RTP session and payload type of the video: whatever else comes is not its.
+        stream: (u32, u8),
         ssrc: Option<u32>,
+        /// Whose pictures the timebase is at, by the ledger's count; another sender's may be under way.
+        run: u32,
         signalled: hdrext::Signalled,
         wall_steps: Vec<Span>,
     },
@@ -85,15 +91,25 @@ enum Timing {
     Driver(Box<v4l2::DriverTiming>),
 }
 
+/// What the daemon knows of the box and of the camera: for timings that are made when the stream is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    map: Option<ClockMap>,
+    learned: Option<LearnedDelay>,
+}
+
 /// State that the streaming threads of GStreamer and the session share.
 struct Shared {
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
     timing: Mutex<Option<Timing>>,
+    known: Mutex<Known>,
     codec: Mutex<Option<String>>,
     /// RTP packets and bytes so far.
     packets: AtomicU64,
     bytes: AtomicU64,
+    /// The depayloader of the video.
+    depay: gst::glib::WeakRef<gst::Element>,
     /// The jitter buffer of the video.
     jitter_buffer: gst::glib::WeakRef<gst::Element>,
     /// The first error found in a callback, where GStreamer has no way to carry it.
@@ -106,9 +122,11 @@ impl Shared {
             clock,
             ledger: Mutex::default(),
             timing: Mutex::default(),
+            known: Mutex::default(),
             codec: Mutex::default(),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            depay: gst::glib::WeakRef::new(),
             jitter_buffer: gst::glib::WeakRef::new(),
             failure: Mutex::default(),
         })
@@ -252,6 +270,30 @@ impl Session {
         rtsp::transport(&self.shared)
     }
 
+    /// Takes what the box knows of UTC: stamps of cameras that are synchronised on their own are placed by it.
+    pub fn clock_map(&mut self, map: ClockMap) {
+        locked(&self.shared.known).map = Some(map);
+        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
+            timebase.clock_map(map);
+        }
+    }
+
+    /// Takes what an earlier connection to the same camera learned of its delay; call it before the first frame.
+    pub fn recall(&mut self, learned: LearnedDelay) {
+        locked(&self.shared.known).learned = Some(learned);
+        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
+            timebase.recall(learned);
+        }
+    }
+
+    /// What a [`TimeEvent::Better`] of this session's present epoch means for its frames.
+    pub fn restamp(&self, epoch: Epoch, since: MediaTime, moved: Span) -> Option<Restamp> {
+        match &*locked(&self.shared.timing) {
+            Some(Timing::Rtp { timebase, .. }) => timebase.restamp(epoch, since, moved),
+            _ => None,
+        }
+    }
+
     /// Steps of the camera's wall clock since the last call.
     pub fn wall_steps(&self) -> Vec<Span> {
         match &mut *locked(&self.shared.timing) {
@@ -312,7 +354,7 @@ impl Session {
         let mut timing = locked(&self.shared.timing);
         let size = surface.size();
         match &mut *timing {
-            Some(Timing::Rtp { timebase, .. }) => {
+            Some(Timing::Rtp { timebase, run, .. }) => {
                 let Some(stamp) = decode::rtp_stamp(buffer) else {
                     self.shared.fail(MediaError::Broken {
                         source_name: self.source_name.clone(),
@@ -322,11 +364,16 @@ impl Session {
                 };
                 let (coded, lost) = locked(&self.shared.ledger).decoded(i64::from(stamp), rtp_before);
                 let arrival = coded.map_or_else(|| self.shared.clock.now(), |c| c.arrival);
+                if let Some(coded) = coded.filter(|c| c.run != *run) {
+                    // The first picture of another sender: nothing of its time continues.
+                    *run = coded.run;
+                    timebase.restart();
+                }
                 let timed = timebase.frame(stamp, arrival);
                 if timed.new_epoch {
                     self.pending.push_back(SessionEvent::Restarted);
                 } else {
-                    for coded in lost {
+                    for coded in lost.into_iter().filter(|c| c.run == *run) {
                         let captured = timebase.frame(coded.stamp as u32, coded.arrival).captured;
                         self.pending.push_back(SessionEvent::Unreadable(captured));
                     }

@@ -12,7 +12,7 @@ use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
 use synoptic_app::web::{
-    Auth, BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Parts, Problem,
+    Auth, BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Parts, Problem,
     serve,
 };
 use synoptic_base::*;

@@ -7,6 +7,7 @@ import { follow, unfollow } from "../live-picture";
 import { complain, leaving, notice, status } from "../state";
 import { AddCamera } from "./add-camera";
 import { CaptureBound } from "./capture-bound";
+import { ClockDoctor } from "./clock-doctor";
 import { Dialog } from "./dialog";
 import { Bin, Camera, Plus } from "./icons";
 
@@ -123,6 +124,7 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
           <dd title={reasons.join(", ")}>{drops}</dd>
         </div>
       </dl>
+      {time.doctor && <ClockDoctor time={time} doctor={time.doctor} />}
     </article>
   );
 }

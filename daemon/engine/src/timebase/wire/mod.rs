@@ -2,13 +2,15 @@
 
 mod flv;
 mod hdrext;
+mod pic_timing;
 mod refclk;
 mod sei;
 
 pub use flv::{FlvTime, flv_script};
 pub use hdrext::{ExtensionKind, PacketTime, packet_times};
+pub use pic_timing::{ClockTime, SpsTiming};
 pub use refclk::{MediaClock, RefClock, reference_clock};
-pub use sei::{SYNOPTIC_UUID, SeiTime, h264_pic_timing_clock, sei_times, synoptic_sei};
+pub use sei::{SYNOPTIC_UUID, SeiTime, h264_pic_timing, h264_pic_timing_clock, sei_times, synoptic_sei};
 
 /// A big-endian reader that cannot run over.
 #[derive(Clone, Copy)]

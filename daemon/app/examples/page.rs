@@ -12,8 +12,8 @@ use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
 use synoptic_app::web::{
-    Auth, BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Parts, Problem,
-    serve,
+    Auth, BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, NewCamera,
+    Parts, Problem, serve,
 };
 use synoptic_base::*;
 use synoptic_media::clocks::SystemClock;
@@ -332,7 +332,8 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                     findings: if n == 1 {
                         vec![FindingDoc {
                             finding: "zone".to_owned(),
-                            text: "Its clock is off by +1.00 h: check its time zone and summer time.".to_owned(),
+                            text: "Its clock is off by +1.00 h: check its time zone and summer time."
+                                .to_owned(),
                         }]
                     } else {
                         Vec::new()

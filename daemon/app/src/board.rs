@@ -12,8 +12,8 @@ use synoptic_media::session::StreamInfo;
 
 use crate::config::Config;
 use crate::documents::{
-    CameraDoc, CameraState, CameraStatus, CameraTime, DoctorDoc, Quantiles, StreamDoc, SubDoc, SyncMember, SyncState,
-    SyncStatus, TimeQuality, TrafficDoc, round_ms,
+    CameraDoc, CameraState, CameraStatus, CameraTime, DoctorDoc, Quantiles, StreamDoc, SubDoc, SyncMember,
+    SyncState, SyncStatus, TimeQuality, TrafficDoc, round_ms,
 };
 
 /// Delivered frames a second are counted over this.

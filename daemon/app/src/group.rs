@@ -153,8 +153,7 @@ impl GroupTask {
                 if let Some(findings) = self.board.camera_findings(&camera, &self.map.load()) {
                     // Steps are told one by one.
                     let told = findings.into_iter().filter(|(word, _)| *word != "steps");
-                    self.watchman
-                        .see(SystemInput::Findings(camera, told.collect()));
+                    self.watchman.see(SystemInput::Findings(camera, told.collect()));
                 }
             }
             CameraNote::Restamp(better) => {

@@ -22,6 +22,6 @@ pub mod probe;
 pub mod recorder;
 pub mod service;
 pub mod stages;
-mod watchman;
 mod time_memory;
+mod watchman;
 pub mod web;

@@ -9,7 +9,8 @@ use synoptic_base::{BootId, EndReason, EventChange, EventId, SystemChange, Syste
 use synoptic_store::{AnyEventRow, EventRow, OutboxMessage, Store};
 
 use crate::documents::{
-    AnyEventDoc, Capture, EventDoc, MediaRef, RestampDoc, SystemEventDoc, SystemEventType, TrackType, round_ms,
+    AnyEventDoc, Capture, EventDoc, MediaRef, RestampDoc, SystemEventDoc, SystemEventType, TrackType,
+    round_ms,
 };
 use crate::hub::Hub;
 use crate::mqtt::{EventContext, Topics, event_message, system_message};

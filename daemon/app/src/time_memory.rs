@@ -152,6 +152,9 @@ mod tests {
         let memory = TimeMemory::open(dir.path());
         assert_eq!(memory.get(&camera("main", 0)), None);
         memory.put(&camera("main", 0), delay(60));
-        assert_eq!(TimeMemory::open(dir.path()).get(&camera("main", 0)), Some(delay(60)));
+        assert_eq!(
+            TimeMemory::open(dir.path()).get(&camera("main", 0)),
+            Some(delay(60))
+        );
     }
 }

@@ -187,8 +187,15 @@ mod tests {
         assert_eq!((now.rel_error, now.source), (restamp.rel_error, restamp.source));
         assert_eq!(restamp.recaptured(key(4, 6_000_000), was), None, "another epoch");
         assert_eq!(restamp.recaptured(key(3, 11_000_001), was), None, "after");
-        let good = Captured { rel_error: Span::from_millis(1), ..now };
-        assert_eq!(restamp.recaptured(key(3, 6_000_000), good), None, "as good already");
+        let good = Captured {
+            rel_error: Span::from_millis(1),
+            ..now
+        };
+        assert_eq!(
+            restamp.recaptured(key(3, 6_000_000), good),
+            None,
+            "as good already"
+        );
         let stamp = Stamp {
             utc: map(1, 50, None).utc(was.mono),
             error: Some(Span::from_millis(80)),

@@ -370,10 +370,7 @@ impl Runner {
                     last_kept = now;
                     self.keep_learned(&health);
                 }
-                self.note(CameraNote::Health {
-                    camera: o.id,
-                    health,
-                });
+                self.note(CameraNote::Health { camera: o.id, health });
                 for event in session.time_events() {
                     log::info!("camera {}: time: {event}", self.label);
                     let TimeEvent::Better { since, moved, .. } = event else {

@@ -59,7 +59,11 @@ pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
         println!("{}", render(&doc));
     }
     let measured = doc.cameras.iter().all(|c| c.problem.is_none());
-    Ok(if measured { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if measured {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn render(doc: &BiasDoc) -> String {

@@ -135,7 +135,9 @@ fn show(doc: &ProbeDoc) {
     row("clock offset", doc.clock_offset_ms.map(|o| format!("{o:+.1} ms")));
     let doctor = doc.doctor.as_ref();
     let grade = |d: &crate::documents::DoctorDoc| {
-        let spread = d.report_spread_ms.map_or(String::new(), |s| format!(", within {s:.1} ms"));
+        let spread = d
+            .report_spread_ms
+            .map_or(String::new(), |s| format!(", within {s:.1} ms"));
         Some(format!("{}{spread}", d.grade.as_ref()?))
     };
     row("report grade", doctor.and_then(grade));

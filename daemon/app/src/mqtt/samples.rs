@@ -2,7 +2,8 @@
 
 use synoptic_base::{
     BBox, BestFrame, BootId, Captured, ClockMap, EndReason, Epoch, Event, EventChange, EventId, FrameKey,
-    MediaTime, Mono, Outage, Restamp, Sighting, Span, StreamId, SystemChange, SystemEvent, TimeSource, TrackId,
+    MediaTime, Mono, Outage, Restamp, Sighting, Span, StreamId, SystemChange, SystemEvent, TimeSource,
+    TrackId,
 };
 use uuid::Uuid;
 

@@ -71,7 +71,8 @@ pub(super) async fn measure(
         .map_err(|_| Problem::too_many("cameras are being tested; try again in a few seconds", 5))?;
     let mut biases = state.cameras.biases(&group)?;
     if biases.len() < 2 {
-        let why = format!("group `{group}` has fewer than two cameras: a bias is measured against another camera");
+        let why =
+            format!("group `{group}` has fewer than two cameras: a bias is measured against another camera");
         return Err(Problem::conflict(why));
     }
     biases.sort_by_key(|b| b.error);

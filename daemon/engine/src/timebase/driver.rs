@@ -216,7 +216,9 @@ impl DriverTimebase {
 
     /// Follows frame number × interval, for devices whose stamps stand still.
     fn count(&mut self, stamp: DriverStamp, arrival: Mono) {
-        let Some(interval) = self.config.interval else { return };
+        let Some(interval) = self.config.interval else {
+            return;
+        };
         let frames = match self.numbered.replace(stamp.sequence) {
             Some(before) => stamp.sequence.wrapping_sub(before).clamp(1, MAX_GAP),
             None => 1,

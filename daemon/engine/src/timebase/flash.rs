@@ -100,7 +100,9 @@ pub fn onsets(frames: &[Light]) -> Vec<Onset> {
         let least = LEAST_RISE.max(trembling * STANDS_OUT);
         let last = frames[k - 1];
         // The rise begins here: the frame before shows nothing of it.
-        if rise * (1.0 - EDGE as f32) < least * EDGE as f32 || (last.luma - base).abs() > least.min(rise) / 2.0 {
+        if rise * (1.0 - EDGE as f32) < least * EDGE as f32
+            || (last.luma - base).abs() > least.min(rise) / 2.0
+        {
             continue;
         }
         // The first frame after this one is lit for all of its exposure.

@@ -11,7 +11,9 @@
 
 use std::collections::VecDeque;
 
-use synoptic_base::{Captured, ClockMap, ClockSample, Epoch, MediaTime, Mono, Restamp, Span, TimeSource, Utc};
+use synoptic_base::{
+    Captured, ClockMap, ClockSample, Epoch, MediaTime, Mono, Restamp, Span, TimeSource, Utc,
+};
 
 use super::doctor::FrameRate;
 use super::jump::{JumpGuard, Place};

@@ -155,13 +155,7 @@ mod tests {
 
     #[test]
     fn delay_and_sloppiness_are_taken_apart() {
-        for (late, tilt) in [
-            (0.0, 0.0),
-            (0.3, 0.0),
-            (0.6, 0.0),
-            (0.3, 11.6e-6),
-            (0.0, 500e-6),
-        ] {
+        for (late, tilt) in [(0.0, 0.0), (0.3, 0.0), (0.6, 0.0), (0.3, 11.6e-6), (0.0, 500e-6)] {
             let (mut wrong, mut worst) = (0, Span::ZERO);
             for seed in 0..1_000 {
                 let (level, error) = level(&reports(36, late, tilt, seed)).unwrap();

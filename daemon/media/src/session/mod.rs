@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use synoptic_base::{Captured, Clock, ClockMap, Epoch, FrameKind, MediaTime, Mono, Restamp, Rotation, Size, Span, Surface,
+use synoptic_base::{
+    Captured, Clock, ClockMap, Epoch, FrameKind, MediaTime, Mono, Restamp, Rotation, Size, Span, Surface,
     TimeSource,
 };
 use synoptic_engine::timebase::{LearnedDelay, RtpTimebase, TimeEvent, TimeHealth};

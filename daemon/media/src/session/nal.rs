@@ -96,7 +96,9 @@ impl ClockReader {
                 6 => {
                     let end = find_start_code(nal).filter(|_| framing == Framing::StartCodes);
                     let sei = &nal[..end.unwrap_or(nal.len())];
-                    let clock = wire::h264_pic_timing(sei).zip(self.sps).and_then(|(p, s)| s.clock(&p));
+                    let clock = wire::h264_pic_timing(sei)
+                        .zip(self.sps)
+                        .and_then(|(p, s)| s.clock(&p));
                     if let Some(c) = clock {
                         return wire::h264_pic_timing_clock(c.hours, c.minutes, c.seconds, c.fraction, now());
                     }

@@ -244,7 +244,11 @@ async fn an_event_whose_frames_are_timed_better_since_gets_it() {
     assert_eq!(stamp.utc, first.stamp.utc + moved);
     assert_eq!(captured.rel_error, restamp.rel_error);
     assert_eq!(row.restamps, [restamp], "of its own camera only");
-    assert_eq!(ids(&store, EventQuery::default()).await, [event.id], "not listed among events");
+    assert_eq!(
+        ids(&store, EventQuery::default()).await,
+        [event.id],
+        "not listed among events"
+    );
     let only = EventQuery {
         kind: Some("restamp".to_owned()),
         ..EventQuery::default()

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::super::{BiasEdit, EditError, NewCamera, SaveError, SecretChange, add_camera, example, load, remove_camera, set_biases};
+use super::super::{
+    BiasEdit, EditError, NewCamera, SaveError, SecretChange, add_camera, example, load, remove_camera,
+    set_biases,
+};
 use super::good;
 
 const HOUSE: &str = r#"# The house.
@@ -222,7 +225,11 @@ fn measured_biases_are_written_and_everything_else_stays() {
         error_ms: 6.5,
     };
     let edit = set_biases(&text, &[of("b", 37.25), of("a", -4.0)]).unwrap();
-    assert!(edit.text.contains("capture_bias_ms = 37.25 # typed in"), "{}", edit.text);
+    assert!(
+        edit.text.contains("capture_bias_ms = 37.25 # typed in"),
+        "{}",
+        edit.text
+    );
     let config = good(&edit.text);
     let bias = |i: usize| config.cameras[i].options.capture_bias.as_millis_f64();
     assert_eq!((bias(0), bias(1), bias(2)), (-4.0, 37.25, 0.0));

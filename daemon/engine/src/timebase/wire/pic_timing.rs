@@ -71,7 +71,11 @@ impl Bits<'_> {
     /// se(v), 9.1.1.
     fn se(&mut self) -> Option<i32> {
         let code = i64::from(self.ue()?);
-        Some(if code % 2 == 1 { (code + 1) / 2 } else { -(code / 2) } as i32)
+        Some(if code % 2 == 1 {
+            (code + 1) / 2
+        } else {
+            -(code / 2)
+        } as i32)
     }
 }
 
@@ -131,12 +135,19 @@ impl SpsTiming {
                 b.ue()?;
             }
         }
-        if b.flag()? { vui(&mut b) } else { Some(SpsTiming::default()) }
+        if b.flag()? {
+            vui(&mut b)
+        } else {
+            Some(SpsTiming::default())
+        }
     }
 
     /// The first clock timestamp of a pic_timing payload (payloadType 1); `None` where it has none that says the time of day.
     pub fn clock(&self, payload: &[u8]) -> Option<ClockTime> {
-        let mut b = Bits { bytes: payload, at: 0 };
+        let mut b = Bits {
+            bytes: payload,
+            at: 0,
+        };
         if let Some((cpb, dpb)) = self.delays {
             b.u(cpb)?;
             b.u(dpb)?;
@@ -169,7 +180,9 @@ impl SpsTiming {
             }
             let bits = self.time_offset_bits;
             let offset = if bits > 0 { signed(b.u(bits)?, bits) } else { 0 };
-            let (Some(s), Some(m), Some(h)) = (s, m, h) else { return None };
+            let (Some(s), Some(m), Some(h)) = (s, m, h) else {
+                return None;
+            };
             if h > 23 || m > 59 || s > 59 {
                 return None;
             }
@@ -181,12 +194,14 @@ impl SpsTiming {
                 }
                 _ => Span::ZERO,
             };
-            return (Span::ZERO..Span::from_secs(1)).contains(&fraction).then_some(ClockTime {
-                hours: h as u8,
-                minutes: m as u8,
-                seconds: s as u8,
-                fraction,
-            });
+            return (Span::ZERO..Span::from_secs(1))
+                .contains(&fraction)
+                .then_some(ClockTime {
+                    hours: h as u8,
+                    minutes: m as u8,
+                    seconds: s as u8,
+                    fraction,
+                });
         }
         None
     }
@@ -194,7 +209,11 @@ impl SpsTiming {
 
 fn signed(value: u32, bits: u32) -> i64 {
     let value = i64::from(value);
-    if value >> (bits - 1) == 1 { value - (1 << bits) } else { value }
+    if value >> (bits - 1) == 1 {
+        value - (1 << bits)
+    } else {
+        value
+    }
 }
 
 fn scaling_list(b: &mut Bits<'_>, size: u32) -> Option<()> {
@@ -295,7 +314,15 @@ mod tests {
         w.u(1, 1).u(32, 1).u(32, 50).u(1, 1);
         w.u(1, u32::from(with_hrd));
         if with_hrd {
-            w.ue(0).u(8, 0).ue(9).ue(9).u(1, 0).u(5, 23).u(5, 9).u(5, 11).u(5, 8);
+            w.ue(0)
+                .u(8, 0)
+                .ue(9)
+                .ue(9)
+                .u(1, 0)
+                .u(5, 23)
+                .u(5, 9)
+                .u(5, 11)
+                .u(5, 8);
         }
         w.u(1, 0);
         if with_hrd {

@@ -324,7 +324,6 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                 },
                 doctor: online.then(|| DoctorDoc {
                     grade: Some("A".to_owned()),
-                    report_spread_ms: Some(0.4),
                     reports: 61,
                     declared_rate_hz: Some(90_000),
                     delay_ms: Some(58.2),

@@ -33,8 +33,8 @@ const COVERED: Span = Span::from_millis(33);
 const MAX_LIGHT_TO_BOX: Span = Span::from_millis(150);
 /// What is left of arrival jitter after the envelope.
 const ENVELOPE: Span = Span::from_millis(10);
-/// So many frames in a row with one stamp: the stamps stand still, and only the frames' numbers count.
-const STILL: u32 = 3;
+/// So many frames with the stamp of the one before: the stamps stand still, and only the frames' numbers count.
+const STILL: u32 = 1;
 /// What the driver's rate may be off by, beside what the envelope of two minutes allows: the frames' number times the
 /// interval is held to the arrivals by this much a frame.
 const COUNTER_SLACK: Span = Span::from_millis(20);

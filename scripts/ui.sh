@@ -9,7 +9,7 @@ ui=daemon/ui
 [[ -e $ui/package.json ]] || die "$ui/package.json is not there"
 
 sources_hash() {
-    find "$ui" \( -name node_modules -o -path "$ui/dist" -o -name dist.stamp \) -prune -o -type f -print0 |
+    find "$ui" \( -name node_modules -o -path "$ui/dist" -o -path "$ui/player/dist" -o -name dist.stamp \) -prune -o -type f -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1
 }
 

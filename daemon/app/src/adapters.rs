@@ -4,21 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use synoptic_base::{Clock, ClockMap, EventId, StreamId};
+use synoptic_base::{Clock, ClockMap, Detection, EventId, FrameKey, StreamId};
 use synoptic_media::session::SessionOptions;
 use synoptic_media::{RtspTransport, Source};
-use synoptic_store::{EventQuery, Store};
+use synoptic_store::{DetectionQuery, DetectionRow, EventQuery, Store};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::{self, Config, EditError, SourceError};
-use crate::documents::{AnyEventDoc, ProbeDoc, hundredths_ms};
+use crate::documents::{AnyEventDoc, Capture, DetectionDoc, ProbeDoc, hundredths_ms};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
 use crate::probe;
 use crate::recorder::{Recorder, any_event_doc};
 use crate::web::{
-    BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, NewCamera, Problem,
+    BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc, NewCamera,
+    Problem,
 };
 
 /// The store's events, for the web server.
@@ -68,6 +69,38 @@ impl EventSource for StoredEvents {
                 .await
                 .map_err(|e| Problem::internal("reading a picture", e))
         })
+    }
+
+    fn found(&self, query: DetectionQuery) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>> {
+        Box::pin(async move {
+            let rows = self.store.detections(&query).await;
+            let rows = rows.map_err(|e| Problem::internal("reading detections", e))?;
+            Ok(rows.iter().map(found_doc).collect())
+        })
+    }
+
+    fn found_in(&self, frame: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>> {
+        Box::pin(async move {
+            let rows = self.store.detections_of(frame).await;
+            let rows = rows.map_err(|e| Problem::internal("reading detections", e))?;
+            Ok(rows.iter().map(found_doc).collect())
+        })
+    }
+}
+
+fn found_doc(row: &DetectionRow) -> FoundDoc {
+    let of = |d: &Detection| DetectionDoc {
+        track: None,
+        label: d.label.clone(),
+        score: d.score,
+        bbox: [d.bbox.x, d.bbox.y, d.bbox.w, d.bbox.h],
+    };
+    FoundDoc {
+        key: row.frame.to_string(),
+        timestamp: row.frame.media_us.as_micros().div_euclid(1_000),
+        detector: row.detector.clone(),
+        capture: Capture::of_stamp(row.stamp, row.captured.rel_error),
+        detections: row.detections.iter().map(of).collect(),
     }
 }
 

@@ -125,6 +125,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let box_clock = BoxClock::new(clock.clone(), boot);
     let map = Arc::new(ArcSwap::from_pointee(box_clock.map()));
     let (hub, commands) = Hub::new();
+    hub.relay.set_clock_map(box_clock.map());
 
     let options = store_options(&config, boot);
     std::fs::create_dir_all(&options.dir)
@@ -337,6 +338,7 @@ impl Daemon {
         let step = self.box_clock.look();
         let map = self.box_clock.map();
         self.map.store(Arc::new(map));
+        self.hub.relay.set_clock_map(map);
         if map.version != before.version {
             self.store.put_clock_map(map);
         }

@@ -20,6 +20,7 @@ use synoptic_vision::jpeg;
 use crate::beat::Pulse;
 use crate::board::Board;
 use crate::documents::DetectionDoc;
+use crate::found::Looked;
 use crate::hub::{Hub, LatestPicture};
 use crate::recorder::Recorder;
 
@@ -120,7 +121,10 @@ impl DetectTask {
                 match self.look(now, &frame.meta) {
                     Look::Sub(sub) => looks.push((frame, Some(sub))),
                     Look::Main => looks.push((frame, None)),
-                    Look::Nothing | Look::Wait(_) => self.show(frame, None),
+                    Look::Nothing | Look::Wait(_) => {
+                        self.hub.found.skipped(vec![frame.meta.key]);
+                        self.show(frame, None);
+                    }
                 }
             }
             if looks.is_empty() {
@@ -192,6 +196,7 @@ impl DetectTask {
             *said = Some(now);
             log::error!("camera {camera}: no detection, {count} frames so far: {error}");
         }
+        self.hub.found.skipped(vec![frame.meta.key]);
         self.show(frame, None);
     }
 
@@ -229,7 +234,13 @@ impl DetectTask {
             score: d.score,
             bbox: [d.bbox.x, d.bbox.y, d.bbox.w, d.bbox.h],
         });
-        self.show(frame, Some(docs.collect()));
+        let docs: Vec<DetectionDoc> = docs.collect();
+        let looked = Looked {
+            meta: frame.meta,
+            detections: docs.clone(),
+        };
+        self.hub.found.looked(looked, self.clock.now());
+        self.show(frame, Some(docs));
         self.store.record_detections(DetectionRow {
             frame: frame.meta.key,
             captured: frame.meta.captured,

@@ -1,15 +1,16 @@
 //! A group's thread: cameras in, packets out. The aligner decides; this thread waits for it and passes on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, select};
-use synoptic_base::{BrokenReason, Clock, ClockMap, FramePacket, Outage, Slot, Span, StreamId};
+use synoptic_base::{BrokenReason, Clock, ClockMap, FrameKey, FramePacket, Outage, Slot, Span, StreamId};
 use synoptic_engine::align::{AlignConfig, AlignInput, Aligner};
 use synoptic_engine::sync::SyncMonitor;
 use synoptic_engine::system::SystemInput;
 use synoptic_media::{CameraNote, CameraState as Connection, FrameQueue, Pixels};
+use synoptic_packets::{CameraLine, Share};
 
 use crate::beat::Pulse;
 use crate::board::Board;
@@ -42,6 +43,8 @@ pub(crate) struct GroupTask {
     pub detect: Sender<FramePacket<Pixels>>,
     /// The same mailbox's other end, to take the old packet out.
     pub detect_behind: Receiver<FramePacket<Pixels>>,
+    /// Packets for other programs.
+    pub share: Option<Arc<Share>>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
@@ -61,6 +64,7 @@ impl GroupTask {
         let mut next_report = self.clock.now();
         let mut undetected = 0_u64;
         let mut taken = VecDeque::with_capacity(TAKEN);
+        let mut unpacked = Unpacked::default();
         loop {
             let now = self.clock.now();
             let wake = aligner.deadline().map_or(next_report, |d| d.min(next_report));
@@ -75,6 +79,7 @@ impl GroupTask {
                         taken.pop_front();
                     }
                     taken.push_back((frame.meta.key, now));
+                    self.hub.found.skipped(unpacked.frame(frame.meta.key));
                     aligner.handle(now, AlignInput::Frame(frame));
                 },
                 recv(self.notes) -> note => match note {
@@ -96,8 +101,15 @@ impl GroupTask {
                         self.hub.stages.took("align", now - *at);
                     }
                 }
+                let keys = packet.frames().map(|f| f.meta.key);
+                self.hub
+                    .found
+                    .skipped(keys.flat_map(|key| unpacked.packed(key)).collect());
                 monitor.handle(now, &packet);
                 self.publish(&packet);
+                if let Some(share) = &self.share {
+                    share.offer(&packet);
+                }
                 undetected += self.hand_over(packet);
             }
             let now = self.clock.now();
@@ -118,6 +130,16 @@ impl GroupTask {
                 reason,
             } => {
                 let shown = shown(state);
+                if let Some(share) = &self.share {
+                    let reason = reason.clone();
+                    share.camera(
+                        camera,
+                        CameraLine {
+                            state: word(state),
+                            reason,
+                        },
+                    );
+                }
                 let input = match state {
                     Connection::Connecting => None,
                     Connection::Online => Some(AlignInput::Up(camera)),
@@ -208,11 +230,21 @@ impl GroupTask {
         match self.detect.try_send(packet) {
             Ok(()) => 0,
             Err(TrySendError::Full(packet)) => {
-                let displaced = u64::from(self.detect_behind.try_recv().is_ok());
-                displaced + u64::from(self.detect.try_send(packet).is_err())
+                let displaced = self.detect_behind.try_recv().ok();
+                let refused = self.detect.try_send(packet).err().map(TrySendError::into_inner);
+                let lost = [displaced, refused].into_iter().flatten();
+                lost.map(|packet| self.skip(&packet)).sum()
             }
-            Err(TrySendError::Disconnected(_)) => 1,
+            Err(TrySendError::Disconnected(packet)) => self.skip(&packet),
         }
+    }
+
+    /// Nobody will look at this packet.
+    fn skip(&self, packet: &FramePacket<Pixels>) -> u64 {
+        self.hub
+            .found
+            .skipped(packet.frames().map(|f| f.meta.key).collect());
+        1
     }
 
     fn publish(&self, packet: &FramePacket<Pixels>) {
@@ -253,6 +285,9 @@ impl GroupTask {
                 self.board.camera_drops(*camera, reason, count);
             }
             self.board.camera_drops(*camera, "not_detected", undetected);
+            if let Some(share) = &self.share {
+                self.board.camera_drops(*camera, "not_shared", share.lost());
+            }
             self.board
                 .camera_drops(*camera, "queue_full", self.frames.dropped());
             if let Some(sub) = &self.sub_frames {
@@ -260,6 +295,48 @@ impl GroupTask {
                     .camera_drops(*camera, "sub_not_detected", sub.dropped());
             }
         }
+    }
+}
+
+/// A connection's state as other programs read it: the words of the documents.
+const fn word(state: Connection) -> &'static str {
+    match state {
+        Connection::Connecting => "connecting",
+        Connection::Online => "online",
+        Connection::Stalled => "stalled",
+        Connection::Offline => "offline",
+        Connection::AuthFailed => "auth_failed",
+    }
+}
+
+/// Frames that are in no packet yet. Once a packet has a later one of the same camera, they never will be.
+#[derive(Default)]
+struct Unpacked(BTreeMap<StreamId, VecDeque<FrameKey>>);
+
+impl Unpacked {
+    /// A frame came. Returns one that waited too long to be remembered.
+    fn frame(&mut self, key: FrameKey) -> Vec<FrameKey> {
+        let waiting = self.0.entry(key.stream).or_default();
+        waiting.push_back(key);
+        if waiting.len() > TAKEN {
+            return waiting.pop_front().into_iter().collect();
+        }
+        Vec::new()
+    }
+
+    /// A frame is in a packet. Returns those before it, which are in none.
+    fn packed(&mut self, key: FrameKey) -> Vec<FrameKey> {
+        let Some(waiting) = self.0.get_mut(&key.stream) else {
+            return Vec::new();
+        };
+        let mut never = Vec::new();
+        while let Some(first) = waiting.front().copied().filter(|first| *first <= key) {
+            waiting.pop_front();
+            if first != key {
+                never.push(first);
+            }
+        }
+        never
     }
 }
 
@@ -271,5 +348,28 @@ fn shown(state: Connection) -> CameraState {
         Connection::Stalled => CameraState::Stalled,
         Connection::Offline => CameraState::Offline,
         Connection::AuthFailed => CameraState::AuthFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synoptic_base::{Epoch, MediaTime};
+
+    #[test]
+    fn frames_before_one_in_a_packet_are_told_as_passed_over_once() {
+        let key = |epoch, us| FrameKey {
+            stream: StreamId::new("gate").unwrap(),
+            epoch: Epoch(epoch),
+            media_us: MediaTime::from_micros(us),
+        };
+        let mut unpacked = Unpacked::default();
+        for us in [1, 2, 3, 4] {
+            assert!(unpacked.frame(key(1, us)).is_empty());
+        }
+        assert_eq!(unpacked.packed(key(1, 3)), [key(1, 1), key(1, 2)]);
+        assert!(unpacked.packed(key(1, 3)).is_empty());
+        unpacked.frame(key(2, 0));
+        assert_eq!(unpacked.packed(key(2, 0)), [key(1, 4)], "of the epoch before");
     }
 }

@@ -14,6 +14,7 @@ use synoptic_engine::pair::SubStream;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
 use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
 use synoptic_media::{Camera, CameraContext, CameraNote, CameraOptions, Epochs, FrameQueue, Pixels};
+use synoptic_packets::{NoMotion, Share, ShareOptions};
 use synoptic_store::Store;
 
 use crate::beat::Beats;
@@ -63,6 +64,7 @@ struct GroupSpec {
     align: AlignConfig,
     detectors: Vec<DetectorConfig>,
     model_dirs: Vec<PathBuf>,
+    share: Option<ShareOptions>,
 }
 
 /// The groups of a configuration, and one of its own for each enabled camera in none.
@@ -75,7 +77,7 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             ignore: camera.ignore.clone(),
         })
     };
-    let spec = |id, cameras: Vec<Member>, align: AlignConfig| {
+    let spec = |id, cameras: Vec<Member>, align: AlignConfig, share| {
         let used = |d: &&DetectorConfig| cameras.iter().any(|m| m.detector.as_ref() == Some(&d.name));
         let detectors = config.detectors.iter().filter(used).cloned().collect();
         let model_dirs = config.device.model_dirs.clone();
@@ -85,11 +87,13 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             align,
             detectors,
             model_dirs,
+            share,
         }
     };
     let named = config.groups.iter().map(|group| {
         let cameras = group.cameras.iter().filter_map(camera).collect();
-        spec(group.id, cameras, group.align())
+        let share = config.packets.as_ref().and_then(|p| p.of(group));
+        spec(group.id, cameras, group.align(), share)
     });
     let in_a_group = |id: &StreamId| config.groups.iter().any(|g| g.cameras.contains(id));
     let alone = config
@@ -98,7 +102,13 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
         .filter(|c| c.enabled && !in_a_group(&c.options.id))
         .map(|c| {
             let id = c.options.id;
-            spec(id, camera(&id).into_iter().collect(), AlignConfig::new(vec![id]))
+            // A camera in no group is nobody's packet.
+            spec(
+                id,
+                camera(&id).into_iter().collect(),
+                AlignConfig::new(vec![id]),
+                None,
+            )
         });
     named.chain(alone).filter(|s| !s.cameras.is_empty()).collect()
 }
@@ -143,6 +153,7 @@ struct Running {
     sub: Streams,
     /// Detectors that could not be built, with the reason: the next reload tries again, for a model may have come.
     blind: BTreeMap<String, String>,
+    share: Option<Arc<Share>>,
     stop: Option<Sender<()>>,
     aligning: Option<JoinHandle<()>>,
     detecting: Option<JoinHandle<Leftovers>>,
@@ -234,8 +245,11 @@ impl Running {
             shared.board.camera_blind(&member.options.id, why);
         }
         let mut machines = BTreeMap::new();
+        let mut share = None;
         let (main, sub) = match old {
             Some(mut old) => {
+                // Programs that read go on where nothing changed for them.
+                share = old.share.take().filter(|_| old.spec.share == spec.share);
                 let mut left = old.stop_threads();
                 if let Some(left) = &mut left {
                     left.daemon_goes_on();
@@ -267,11 +281,13 @@ impl Running {
             let engine = built.iter().find(looks).and_then(|w| w.engine.clone());
             shared.board.camera_engine(&member.options.id, engine);
         }
+        let (id, options) = (spec.id, spec.share.clone());
         let mut running = Running {
             spec,
             main,
             sub,
             blind,
+            share: share.or_else(|| open_share(id, options, shared)),
             stop: None,
             aligning: None,
             detecting: None,
@@ -287,7 +303,9 @@ impl Running {
             let id = options.id;
             if !running.main.cameras.contains_key(&id) {
                 let context = running.main.context(shared);
-                let camera = Camera::start(options.clone(), context).with_context(|| failed(&id))?;
+                let coded = shared.hub.relay.stream(id);
+                let camera =
+                    Camera::start_relayed(options.clone(), context, coded).with_context(|| failed(&id))?;
                 running.main.cameras.insert(id, camera);
             }
             if detector.is_some() && !running.sub.cameras.contains_key(&id) {
@@ -370,6 +388,7 @@ impl Running {
             sub_notes: self.sub.notes.1.clone(),
             sub_frames: (!subs.is_empty()).then(|| self.sub.frames.clone()),
             stopped,
+            share: self.share.clone(),
             detect,
             detect_behind: packets.clone(),
             clock: shared.clock.clone(),
@@ -443,6 +462,19 @@ impl Running {
         self.sub.cameras.clear();
         if let Some(mut left) = self.stop_threads() {
             left.daemon_goes_on();
+        }
+    }
+}
+
+/// Opens a group's packets to other programs; without them the group runs all the same.
+fn open_share(group: StreamId, options: Option<ShareOptions>, shared: &Shared) -> Option<Arc<Share>> {
+    let map = shared.map.clone();
+    let newest = Box::new(move || **map.load());
+    match Share::open(group, options?, shared.clock.clone(), newest, Arc::new(NoMotion)) {
+        Ok(share) => Some(Arc::new(share)),
+        Err(error) => {
+            log::error!("{error}");
+            None
         }
     }
 }

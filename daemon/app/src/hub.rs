@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use synoptic_base::{Frame, FrameMeta, StreamId, Surface};
 use synoptic_engine::timebase::flash::Light;
+use synoptic_media::clocks::SystemClock;
+use synoptic_media::coded::Relay;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
+use crate::found::Found;
 use crate::stages::Stages;
 
 /// Packets a slow reader may fall behind before it loses the oldest.
@@ -53,6 +56,10 @@ pub struct Hub {
     pub commands: mpsc::UnboundedSender<Command>,
     /// How long each stage takes.
     pub stages: Stages,
+    /// Coded pictures of every stream.
+    pub relay: Arc<Relay>,
+    /// What detectors found, frame by frame.
+    pub found: Found,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
 }
 
@@ -67,6 +74,8 @@ impl Hub {
             lights: broadcast::Sender::new(LIGHT_BACKLOG),
             commands,
             stages: Stages::default(),
+            relay: Relay::new(SystemClock::shared()),
+            found: Found::default(),
             pictures: Mutex::default(),
         };
         (Arc::new(hub), heard)
@@ -119,5 +128,8 @@ impl Hub {
     pub fn forget(&self, camera: &StreamId) {
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         pictures.remove(camera);
+        drop(pictures);
+        self.relay.remove(camera);
+        self.found.forget(camera);
     }
 }

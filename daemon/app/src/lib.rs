@@ -12,6 +12,7 @@ pub mod daemon;
 mod detect;
 pub mod detectors;
 pub mod documents;
+pub mod found;
 mod group;
 mod groups;
 pub mod hub;

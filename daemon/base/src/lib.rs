@@ -15,11 +15,13 @@ mod event;
 mod frame;
 mod geometry;
 mod ids;
+mod motion;
 mod restamp;
 mod rig;
 mod stitch;
 mod surface;
 mod time;
+mod warp;
 
 pub use clock::{Clock, ClockSample};
 pub use detect::{Detected, Detection, Detector, DetectorError, Picture};
@@ -30,6 +32,7 @@ pub use event::{
 pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId, Slot, SlotStatus};
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
+pub use motion::MotionVector;
 pub use restamp::{KnownMap, Restamp, StreamRestamp, moved_stamp};
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use stitch::{
@@ -38,3 +41,4 @@ pub use stitch::{
 };
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
 pub use time::{BootId, Captured, ClockMap, Mono, Span, Stamp, TimeSource, Utc};
+pub use warp::{CameraWarp, WarpTables};

@@ -7,6 +7,7 @@
 
 pub mod align;
 pub mod backoff;
+pub mod pacing;
 pub mod pair;
 pub mod rules;
 pub mod stitch;

@@ -12,11 +12,14 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use log::Level;
 use rand::Rng;
 use synoptic_base::{
-    Captured, Clock, ClockMap, Epoch, Frame, FrameKey, FrameMeta, Seq, Span, StreamId, StreamRestamp, Surface,
+    Captured, Clock, ClockMap, Epoch, Frame, FrameKey, FrameMeta, Rotation, Seq, Span, StreamId,
+    StreamRestamp, Surface,
 };
 use synoptic_engine::backoff::Backoff;
 use synoptic_engine::timebase::{LearnedDelay, TimeEvent, TimeHealth};
 
+use crate::coded::CodedStream;
+use crate::encode::{EncodeOptions, PixelFeed};
 use crate::session::{Session, SessionEvent, SessionFrame, SessionOptions, StreamInfo};
 use crate::{CameraOptions, FrameQueue, MediaError, Source, StreamStats};
 
@@ -152,7 +155,17 @@ impl Camera {
     /// Starts a camera.
     pub fn start(options: CameraOptions, context: CameraContext) -> std::io::Result<Camera> {
         let label = options.id.to_string();
-        Camera::start_as(label, options, context)
+        Camera::start_as(label, options, context, None)
+    }
+
+    /// The same, and its coded pictures go to `coded`.
+    pub fn start_relayed(
+        options: CameraOptions,
+        context: CameraContext,
+        coded: Arc<CodedStream>,
+    ) -> std::io::Result<Camera> {
+        let label = options.id.to_string();
+        Camera::start_as(label, options, context, Some(coded))
     }
 
     /// Starts the sub stream of a camera: frames and notes under the same id, in epochs of their own. `None` where the
@@ -163,10 +176,15 @@ impl Camera {
             ..options.clone()
         };
         let label = format!("{} (sub stream)", options.id);
-        Some(Camera::start_as(label, options, context))
+        Some(Camera::start_as(label, options, context, None))
     }
 
-    fn start_as(label: String, options: CameraOptions, context: CameraContext) -> std::io::Result<Camera> {
+    fn start_as(
+        label: String,
+        options: CameraOptions,
+        context: CameraContext,
+        coded: Option<Arc<CodedStream>>,
+    ) -> std::io::Result<Camera> {
         let (stop, stopped) = bounded(0);
         let name = format!("cam {label}");
         let runner = Runner {
@@ -174,6 +192,8 @@ impl Camera {
             options,
             stats: Cell::default(),
             context,
+            encoding: RefCell::new(coded.clone().map(|c| PixelFeed::new(c, EncodeOptions::default()))),
+            coded,
             stopped,
             told: RefCell::default(),
             begun: Cell::new(false),
@@ -220,6 +240,10 @@ struct Runner {
     /// Counters of all connections that have ended, and of frames.
     stats: Cell<StreamStats>,
     context: CameraContext,
+    /// Where its coded pictures go.
+    coded: Option<Arc<CodedStream>>,
+    /// Codes its frames where those pictures fit nobody.
+    encoding: RefCell<Option<PixelFeed>>,
     stopped: Receiver<()>,
     /// The failure that the log told last; `None` once frames came.
     told: RefCell<Option<String>>,
@@ -289,7 +313,7 @@ impl Runner {
             capture_bias_error: o.capture_bias_error,
         };
         let clock = &self.context.clock;
-        let mut session = Session::open(&session, clock.clone())?;
+        let mut session = Session::open_tapped(&session, clock.clone(), self.coded.clone())?;
         if let Some(learned) = self.context.epochs.learned_delay(o) {
             session.recall(learned);
         }
@@ -340,7 +364,7 @@ impl Runner {
                     last_frame = now;
                     if let Some(run) = &mut run {
                         self.count(|stats| stats.decoded += 1);
-                        run.deliver(self, frame);
+                        run.deliver(self, session, frame);
                     }
                 }
                 Some(SessionEvent::Unreadable(captured)) => {
@@ -430,6 +454,9 @@ impl Runner {
                 why: format!("no epoch could be stored: {why}"),
             })?;
         let (codec, size) = (&info.codec, info.size);
+        if let Some(coded) = &self.coded {
+            coded.declare(unplayable(codec, self.options.rotation));
+        }
         self.told.replace(None);
         let loops = matches!(self.options.source, Source::File { repeat: true, .. });
         let news = !self.begun.replace(true) || !loops;
@@ -461,6 +488,9 @@ impl Runner {
     }
 
     fn state(&self, state: CameraState, reason: Option<String>) {
+        if let (Some(coded), false) = (&self.coded, state == CameraState::Online) {
+            coded.waiting(reason.as_deref().unwrap_or("the camera is being connected"));
+        }
         self.note(CameraNote::State {
             camera: self.options.id,
             state,
@@ -483,6 +513,18 @@ impl Runner {
     }
 }
 
+/// Why a browser cannot play what a camera sends, by what the camera says of itself.
+fn unplayable(codec: &str, rotation: Rotation) -> Option<&'static str> {
+    match codec {
+        "H.264" if rotation == Rotation::None => None,
+        "H.264" => Some("rotation"),
+        "H.265" => Some("h265"),
+        "MJPEG" => Some("mjpeg"),
+        name if name.starts_with("raw") => Some("raw"),
+        _ => Some("codec"),
+    }
+}
+
 /// One epoch.
 struct Run {
     info: StreamInfo,
@@ -491,7 +533,7 @@ struct Run {
 }
 
 impl Run {
-    fn deliver(&mut self, runner: &Runner, frame: SessionFrame) {
+    fn deliver(&mut self, runner: &Runner, session: &Session, frame: SessionFrame) {
         let meta = FrameMeta {
             key: FrameKey {
                 stream: runner.options.id,
@@ -505,9 +547,14 @@ impl Run {
             kind: frame.kind,
         };
         self.seq.0 += 1;
-        runner.context.frames.push(Frame {
+        session.named(&frame, meta.key);
+        let frame: Frame<Pixels> = Frame {
             meta,
             pixels: frame.surface,
-        });
+        };
+        if let Some(encoding) = &mut *runner.encoding.borrow_mut() {
+            encoding.frame(&frame);
+        }
+        runner.context.frames.push(frame);
     }
 }

@@ -7,8 +7,11 @@
 
 mod camera;
 pub mod clocks;
+pub mod coded;
 pub mod devices;
+pub mod encode;
 mod error;
+pub mod mux;
 mod queue;
 pub mod session;
 mod source;
@@ -19,6 +22,7 @@ mod v4l2;
 pub use camera::{Camera, CameraContext, CameraNote, CameraState, Epochs, Pixels};
 pub use error::MediaError;
 pub use queue::FrameQueue;
+pub use session::play;
 pub use source::{CameraOptions, RtspTransport, Secret, Source, V4l2Format};
 pub use stats::{StreamStats, TransportStats};
 pub use surface::VideoSurface;

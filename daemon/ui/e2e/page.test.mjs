@@ -35,9 +35,10 @@ test("cameras show live pictures", async () => {
     const name = await card.getAttribute("data-camera");
     const canvas = card.locator("canvas");
     await until(page, `a picture of ${name}`, async () => (await colours(canvas)) > 8);
-    const stamp = card.locator(".stamp");
-    const first = await stamp.textContent();
-    await until(page, `${name} to go on`, async () => (await stamp.textContent()) !== first);
+    const picture = card.locator(".picture");
+    const first = await picture.getAttribute("data-key");
+    assert.ok(first?.startsWith(`${name}/`), `the picture of ${name} is that of ${first}`);
+    await until(page, `${name} to go on`, async () => (await picture.getAttribute("data-key")) !== first);
   }
   assert.deepEqual(complaints, []);
   await close();

@@ -137,22 +137,6 @@ export interface PacketLine {
 /** `[x, y, w, h]` in fractions of the picture. */
 export type BBox = [number, number, number, number];
 
-export interface DetectionDoc {
-  track: number | null;
-  label: string;
-  score: number;
-  bbox: BBox;
-}
-
-export interface FrameDoc {
-  key: string;
-  seq: number;
-  width: number;
-  height: number;
-  capture: Capture;
-  detections: DetectionDoc[] | null;
-}
-
 /** What happened to a camera or to the box. */
 export interface SystemEventDoc {
   schema: number;

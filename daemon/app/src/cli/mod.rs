@@ -5,9 +5,13 @@ mod check;
 mod db;
 mod devices;
 mod events;
+mod keys;
 mod models;
 mod packets;
+mod play;
 mod probe;
+mod run;
+mod source;
 mod stitch;
 
 use std::path::PathBuf;
@@ -47,11 +51,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon.
-    Run,
+    Run(run::Args),
     /// Check the configuration file: all mistakes at once.
     Check(check::Args),
     /// Look at what a camera really sends, and say what to make of it.
     Probe(probe::Args),
+    /// Show a camera or a file on this box's screen, with its sound.
+    Play(play::Args),
     /// List local cameras.
     Devices,
     /// Show frame packets of the running daemon, one line each.
@@ -86,7 +92,7 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(self) -> Result<ExitCode> {
-        let serves = matches!(self.command, Command::Run);
+        let serves = matches!(self.command, Command::Run(_));
         let level = match (serves, self.verbose) {
             (true, 0) => LevelFilter::Info,
             (false, 0) => LevelFilter::Error,
@@ -98,13 +104,15 @@ impl Cli {
             .install_default()
             .map_err(|_| anyhow!("a second TLS provider was installed"))?;
         match self.command {
-            Command::Run => {
+            Command::Run(args) => {
+                run::watch(&args)?;
                 let runtime = runtime(2)?;
                 runtime.block_on(daemon::run(self.config))?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check(args) => check::run(&args, &self.config),
             Command::Probe(args) => probe::run(&args),
+            Command::Play(args) => play::run(&args),
             Command::Devices => devices::run(),
             Command::Packets(args) => packets::run(&args, &self.config),
             Command::CalibrateBias(args) => calibrate_bias::run(&args, &self.config),

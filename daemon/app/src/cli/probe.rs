@@ -1,6 +1,5 @@
 //! `synoptic probe`
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,32 +9,17 @@ use base64::engine::general_purpose::STANDARD;
 use synoptic_base::{Rotation, Span};
 use synoptic_media::clocks::{self, SystemClock};
 use synoptic_media::session::SessionOptions;
-use synoptic_media::{RtspTransport, Secret, Source};
 
 use crate::box_clock::BoxClock;
-use crate::config;
 use crate::documents::ProbeDoc;
 use crate::probe;
 
+use super::source::SourceArgs;
+
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// `rtsp://…`, `rtsps://…`, /dev/videoN or a video file.
-    source: String,
-    /// Receive RTP over UDP.
-    #[arg(long)]
-    udp: bool,
-    /// User, if the camera wants one.
-    #[arg(long)]
-    user: Option<String>,
-    /// File with the password: arguments are visible to every process of the box.
-    #[arg(long, requires = "user")]
-    password_file: Option<std::path::PathBuf>,
-    /// Accept any certificate of an `rtsps://` camera.
-    #[arg(long)]
-    tls_insecure: bool,
-    /// PEM file of the authorities that may have signed the certificate, or of the certificate itself.
-    #[arg(long, conflicts_with = "tls_insecure")]
-    tls_ca: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Seconds to look.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
@@ -51,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     synoptic_media::init().map_err(|e| anyhow!(e))?;
     let clock: Arc<dyn synoptic_base::Clock> = SystemClock::shared();
     let map = BoxClock::new(clock.clone(), clocks::boot_id().context("reading the boot id")?).map();
-    let source = source(args)?;
+    let source = args.source.source()?;
     let capture_bias_error = probe::unmeasured_bias(&source);
     let options = SessionOptions {
         source,
@@ -74,41 +58,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn source(args: &Args) -> Result<Source> {
-    let login = args
-        .source
-        .contains("://")
-        .then(|| config::split_credentials(&args.source))
-        .transpose()?;
-    let address = login.as_ref().map_or(args.source.as_str(), |l| l.url.as_str());
-    let mut source = config::parse_source(address, Path::new("."))?;
-    if let Source::Rtsp {
-        transport,
-        user,
-        password,
-        tls_insecure,
-        tls_ca,
-        ..
-    } = &mut source
-    {
-        if args.udp {
-            *transport = RtspTransport::Udp;
-        }
-        *tls_insecure = args.tls_insecure;
-        tls_ca.clone_from(&args.tls_ca);
-        *user = args.user.clone().or_else(|| login.as_ref()?.user.clone());
-        *password = match &args.password_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("reading the password from {}", path.display()))?;
-                Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-            }
-            None => login.and_then(|l| l.password),
-        };
-    }
-    Ok(source)
 }
 
 fn show(doc: &ProbeDoc) {

@@ -27,6 +27,10 @@ pub(super) const MAX_WAIT: &str = "250ms";
 pub(super) const MAX_INITIAL_STREAM_OFFSET: &str = "30s";
 pub(super) const MAX_READ_ERRORS: u32 = 3;
 pub(super) const FRAME_PACKET_BUFFER_MAXSIZE: i64 = 16;
+/// Folder of the sockets, in `data_dir`.
+pub(super) const PACKETS_DIR: &str = "packets";
+/// 13 packets of three 1080p cameras in BGR.
+pub(super) const PACKETS_MEMORY: &str = "256MB";
 /// Name of the detector that always exists.
 pub(super) const MOTION: &str = "motion";
 /// Name that says: no detector.
@@ -60,6 +64,9 @@ pub struct RawConfig {
     /// The database and how long things are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<RawStore>,
+    /// Frame packets for other programs of the box, through shared memory. Without this table there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<RawPackets>,
     /// Cameras, one table each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<Vec<RawCamera>>,
@@ -165,6 +172,38 @@ pub struct RawStore {
     #[serde(default = "min_free")]
     #[schemars(regex(pattern = BYTES_PATTERN))]
     pub min_free: String,
+}
+
+/// Frame packets for other programs of the box, through shared memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPackets {
+    /// Pixels: `bgr` as OpenCV has them, or `nv12`: half the memory, and no conversion.
+    #[serde(default = "pixels")]
+    pub pixels: RawPixels,
+    /// Folder of the sockets, one for each group. Programs of its owner's group may read. Default: `packets` in
+    /// `data_dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// Shared memory of each group at most; it is taken only while a program reads. At the limit the slowest program
+    /// loses its oldest packet.
+    #[serde(default = "packets_memory")]
+    #[schemars(regex(pattern = BYTES_PATTERN))]
+    pub max_memory: String,
+    /// Ids of the groups whose packets may be read. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+}
+
+/// Pixels for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawPixels {
+    /// Blue, green, red bytes.
+    Bgr,
+    /// Luma, and half-sized interleaved chroma.
+    Nv12,
 }
 
 /// A camera.
@@ -408,6 +447,12 @@ fn max_size() -> String {
 }
 fn min_free() -> String {
     MIN_FREE.to_owned()
+}
+const fn pixels() -> RawPixels {
+    RawPixels::Bgr
+}
+fn packets_memory() -> String {
+    PACKETS_MEMORY.to_owned()
 }
 fn stall_after() -> String {
     STALL_AFTER.to_owned()

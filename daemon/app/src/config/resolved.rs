@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use synoptic_base::{BBox, Span, StreamId};
 use synoptic_engine::align::AlignConfig;
 use synoptic_media::{CameraOptions, Secret};
+use synoptic_packets::PixelLayout;
 use synoptic_vision::onnx::EngineChoice;
 
 /// Everything the configuration file says, checked, with every default filled in.
@@ -24,6 +25,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The broker, if there is one.
     pub mqtt: Option<MqttConfig>,
+    /// Packets for other programs of the box, if any.
+    pub packets: Option<PacketsConfig>,
     /// The page and the API.
     pub web: WebConfig,
 }
@@ -152,6 +155,19 @@ pub struct MqttConfig {
     pub tls: Option<MqttTls>,
     /// Home Assistant discovery prefix, if wanted (`homeassistant`).
     pub home_assistant: Option<String>,
+}
+
+/// Packets for other programs of the box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacketsConfig {
+    /// How pixels are handed over.
+    pub pixels: PixelLayout,
+    /// Folder of the sockets, one a group.
+    pub dir: PathBuf,
+    /// Memory for each group, in bytes.
+    pub max_bytes: u64,
+    /// The groups whose packets are shared; `None`: all.
+    pub groups: Option<Vec<StreamId>>,
 }
 
 /// TLS towards the broker.

@@ -5,12 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use synoptic_base::{Span, StreamId};
+use synoptic_base::{FrameKey, Span, StreamId};
 use synoptic_media::{RtspTransport, Secret};
+use synoptic_store::DetectionQuery;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Problem;
+use super::{FoundDoc, Problem};
 use crate::documents::{AnyEventDoc, ProbeDoc};
 
 /// A future that a trait object may return.
@@ -39,6 +40,10 @@ pub trait EventSource: Send + Sync {
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<AnyEventDoc>, Problem>>;
     /// The event's best picture as JPEG; `None` when there is no such event or no picture was kept.
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>>;
+    /// What was found in the frames asked for, oldest first.
+    fn found(&self, query: DetectionQuery) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>>;
+    /// What was found in one frame, by each detector.
+    fn found_in(&self, frame: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>>;
 }
 
 /// Changes the cameras of the configuration. Every method may block; the server calls them off its own threads.

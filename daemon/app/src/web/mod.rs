@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod cameras;
 mod clocks;
+mod detections;
 mod events;
 mod guard;
 mod limit;
@@ -17,11 +18,15 @@ mod picture;
 mod problem;
 mod server;
 mod session;
+mod socket;
 mod status;
+mod streams;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod video;
+mod wire;
 mod workings;
 
 use std::sync::{Arc, Mutex};
@@ -40,11 +45,13 @@ pub use api::{
 };
 pub use auth::{Auth, MAX_PASSWORD, MIN_PASSWORD};
 pub use cameras::CreatedDoc;
+pub use detections::{FoundDoc, FoundPage};
 pub use events::EventPage;
 pub use guard::Access;
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
+pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;
 use synoptic_media::Secret;
@@ -53,6 +60,8 @@ use synoptic_media::Secret;
 const MAX_BODY: usize = 64 * 1024;
 /// Pages that may follow `/api/v1/live` at once.
 const MAX_READERS: usize = 64;
+/// Sockets and streams of live video and detections that may be open at once: a wall of nine in ten browsers.
+const MAX_VIEWERS: usize = 192;
 /// Camera tests that may run at once: each decodes a stream.
 const MAX_PROBES: usize = 2;
 
@@ -86,6 +95,7 @@ struct Shared {
     pictures: picture::Pictures,
     tally: Arc<Mutex<tally::Tally>>,
     readers: Arc<Semaphore>,
+    viewers: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     shutdown: watch::Receiver<()>,
 }
@@ -116,6 +126,7 @@ impl WebState {
             pictures: picture::Pictures::default(),
             tally: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
             probes: Arc::new(Semaphore::new(MAX_PROBES)),
             shutdown,
         };
@@ -182,6 +193,11 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(events::list))
         .routes(routes!(events::get))
         .routes(routes!(events::picture))
+        .routes(routes!(streams::list))
+        .routes(routes!(streams::http_flv))
+        .routes(routes!(video::get))
+        .routes(routes!(detections::follow))
+        .routes(routes!(detections::history))
         .routes(routes!(metrics::get))
         .routes(routes!(session::change))
         .routes(routes!(openapi));

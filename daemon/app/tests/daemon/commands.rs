@@ -101,3 +101,34 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(why.contains(&stage.path("data").display().to_string()), "{why}");
     assert!(why.contains("another") || why.contains("in use"), "{why}");
 }
+
+#[test]
+fn play_shows_a_file_with_its_sound_and_says_how_it_went() {
+    let Some(stage) = Stage::set() else { return };
+    let clip = stage.path("clip.mkv");
+    if let Err(error) = synoptic_sim::flash::write_clip(&clip, "x264enc", "mulawenc", "matroskamux", 8_000, 2)
+    {
+        eprintln!("SKIPPED: {error}");
+        return;
+    }
+    let clip = clip.display().to_string();
+    let sinks = ["--sink", "fakesink", "--audio-sink", "fakesink", "--stats"];
+    let played = cli(&[&["play", &clip][..], &sinks].concat());
+    let said = text(&played.stdout);
+    assert!(played.status.success(), "{said}{}", text(&played.stderr));
+    assert!(said.contains("A-V ") && said.contains("shown "), "{said}");
+    // On UTC a file needs to know from when on.
+    let refused = cli(&["play", &clip, "--sync", "utc"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("--start"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let no_sink = cli(&["play", &clip, "--sink", "nosuchsink"]);
+    assert!(
+        text(&no_sink.stderr).contains("nosuchsink"),
+        "{}",
+        text(&no_sink.stderr)
+    );
+}

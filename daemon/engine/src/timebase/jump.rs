@@ -42,6 +42,17 @@ impl JumpGuard {
         self.last
     }
 
+    /// Whether a frame would surely fit: well within the limits, so that it still does once the frames before it, which
+    /// are in the decoder, have been judged. `false` also before the first frame.
+    pub(super) fn would_fit(&self, media: Span, arrival: Mono) -> bool {
+        self.strangers.is_empty()
+            && self.last.is_some_and(|(last, last_arrival)| {
+                let lead = media - Span::from_nanos(arrival.as_nanos());
+                let faded = self.lead - ((arrival - last_arrival) / FADE).min(JUMP / 2);
+                media - last >= -(BACK / 2) && lead - faded <= JUMP / 2
+            })
+    }
+
     /// Judges the stamp `media` of a frame that arrived at `arrival`.
     pub(super) fn judge(&mut self, media: Span, arrival: Mono) -> Place {
         let lead = media - Span::from_nanos(arrival.as_nanos());

@@ -13,6 +13,7 @@ pub mod flash;
 mod hull;
 mod jump;
 mod ladder;
+mod preview;
 mod rate;
 mod raw;
 mod reports;

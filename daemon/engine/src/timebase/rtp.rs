@@ -350,20 +350,26 @@ impl RtpTimebase {
 
     /// Unwraps a frame's RTP time by what the time that passed makes one expect; takes it only if it is near.
     fn expected(&mut self, rtp: u32, arrival: Mono) -> i64 {
-        let Some((_, last_arrival)) = self.line.guard.last() else {
-            return self.line.unwrapper.unwrap(rtp);
-        };
+        match self.near_expected(rtp, arrival) {
+            Some(ticks) => ticks,
+            None => self.line.unwrapper.unwrap(rtp),
+        }
+    }
+
+    /// As [`RtpTimebase::expected`], without a trace; `None` before the first frame of a line.
+    pub(super) fn near_expected(&self, rtp: u32, arrival: Mono) -> Option<i64> {
+        let (_, last_arrival) = self.line.guard.last()?;
         let passed = (arrival - last_arrival).as_secs_f64() / self.scale.0;
         if passed < 60.0 {
-            return self.line.unwrapper.peek(rtp);
+            return Some(self.line.unwrapper.peek(rtp));
         }
         let ahead = (passed * f64::from(self.config.clock_rate_hz)) as i64;
         let newest = self.line.unwrapper.newest().unwrap_or_default();
-        super::unwrap::near(rtp, newest + ahead)
+        Some(super::unwrap::near(rtp, newest + ahead))
     }
 
     /// Media time in seconds of the box's raw clock, as far as the rate is known.
-    fn x(&self, ticks: i64) -> Span {
+    pub(super) fn x(&self, ticks: i64) -> Span {
         let ns = i128::from(ticks) * 1_000_000_000 / i128::from(self.config.clock_rate_hz.max(1));
         let media = Span::from_nanos(ns as i64);
         let (scale, media0, x0) = self.scale;
@@ -511,7 +517,7 @@ impl RtpTimebase {
     }
 
     /// A frame at `x`, by the level that the last frame got.
-    fn moved(&self, x: Span) -> Option<Captured> {
+    pub(super) fn moved(&self, x: Span) -> Option<Captured> {
         let (x_last, last) = self.last?;
         let apart = x - x_last;
         let along = (apart.as_nanos() as f64 * self.line.frames.drift()) as i64;

@@ -4,11 +4,13 @@ use std::sync::{Arc, LazyLock};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use synoptic_base::Rotation;
+use synoptic_base::{FrameKind, Mono, Rotation};
 
 use super::hdrext;
 use super::nal::{self, Codec, Framing};
-use super::{SessionOptions, Shared, locked};
+use super::tap::Parsed;
+use super::{SessionOptions, Shared, Timing, locked};
+use crate::coded::{self, AccessUnit};
 use crate::{MediaError, Source};
 
 /// Pictures that wait between decoder and session. The decoder stops when it is full: nothing is lost here.
@@ -202,6 +204,9 @@ impl Tail {
                 {
                     let kind = nal::kind(codec, framing, &map);
                     let arrival = locked(&shared.ledger).parsed(stamp, kind);
+                    if codec == Codec::H264 {
+                        tap(&shared, pad, buffer, stamp, kind, framing, arrival);
+                    }
                     let utc = nal::sei_utc(codec, framing, &map).or_else(|| {
                         let mut clocks = locked(&clocks);
                         if codec != Codec::H264 {
@@ -232,6 +237,41 @@ impl Tail {
             .map_err(|e| internal(&format!("could not link the coded stream: {e}")))?;
         Ok(())
     }
+}
+
+/// Offers a picture to those who want it coded.
+fn tap(
+    shared: &Shared,
+    pad: &gst::Pad,
+    buffer: &gst::Buffer,
+    stamp: i64,
+    kind: FrameKind,
+    framing: Framing,
+    arrival: Option<Mono>,
+) {
+    let Some(tap) = &shared.tap else { return };
+    if matches!(&*locked(&shared.timing), Some(Timing::Played { .. })) {
+        let segment = pad.sticky_event::<gst::event::Segment>(0);
+        let segment = segment.and_then(|e| e.segment().downcast_ref::<gst::ClockTime>().cloned());
+        *locked(&shared.segment) = segment;
+    }
+    // Parameter sets count with an I picture only.
+    let caps = pad.current_caps().filter(|_| kind == FrameKind::I);
+    let codec_data = caps.and_then(|c| c.structure(0)?.get::<gst::Buffer>("codec_data").ok());
+    let parsed = Parsed {
+        stamp,
+        arrival: arrival.unwrap_or_else(|| shared.clock.now()),
+        kind,
+        unit: AccessUnit {
+            buffer: buffer.clone(),
+            framing: match framing {
+                Framing::StartCodes => coded::Framing::StartCodes,
+                Framing::Lengths => coded::Framing::Lengths,
+            },
+        },
+        codec_data,
+    };
+    tap.parsed(parsed, |asked| shared.foretell(asked));
 }
 
 /// How the NAL units that leave a parser are framed.

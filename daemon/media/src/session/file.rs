@@ -6,6 +6,7 @@ use gst::prelude::*;
 use synoptic_base::Span;
 
 use super::decode::{self, Tail, internal};
+use super::sound::make_queue;
 use super::{SessionOptions, Shared, Timing, locked};
 use crate::{MediaError, Source};
 
@@ -46,6 +47,19 @@ pub(super) fn build(
             return;
         };
         let video = media_type.starts_with("video/") || media_type == "image/jpeg";
+        let pipeline = pad
+            .parent_element()
+            .and_then(|e| e.parent())
+            .and_downcast::<gst::Pipeline>();
+        if media_type.starts_with("audio/")
+            && let (Some(sound), Some(pipeline)) = (on_pad.sound.get(), &pipeline)
+            && sound.claim(0)
+        {
+            if let Err(error) = sound.attach(pipeline, pad) {
+                on_pad.fail(error);
+            }
+            return;
+        }
         if !video || locked(&on_pad.codec).is_some() {
             // Sound and other streams are read and thrown away: unlinked, they would stop the reader.
             if let Err(error) = discard(pad) {
@@ -54,7 +68,11 @@ pub(super) fn build(
             return;
         }
         let by_pts = |buffer: &gst::BufferRef| buffer.pts().map(|t| t.nseconds() as i64);
-        if let Err(error) = tail.attach(pad, &media_type, by_pts) {
+        let queued = match (on_pad.sound.get(), &pipeline) {
+            (Some(_), Some(pipeline)) => queue(pipeline, pad),
+            _ => Ok(pad.clone()),
+        };
+        if let Err(error) = queued.and_then(|pad| tail.attach(&pad, &media_type, by_pts)) {
             on_pad.fail(error);
             return;
         }
@@ -70,6 +88,9 @@ pub(super) fn build(
     });
     let ended = shared.clone();
     let no_video = move || {
+        if let Some(sound) = ended.sound.get() {
+            sound.no_more();
+        }
         if locked(&ended.codec).is_none() {
             let why = "there is no video stream in it".to_owned();
             ended.fail(MediaError::NoVideo {
@@ -86,6 +107,17 @@ pub(super) fn build(
         None
     });
     Ok(())
+}
+
+/// Puts a queue behind a pad, so that pictures that wait do not stop the sound.
+fn queue(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<gst::Pad, MediaError> {
+    let failed = || internal("could not put a queue before the decoder");
+    let queue = make_queue()?;
+    pipeline.add(&queue).map_err(|_| failed())?;
+    queue.sync_state_with_parent().map_err(|_| failed())?;
+    let sink = queue.static_pad("sink").ok_or_else(failed)?;
+    pad.link(&sink).map_err(|_| failed())?;
+    queue.static_pad("src").ok_or_else(failed)
 }
 
 /// Links a pad to a sink that ignores what it gets.

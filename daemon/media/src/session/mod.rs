@@ -6,28 +6,33 @@
 mod decode;
 mod file;
 mod hdrext;
+mod known;
 mod ledger;
 mod nal;
+pub mod play;
 mod rtcp;
 mod rtsp;
+mod sound;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod v4l2;
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
 use synoptic_base::{
-    Captured, Clock, ClockMap, Epoch, FrameKind, MediaTime, Mono, Restamp, Rotation, Size, Span, Surface,
-    TimeSource,
+    Captured, Clock, FrameKey, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
 };
-use synoptic_engine::timebase::{LearnedDelay, RtpTimebase, TimeEvent, TimeHealth};
+use synoptic_engine::timebase::{RtpTimebase, TimeEvent, TimeHealth};
 
+use crate::coded::CodedStream;
 use crate::{MediaError, Source, TransportStats, VideoSurface};
 use ledger::{Ledger, rtp_before};
+use tap::{Asked, Foretold, Tap};
 
 /// How often a waiting session looks at its bus.
 const BUS_INTERVAL: Span = Span::from_millis(100);
@@ -57,6 +62,11 @@ pub struct SessionFrame {
     pub size: Size,
     /// Its pixels.
     pub surface: Arc<dyn Surface>,
+    /// What its coded picture is known by in this session.
+    stamp: i64,
+    generation: u32,
+    /// The same, for GStreamer.
+    sample: gst::Sample,
 }
 
 /// What a session yields.
@@ -92,19 +102,12 @@ enum Timing {
     Driver(Box<v4l2::DriverTiming>),
 }
 
-/// What the daemon knows of the box and of the camera: for timings that are made when the stream is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    map: Option<ClockMap>,
-    learned: Option<LearnedDelay>,
-}
-
 /// State that the streaming threads of GStreamer and the session share.
 struct Shared {
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
     timing: Mutex<Option<Timing>>,
-    known: Mutex<Known>,
+    known: Mutex<known::Known>,
     codec: Mutex<Option<String>>,
     /// RTP packets and bytes so far.
     packets: AtomicU64,
@@ -115,10 +118,18 @@ struct Shared {
     jitter_buffer: gst::glib::WeakRef<gst::Element>,
     /// The first error found in a callback, where GStreamer has no way to carry it.
     failure: Mutex<Option<MediaError>>,
+    /// Where coded pictures go; `None`: nowhere.
+    tap: Option<Tap>,
+    /// + 1 whenever an epoch begins, under the lock of `timing`.
+    generation: AtomicU32,
+    /// How a file's parser stamps.
+    segment: Mutex<Option<gst::FormattedSegment<gst::ClockTime>>>,
+    /// Where sound goes; thrown away where nobody asked for it.
+    sound: OnceLock<Arc<sound::SoundBranch>>,
 }
 
 impl Shared {
-    fn new(clock: Arc<dyn Clock>) -> Arc<Shared> {
+    fn new(clock: Arc<dyn Clock>, coded: Option<Arc<CodedStream>>) -> Arc<Shared> {
         Arc::new(Shared {
             clock,
             ledger: Mutex::default(),
@@ -130,6 +141,40 @@ impl Shared {
             depay: gst::glib::WeakRef::new(),
             jitter_buffer: gst::glib::WeakRef::new(),
             failure: Mutex::default(),
+            tap: coded.map(Tap::new),
+            generation: AtomicU32::new(0),
+            segment: Mutex::default(),
+            sound: OnceLock::new(),
+        })
+    }
+
+    /// The time that a coded picture's frame will get, as far as it is known.
+    fn foretell(&self, asked: &Asked) -> Option<Foretold> {
+        let timing = locked(&self.timing);
+        let generation = self.generation.load(Ordering::Relaxed);
+        let (media, captured, due) = match timing.as_ref()? {
+            Timing::Rtp { timebase, .. } => {
+                let (media, captured) = timebase.preview(asked.stamp as u32, asked.arrival)?;
+                (media, captured, None)
+            }
+            Timing::Played { .. } => {
+                let pts = gst::ClockTime::from_nseconds(u64::try_from(asked.stamp).ok()?);
+                let running = locked(&self.segment).as_ref()?.to_running_time(pts)?;
+                let media = MediaTime::from_micros(running.useconds() as i64);
+                let (shown, captured) = asked.shown?;
+                let mono = captured.mono + (media.since_zero() - shown.since_zero());
+                (media, Captured { mono, ..captured }, Some(media))
+            }
+            Timing::Driver(timing) => {
+                let timed = timing.foretold(asked.stamp)?;
+                (timed.media, timed.captured, None)
+            }
+        };
+        Some(Foretold {
+            generation,
+            media,
+            captured,
+            due,
         })
     }
 
@@ -138,7 +183,7 @@ impl Shared {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -172,9 +217,25 @@ pub struct SessionOptions {
 impl Session {
     /// Begins to connect. Errors of the connection itself come from [`Session::next`].
     pub fn open(options: &SessionOptions, clock: Arc<dyn Clock>) -> Result<Session, MediaError> {
-        let shared = Shared::new(clock);
+        Session::open_tapped(options, clock, None)
+    }
+
+    /// The same, and what comes coded goes to `coded`, once each frame is told with [`Session::named`].
+    pub fn open_tapped(
+        options: &SessionOptions,
+        clock: Arc<dyn Clock>,
+        coded: Option<Arc<CodedStream>>,
+    ) -> Result<Session, MediaError> {
+        Session::open_shared(options, Shared::new(clock, coded))
+    }
+
+    fn open_shared(options: &SessionOptions, shared: Arc<Shared>) -> Result<Session, MediaError> {
         let pipeline = gst::Pipeline::new();
         let sink = decode::make_sink(options);
+        if shared.sound.get().is_some() {
+            // A player paces by itself.
+            sink.set_sync(false);
+        }
         let tail = decode::Tail::new(&pipeline, &sink, options.rotation, &shared)?;
         let mut prepared = None;
         match &options.source {
@@ -244,6 +305,14 @@ impl Session {
         }
     }
 
+    /// A frame got its key: call it for each, before the next event is taken.
+    pub fn named(&self, frame: &SessionFrame, key: FrameKey) {
+        if let Some(tap) = &self.shared.tap {
+            let foretell = |asked: &Asked| self.shared.foretell(asked);
+            tap.resolved(frame.stamp, frame.generation, key, frame.captured, foretell);
+        }
+    }
+
     /// What there is to say about the camera's time.
     pub fn health(&self) -> TimeHealth {
         match &*locked(&self.shared.timing) {
@@ -269,30 +338,6 @@ impl Session {
     /// What the network did since the session was opened.
     pub fn transport(&self) -> TransportStats {
         rtsp::transport(&self.shared)
-    }
-
-    /// Takes what the box knows of UTC: stamps of cameras that are synchronised on their own are placed by it.
-    pub fn clock_map(&mut self, map: ClockMap) {
-        locked(&self.shared.known).map = Some(map);
-        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
-            timebase.clock_map(map);
-        }
-    }
-
-    /// Takes what an earlier connection to the same camera learned of its delay; call it before the first frame.
-    pub fn recall(&mut self, learned: LearnedDelay) {
-        locked(&self.shared.known).learned = Some(learned);
-        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
-            timebase.recall(learned);
-        }
-    }
-
-    /// What a [`TimeEvent::Better`] of this session's present epoch means for its frames.
-    pub fn restamp(&self, epoch: Epoch, since: MediaTime, moved: Span) -> Option<Restamp> {
-        match &*locked(&self.shared.timing) {
-            Some(Timing::Rtp { timebase, .. }) => timebase.restamp(epoch, since, moved),
-            _ => None,
-        }
     }
 
     /// Steps of the camera's wall clock since the last call.
@@ -339,6 +384,8 @@ impl Session {
                 .is_some_and(|(_, known)| (known.width(), known.height()) == (info.width(), info.height()));
             self.format = Some((caps.to_owned(), info));
             if !same_size {
+                let _timing = locked(&self.shared.timing);
+                self.shared.generation.fetch_add(1, Ordering::Relaxed);
                 self.pending.push_back(SessionEvent::Format(info_event));
             }
         }
@@ -354,6 +401,7 @@ impl Session {
     fn time(&mut self, sample: &gst::Sample, buffer: &gst::Buffer, surface: Arc<VideoSurface>) {
         let mut timing = locked(&self.shared.timing);
         let size = surface.size();
+        let generation = || self.shared.generation.load(Ordering::Relaxed);
         match &mut *timing {
             Some(Timing::Rtp { timebase, run, .. }) => {
                 let Some(stamp) = decode::rtp_stamp(buffer) else {
@@ -372,6 +420,7 @@ impl Session {
                 }
                 let timed = timebase.frame(stamp, arrival);
                 if timed.new_epoch {
+                    self.shared.generation.fetch_add(1, Ordering::Relaxed);
                     self.pending.push_back(SessionEvent::Restarted);
                 } else {
                     for coded in lost.into_iter().filter(|c| c.run == *run) {
@@ -387,6 +436,9 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    stamp: i64::from(stamp),
+                    generation: generation(),
+                    sample: sample.clone(),
                 }));
             }
             Some(Timing::Played { bias, bias_error }) => {
@@ -412,6 +464,9 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    stamp,
+                    generation: generation(),
+                    sample: sample.clone(),
                 }));
             }
             Some(Timing::Driver(timing)) => {
@@ -424,6 +479,7 @@ impl Session {
                     return;
                 };
                 if timed.new_epoch {
+                    self.shared.generation.fetch_add(1, Ordering::Relaxed);
                     self.pending.push_back(SessionEvent::Restarted);
                 } else {
                     self.pending
@@ -437,6 +493,9 @@ impl Session {
                     kind: coded.map_or(FrameKind::Unknown, |c| c.kind),
                     size,
                     surface,
+                    stamp: pts,
+                    generation: generation(),
+                    sample: sample.clone(),
                 }));
             }
             None => {}

@@ -72,10 +72,16 @@ pub(super) fn build(
         .add(&source)
         .map_err(|_| internal("could not add rtspsrc"))?;
 
-    source.connect("select-stream", false, |args| {
+    let chosen = shared.clone();
+    source.connect("select-stream", false, move |args| {
+        let number = args.get(1).and_then(|v| v.get::<u32>().ok());
         let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
-        let video = caps.and_then(|c| c.structure(0).map(is_video)).unwrap_or(false);
-        Some(video.to_value())
+        let stream = caps.as_ref().and_then(|c| c.structure(0));
+        let sound = stream.is_some_and(is_audio)
+            && number
+                .zip(chosen.sound.get())
+                .is_some_and(|(number, sound)| sound.claim(number));
+        Some((sound || stream.is_some_and(is_video)).to_value())
     });
 
     let watched = shared.clone();
@@ -83,8 +89,12 @@ pub(super) fn build(
         let manager = args.get(1).and_then(|v| v.get::<gst::Element>().ok())?;
         let shared = watched.clone();
         manager.connect("new-jitterbuffer", false, move |args| {
-            // Only the video is set up, so there is one; a camera that changes its SSRC gets another.
+            // There is one for the video; a camera that changes its SSRC gets another.
             let buffer = args.get(1).and_then(|v| v.get::<gst::Element>().ok())?;
+            let session = args.get(2).and_then(|v| v.get::<u32>().ok())?;
+            if shared.sound.get().is_some_and(|sound| sound.is_stream(session)) {
+                return None;
+            }
             shared.jitter_buffer.set(Some(&buffer));
             None
         });
@@ -101,9 +111,14 @@ pub(super) fn build(
     let on_pad = shared.clone();
     source.connect_pad_added(move |source, pad| {
         let Some(caps) = pad.current_caps() else { return };
-        let Some(stream) = caps.structure(0).filter(|s| is_video(s)) else {
+        let Some(stream) = caps.structure(0) else { return };
+        if is_audio(stream) {
+            attach_sound(source, pad, stream, &on_pad, bias, bias_error);
             return;
-        };
+        }
+        if !is_video(stream) {
+            return;
+        }
         if locked(&on_pad.timing).is_some() {
             if let Err(error) = follow_on(pad, &on_pad) {
                 on_pad.fail(error);
@@ -140,6 +155,9 @@ pub(super) fn build(
 
     let (name, ended) = (options.source.shown(), shared.clone());
     source.connect_no_more_pads(move |_| {
+        if let Some(sound) = ended.sound.get() {
+            sound.no_more();
+        }
         if locked(&ended.timing).is_none() {
             ended.fail(MediaError::NoVideo {
                 source_name: name.clone(),
@@ -179,6 +197,35 @@ fn follow_on(pad: &gst::Pad, shared: &Shared) -> Result<(), MediaError> {
 
 fn is_video(caps: &gst::StructureRef) -> bool {
     caps.get::<&str>("media").is_ok_and(|m| m == "video")
+}
+
+fn is_audio(caps: &gst::StructureRef) -> bool {
+    caps.get::<&str>("media").is_ok_and(|m| m == "audio")
+}
+
+/// Hands a sound pad of rtspsrc to whoever asked for it.
+fn attach_sound(
+    source: &gst::Element,
+    pad: &gst::Pad,
+    stream: &gst::StructureRef,
+    shared: &Shared,
+    capture_bias: Span,
+    capture_bias_error: Span,
+) {
+    let pipeline = source.parent().and_downcast::<gst::Pipeline>();
+    let (Some(sound), Some(pipeline)) = (shared.sound.get(), pipeline) else {
+        return;
+    };
+    // 8 kHz of G.711, where nothing is said.
+    let clock_rate_hz = stream.get::<i32>("clock-rate").map_or(8_000, i32::unsigned_abs);
+    let config = RtpTimebaseConfig {
+        clock_rate_hz,
+        capture_bias,
+        capture_bias_error,
+    };
+    if let Err(error) = sound.attach_rtp(&pipeline, pad, config) {
+        shared.fail(error);
+    }
 }
 
 /// Links depayloader and decoder to a video pad of rtspsrc.
@@ -268,15 +315,25 @@ fn watch(pad: &gst::Pad, shared: &Arc<Shared>) {
     if !rtp && !name.starts_with("recv_rtcp_sink") {
         return;
     }
-    let session = name.rsplit('_').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    // The number of the stream ends the name of the pad.
+    let number = name.rsplit('_').next().and_then(|n| n.parse::<u32>().ok());
+    let session = number.unwrap_or(0);
     let shared = shared.clone();
     pad.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
         move |_, info| {
             let arrival = shared.clock.now();
+            let sound = shared.sound.get();
+            let sound = sound.filter(|sound| number.is_some_and(|n| sound.is_stream(n)));
             let each = |buffer: &gst::BufferRef| {
                 let Ok(map) = buffer.map_readable() else { return };
-                if rtp {
+                if let Some(sound) = sound {
+                    if rtp {
+                        sound.packet(&map, arrival);
+                    } else {
+                        sound.report(&map, arrival);
+                    }
+                } else if rtp {
                     packet(&shared, session, &map, arrival);
                 } else {
                     report(&shared, session, &map, arrival);

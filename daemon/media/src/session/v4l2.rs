@@ -79,6 +79,13 @@ impl DriverTiming {
         None
     }
 
+    /// The time of a picture that still waits; `None` where an epoch begins before it.
+    pub(super) fn foretold(&self, pts: i64) -> Option<Timed> {
+        let upto = self.due.iter().position(|d| d.pts == pts)?;
+        let same_epoch = self.due.iter().take(upto + 1).all(|d| !d.timed.new_epoch);
+        self.due.get(upto).filter(|_| same_epoch).map(|d| d.timed)
+    }
+
     /// The capture time of a picture that still waits.
     pub(super) fn captured(&self, pts: i64) -> Option<Captured> {
         self.due.iter().find(|d| d.pts == pts).map(|d| d.timed.captured)

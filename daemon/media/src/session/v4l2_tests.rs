@@ -56,7 +56,7 @@ fn fed(format: V4l2Format, width: u32, height: u32, stride: u32) -> (Session, Fe
         capture_bias: Span::ZERO,
         capture_bias_error: Span::from_millis(33),
     };
-    let shared = Shared::new(SystemClock::shared());
+    let shared = Shared::new(SystemClock::shared(), None);
     let pipeline = gst::Pipeline::new();
     let sink = decode::make_sink(&options);
     let tail = Tail::new(&pipeline, &sink, options.rotation, &shared).unwrap();

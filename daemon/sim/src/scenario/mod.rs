@@ -13,6 +13,7 @@
 //! on time, and prints seed and replay line where one fails.
 
 mod adapter;
+pub mod av;
 pub mod baselines;
 mod camera;
 mod clocks;

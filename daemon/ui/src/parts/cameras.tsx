@@ -1,15 +1,16 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import type { Stats } from "synoptic-player";
 import { command } from "../api";
-import type { CameraDoc, FrameDoc } from "../documents";
-import { bound, clockTime, signed } from "../format";
-import { labelName, locale, texts } from "../i18n";
-import { follow, unfollow } from "../live-picture";
+import type { CameraDoc } from "../documents";
+import { bound, signed, span } from "../format";
+import { texts } from "../i18n";
+import { unwatch, wallErrorMs } from "../live";
 import { complain, leaving, notice, status } from "../state";
 import { AddCamera } from "./add-camera";
-import { CaptureBound } from "./capture-bound";
 import { ClockDoctor } from "./clock-doctor";
 import { Dialog } from "./dialog";
 import { Bin, Camera, Plus } from "./icons";
+import { Live } from "./live";
 
 const TONE = {
   connecting: "warn",
@@ -56,28 +57,14 @@ export function Cameras() {
 
 function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void }) {
   const t = texts.value;
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const [frame, setFrame] = useState<FrameDoc | null>(null);
+  const [stats, setStats] = useState<Stats | null>(null);
   const { state, reason } = camera.status;
-  const runs = state !== "disabled";
-  useEffect(() => {
-    if (!canvas.current || !runs) return;
-    return follow(camera.id, canvas.current, labelName, (shown) => setFrame(shown.frame));
-  }, [camera.id, runs]);
   const { time, stream } = camera;
   const drops = Object.values(camera.drops).reduce((sum, n) => sum + n, 0);
   const reasons = Object.entries(camera.drops).map(([why, n]) => `${why}: ${n}`);
   return (
     <article class="card camera" data-camera={camera.id}>
-      <div class={state === "online" ? "picture" : "picture dim"}>
-        <canvas ref={canvas} width="640" height="360" role="img" aria-label={t.livePicture(camera.name)} />
-        {!frame && <p class="nothing">{t.noPicture}</p>}
-        {frame && (
-          <p class="stamp">
-            {clockTime(frame.capture.utc, locale())} <CaptureBound of={frame.capture} />
-          </p>
-        )}
-      </div>
+      <Live camera={camera} onStats={setStats} />
       <div class="title">
         <h3 title={camera.source}>{camera.name}</h3>
         <span class={`chip ${TONE[state]}`}>{t.cameraState[state]}</span>
@@ -123,9 +110,36 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
           <dt>{t.drops}</dt>
           <dd title={reasons.join(", ")}>{drops}</dd>
         </div>
+        {stats && <Playing stats={stats} />}
       </dl>
       {time.doctor && <ClockDoctor time={time} doctor={time.doctor} />}
     </article>
+  );
+}
+
+/** How far behind the camera the picture is played, and how its boxes came. */
+function Playing({ stats }: { stats: Stats }) {
+  const t = texts.value;
+  const { boxes } = stats;
+  const looked = boxes.exact + boxes.skipped + boxes.late + boxes.never;
+  return (
+    <>
+      <div>
+        <dt title={t.delayHint}>{t.delay}</dt>
+        <dd>
+          {stats.path === "pictures" ? "–" : span(Math.max(0, stats.holdMs))}{" "}
+          <span class="muted whole" title={wallErrorMs() === null ? "" : t.wallHint(bound(wallErrorMs()))}>
+            {t.playPath[stats.path] ?? stats.path}
+          </span>
+        </dd>
+      </div>
+      <div>
+        <dt title={t.boxesHint}>{t.boxesInTime}</dt>
+        <dd title={t.boxCounts(boxes.exact, boxes.skipped, boxes.late, boxes.never)}>
+          {looked === 0 || boxes.exact === 0 ? "–" : `${Math.floor((100 * boxes.exact) / looked)} %`}
+        </dd>
+      </div>
+    </>
   );
 }
 
@@ -135,7 +149,7 @@ function Remove({ camera, onClose }: { camera: CameraDoc; onClose: () => void })
   async function remove(): Promise<void> {
     setBusy(true);
     leaving.value = new Set([...leaving.value, camera.id]);
-    unfollow(camera.id);
+    unwatch(camera.id);
     try {
       await command("DELETE", `/cameras/${camera.id}`);
       notice.value = { text: t.removed(camera.name), bad: false };

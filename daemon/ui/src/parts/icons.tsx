@@ -21,6 +21,10 @@ export const Plug = icon("M7 3v4M13 3v4M5 7h10v3a5 5 0 01-10 0zM10 15v3");
 export const Clock = icon("M10 3a7 7 0 100 14 7 7 0 000-14zM10 6v4l3 2");
 export const Check = icon("M4.5 10.5l3.5 3.5 7.5-8");
 export const Warn = icon("M10 3.5L17.5 16h-15zM10 8v4M10 13.8v.4");
+export const Pause = icon("M7 5v10M13 5v10");
+export const Play = icon("M7 4.5v11l8-5.5z");
+export const Snapshot = icon("M3 7h3l1.5-2h5L14 7h3v8H3zM10 8.5a2.5 2.5 0 100 5 2.5 2.5 0 000-5z");
+export const FullScreen = icon("M4 8V4h4M12 4h4v4M16 12v4h-4M8 16H4v-4");
 
 export function Mark() {
   return (

@@ -12,6 +12,7 @@ mod nms;
 #[cfg(feature = "ort")]
 mod onnxruntime;
 mod preprocess;
+pub mod reference;
 mod rten_engine;
 #[cfg(test)]
 mod tests;

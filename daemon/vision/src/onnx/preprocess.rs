@@ -44,6 +44,11 @@ impl Fit {
         }
     }
 
+    /// Left, top, width, height.
+    pub(super) fn place(self) -> [usize; 4] {
+        [self.left, self.top, self.width, self.height]
+    }
+
     /// Edges (left, top, right, bottom) in pixels of the input as fractions of the picture.
     pub(super) fn to_picture(self, edges: [f32; 4]) -> [f32; 4] {
         let x = |v: f32| (v - self.left as f32) / self.width as f32;

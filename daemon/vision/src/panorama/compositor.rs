@@ -7,8 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use synoptic_base::{
-    BBox, CellSeen, Cover, InPanorama, Mono, PanoramaSeen, PixelFormat, Planes, Rig, STITCH_CELL, Size,
-    SlotView, StitchDirector, StitchLayout, StitchPlan, Surface, SurfaceError,
+    BBox, CameraWarp, CellSeen, Cover, InPanorama, Mono, PanoramaSeen, PixelFormat, Planes, Rig, STITCH_CELL,
+    Size, SlotView, StitchDirector, StitchLayout, StitchPlan, Surface, SurfaceError, WarpTables,
 };
 
 use super::band::{self, Eye, Out, Scratch};
@@ -143,6 +143,21 @@ impl Compositor {
     /// What the cameras cover: a director starts from this.
     pub fn layout(&self) -> &StitchLayout {
         &self.layout
+    }
+
+    /// The meshes, for a compositor on a device.
+    pub fn tables(&self) -> WarpTables {
+        let (w, h) = (self.canvas.width as usize, self.canvas.height as usize);
+        let cameras = self.cameras.iter().map(|c| CameraWarp {
+            size: c.size,
+            nodes: c.mesh.nodes().to_vec(),
+        });
+        WarpTables {
+            canvas: self.canvas,
+            columns: w.div_ceil(LUMA_RUN),
+            rows: h.div_ceil(LUMA_RUN),
+            cameras: cameras.collect(),
+        }
     }
 
     /// Version of the pixel loops in use.

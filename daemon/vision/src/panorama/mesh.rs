@@ -120,6 +120,11 @@ impl Mesh {
         }
     }
 
+    /// Places of the nodes, row by row, one more than `columns` a row.
+    pub(crate) fn nodes(&self) -> &[Option<Place>] {
+        &self.nodes
+    }
+
     /// Whether all four corners of the cell in column `c` are seen by the lens, on the row of cells `r`.
     pub(crate) fn seen(&self, c: usize, r: usize) -> bool {
         let n = |c: usize, r: usize| self.nodes[r * (self.columns + 1) + c].is_some();

@@ -5,6 +5,7 @@ mod camera;
 mod detector;
 mod group;
 mod mqtt;
+mod packets;
 mod place;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let detectors = detector::detectors(&root);
     let cameras = camera::cameras(&root, context, &detectors.names);
     let groups = group::groups(&root, &cameras);
+    let packets = packets::packets(&root, context, device.as_ref(), &groups);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -48,6 +50,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         detectors: detectors.list,
         store: store?,
         mqtt: mqtt?,
+        packets: packets?,
         web: web?,
     })
 }
@@ -108,6 +111,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_initial_stream_offset"
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
+        "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })

@@ -210,6 +210,7 @@ fn tables() -> String {
         ("web", "`[web]`"),
         ("store", "`[store]`"),
         ("mqtt", "`[mqtt]`"),
+        ("packets", "`[packets]`"),
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
         ("detector[]", "`[[detector]]`"),

@@ -53,6 +53,18 @@ fn cameras_and_groups_are_checked_against_each_other() {
             "1 or more",
         ),
         (
+            "[packets]\ngroups = [\"mian\"]",
+            "packets.groups[0]",
+            "no group `mian`",
+            "did you mean `main`?",
+        ),
+        (
+            "[packets]\nmax_memory = \"1kB\"",
+            "packets.max_memory",
+            "range",
+            "8",
+        ),
+        (
             "[[group]]\ncameras = [\"a\", \"b\"]",
             "group[0].id",
             "is missing",

@@ -2,6 +2,7 @@
 
 mod access;
 mod routes;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use synoptic_base::*;
+use synoptic_store::DetectionQuery;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -110,6 +112,12 @@ impl EventSource for Memory {
     fn picture(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Vec<u8>>, Problem>> {
         let known = self.0.lock().unwrap().iter().any(|e| e.id == id.to_string());
         Box::pin(async move { Ok(known.then(|| b"event picture".to_vec())) })
+    }
+    fn found(&self, _: DetectionQuery) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn found_in(&self, _: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

@@ -1,16 +1,20 @@
 //! Parsers of time on the wire: bytes in, values out, nothing else. Malformed input gives `None`.
 
 mod flv;
+mod frame_sei;
 mod hdrext;
 mod pic_timing;
 mod refclk;
 mod sei;
 
 pub use flv::{FlvTime, flv_script};
+pub use frame_sei::{FRAME_KEY_UUID, FrameSei, escape_into, frame_sei, frame_sei_nal};
 pub use hdrext::{ExtensionKind, PacketTime, packet_times};
 pub use pic_timing::{ClockTime, SpsTiming};
 pub use refclk::{MediaClock, RefClock, reference_clock};
-pub use sei::{SYNOPTIC_UUID, SeiTime, h264_pic_timing, h264_pic_timing_clock, sei_times, synoptic_sei};
+pub use sei::{
+    SYNOPTIC_UUID, SeiTime, h264_pic_timing, h264_pic_timing_clock, sei_times, synoptic_sei, unescaped,
+};
 
 /// A big-endian reader that cannot run over.
 #[derive(Clone, Copy)]

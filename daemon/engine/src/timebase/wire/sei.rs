@@ -23,9 +23,9 @@ const BPM_COMPOSITION: u64 = 1;
 /// payloadType of pic_timing, in H.264.
 const PIC_TIMING: usize = 1;
 /// payloadType of user_data_unregistered, in both standards.
-const USER_DATA: usize = 5;
+pub(super) const USER_DATA: usize = 5;
 /// A SEI NAL unit longer than this is not read: time fits into far less.
-const MAX_SEI: usize = 4096;
+pub(super) const MAX_SEI: usize = 4096;
 
 /// UTC found in SEI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub fn synoptic_sei(utc: Utc) -> Vec<u8> {
 }
 
 /// `FF FF … n`: both type and size are coded so.
-fn ff_coded(bytes: &mut Bytes<'_>) -> Option<usize> {
+pub(super) fn ff_coded(bytes: &mut Bytes<'_>) -> Option<usize> {
     let mut value = 0;
     loop {
         let byte = bytes.uint(1)? as usize;
@@ -143,7 +143,7 @@ fn bpm(bytes: &mut Bytes<'_>) -> Option<Utc> {
 }
 
 /// Takes emulation prevention out (`00 00 03` → `00 00`).
-pub(super) fn unescaped(bytes: &[u8]) -> Vec<u8> {
+pub fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
     for &byte in bytes {

@@ -1,0 +1,155 @@
+//! Routes of the streams: what there is to watch, and HTTP-FLV.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use synoptic_base::FrameKey;
+use synoptic_media::coded::{CodedEvent, Subscription, Want};
+use synoptic_media::mux::flv;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::ToSchema;
+
+use super::problem::{NO_STORE, Path};
+use super::{Problem, WebState, socket};
+
+/// A stream that can be watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WatchDoc {
+    /// Camera or panorama id.
+    pub id: String,
+    /// `camera` or `panorama`.
+    pub kind: String,
+    /// Why no pictures come now; `null` while they do.
+    pub waiting: Option<String>,
+    /// What a player gets, RFC 6381; `null` before the first picture (where the box codes it: before somebody watches).
+    pub codec: Option<String>,
+    /// Pixels across.
+    pub width: Option<u32>,
+    /// Pixels down.
+    pub height: Option<u32>,
+    /// Pictures a second as the stream says.
+    pub fps: Option<f64>,
+    /// Why the box codes it anew: `h265`, `mjpeg`, `raw`, `b_frames`, `rotation`, `no_idr`, `panorama`; `null`: the camera's own.
+    pub transcoded: Option<String>,
+    /// Who watches now.
+    pub viewers: usize,
+    /// Where, by kind.
+    pub urls: WatchUrls,
+}
+
+/// Where a stream can be watched, relative to the box's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WatchUrls {
+    /// WebSocket of H.264 access units or fragmented MP4.
+    pub video: String,
+    /// WebSocket of detections.
+    pub detections: String,
+    /// HTTP-FLV.
+    pub http_flv: String,
+}
+
+/// What there is to watch.
+#[utoipa::path(get, path = "/api/v1/streams", tag = "streams",
+    responses((status = 200, body = Vec<WatchDoc>), (status = 503, description = "Still starting", body = Problem)))]
+pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoResponse, Problem> {
+    let status = super::status::newest(&state)?;
+    let cameras: Vec<&str> = status.cameras.iter().map(|c| c.id.as_str()).collect();
+    let of = |stream: Arc<synoptic_media::coded::CodedStream>| {
+        let id = stream.id().to_string();
+        let format = stream.format(Want::Playable);
+        let kind = if cameras.contains(&id.as_str()) {
+            "camera"
+        } else {
+            "panorama"
+        };
+        WatchDoc {
+            kind: kind.to_owned(),
+            waiting: stream.why_waiting(),
+            codec: format.as_ref().map(|f| f.rfc6381.clone()),
+            width: format.as_ref().map(|f| f.size.width),
+            height: format.as_ref().map(|f| f.size.height),
+            fps: format.as_ref().and_then(|f| f.fps),
+            transcoded: stream.transcoded().map(str::to_owned),
+            viewers: stream.readers(),
+            urls: WatchUrls {
+                video: format!("/api/v1/streams/{id}/video"),
+                detections: format!("/api/v1/streams/{id}/detections"),
+                http_flv: format!("/live/{id}.flv"),
+            },
+            id,
+        }
+    };
+    let streams: Vec<WatchDoc> = state.hub.relay.streams().into_iter().map(of).collect();
+    Ok((NO_STORE, Json(streams)))
+}
+
+/// Live video as HTTP-FLV, for players of that kind. It ends where the epoch does: connect anew then.
+#[utoipa::path(get, path = "/live/{file}", tag = "streams",
+    params(("file" = String, Path, description = "Camera or panorama id, and `.flv`")),
+    responses((status = 200, description = "FLV without an end", content_type = "video/x-flv", body = Vec<u8>),
+        (status = 404, description = "No such stream", body = Problem),
+        (status = 503, description = "Too many viewers", body = Problem)))]
+pub(super) async fn http_flv(
+    State(state): State<WebState>,
+    Path(file): Path<String>,
+) -> Result<Response, Problem> {
+    let id = file.strip_suffix(".flv").and_then(|id| socket::known(&state, id));
+    let id = id
+        .ok_or_else(|| Problem::not_found(format!("there is no stream `{file}`; write its id and `.flv`")))?;
+    let seat = Arc::clone(&state.shared.viewers)
+        .try_acquire_owned()
+        .map_err(|_| Problem::unavailable("too many pages are open; close one"))?;
+    let reader = state.hub.relay.stream(id).subscribe(Want::Playable);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(feed(state, reader, sender, seat));
+    let headers = [
+        (header::CONTENT_TYPE, "video/x-flv"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
+}
+
+type Chunk = Result<Bytes, Infallible>;
+
+/// Writes until the client is gone, the epoch ends, or the client never catches up.
+async fn feed(
+    state: WebState,
+    mut reader: Subscription,
+    out: mpsc::Sender<Chunk>,
+    _seat: OwnedSemaphorePermit,
+) {
+    let mut shutdown = state.shared.shutdown.clone();
+    let mut first: Option<FrameKey> = None;
+    loop {
+        let event = tokio::select! {
+            () = out.closed() => return,
+            // The sender is dropped at shutdown; nothing is ever sent.
+            _ = shutdown.changed() => return,
+            event = std::future::poll_fn(|context| reader.poll_next(context)) => event,
+        };
+        let frame = match event {
+            Ok(CodedEvent::Frame(frame)) => frame,
+            Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_)) => continue,
+            Err(_) => return,
+        };
+        let mut bytes = match first {
+            Some(key) if key.epoch != frame.key.epoch => return,
+            Some(_) => Vec::new(),
+            None => flv::header(&frame),
+        };
+        first = Some(frame.key);
+        bytes.extend(flv::picture(&frame));
+        // One that does not read waits here, and its reader falls behind until it is ended.
+        tokio::select! {
+            sent = out.send(Ok(bytes.into())) => if sent.is_err() { return },
+            _ = shutdown.changed() => return,
+        }
+    }
+}

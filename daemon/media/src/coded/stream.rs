@@ -1,0 +1,280 @@
+//! One coded stream: the last GOP for who joins, and its readers.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use synoptic_base::{Captured, Mono, Stamp, StreamId};
+
+use super::queue::Queue;
+use super::relay::Times;
+use super::{CodedFormat, CodedFrame, Ended, GapReason, Subscription};
+
+/// Bytes of the last GOP that are kept: 8 s of a camera of 16 Mbit/s.
+const MAX_GOP_BYTES: usize = 16 << 20;
+/// What a reader is told before the first picture.
+const NOTHING_YET: &str = "no picture has come yet";
+
+/// Which pictures a reader wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// As the camera sends them, whatever they are.
+    Native,
+    /// H.264 as every browser plays it: upright, no B pictures. As the camera sends them where that fits.
+    Playable,
+}
+
+/// Pictures since the last IDR picture.
+#[derive(Debug, Default)]
+struct Gop {
+    frames: VecDeque<Arc<CodedFrame>>,
+    bytes: usize,
+}
+
+impl Gop {
+    fn push(&mut self, frame: &Arc<CodedFrame>) {
+        if frame.keyframe {
+            self.clear();
+        } else if self.frames.is_empty() {
+            return; // its beginning was let go
+        }
+        self.bytes += frame.size();
+        if self.bytes > MAX_GOP_BYTES {
+            return self.clear();
+        }
+        self.frames.push_back(Arc::clone(frame));
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    native: Gop,
+    encoded: Gop,
+    native_format: Option<Arc<CodedFormat>>,
+    encoded_format: Option<Arc<CodedFormat>>,
+    /// Why the native pictures are not playable, whatever they are: `h265`, `mjpeg`, `raw`, `rotation`, `no_idr`, `panorama`.
+    declared: Option<&'static str>,
+    /// ... or by what they are: also `b_frames`.
+    unplayable: Option<&'static str>,
+    /// Why no pictures come now.
+    waiting: Option<String>,
+    readers: Vec<Arc<Queue>>,
+    ended: bool,
+}
+
+/// What a camera or panorama offers.
+pub struct CodedStream {
+    id: StreamId,
+    times: Arc<Times>,
+    state: Mutex<State>,
+    /// Somebody watches and the pictures must be coded anew.
+    encode: AtomicBool,
+}
+
+impl std::fmt::Debug for CodedStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CodedStream({})", self.id)
+    }
+}
+
+impl CodedStream {
+    pub(super) fn new(id: StreamId, times: Arc<Times>) -> Arc<CodedStream> {
+        Arc::new(CodedStream {
+            id,
+            times,
+            state: Mutex::default(),
+            encode: AtomicBool::new(false),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// The format that a reader would get; `None` before the first picture.
+    pub fn format(&self, want: Want) -> Option<Arc<CodedFormat>> {
+        let state = self.lock();
+        match (want, state.unplayable) {
+            (Want::Playable, Some(_)) => state.encoded_format.clone(),
+            _ => state.native_format.clone(),
+        }
+    }
+
+    /// Why playable pictures are coded by the box; `None`: they are the camera's own.
+    pub fn transcoded(&self) -> Option<&'static str> {
+        self.lock().unplayable
+    }
+
+    /// Why no pictures come now; `None` while they do.
+    pub fn why_waiting(&self) -> Option<String> {
+        let state = self.lock();
+        let nothing = state.native_format.is_none() && state.encoded_format.is_none();
+        let nothing = nothing.then(|| NOTHING_YET.to_owned());
+        state.waiting.clone().or(nothing)
+    }
+
+    /// Readers now.
+    pub fn readers(&self) -> usize {
+        self.lock().readers.len()
+    }
+
+    /// Begins to read, at the last IDR picture.
+    pub fn subscribe(self: &Arc<Self>, want: Want) -> Subscription {
+        let queue = Queue::new(want);
+        let now = self.times.clock.now();
+        let mut state = self.lock();
+        let gop = match (want, state.unplayable) {
+            (Want::Playable, Some(_)) => &state.encoded,
+            _ => &state.native,
+        };
+        if let Some(why) = &state.waiting {
+            queue.waiting(why);
+        } else if gop.frames.is_empty() && state.native_format.is_none() && state.encoded_format.is_none() {
+            queue.waiting(NOTHING_YET);
+        } else {
+            gop.frames.iter().for_each(|frame| queue.frame(frame, now));
+        }
+        if state.ended {
+            queue.end(Ended::Removed);
+        }
+        state.readers.push(queue.clone());
+        self.look_for_work(&state);
+        drop(state);
+        Subscription {
+            queue,
+            stream: self.clone(),
+        }
+    }
+
+    pub(super) fn leave(&self, queue: &Arc<Queue>) {
+        let mut state = self.lock();
+        state.readers.retain(|q| !Arc::ptr_eq(q, queue));
+        self.look_for_work(&state);
+    }
+
+    fn look_for_work(&self, state: &State) {
+        let wanted = state.unplayable.is_some() && state.readers.iter().any(|q| q.want == Want::Playable);
+        self.encode.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Whether decoded pictures are to be coded: somebody watches, and the native ones do not fit.
+    pub fn wants_pixels(&self) -> bool {
+        self.encode.load(Ordering::Relaxed)
+    }
+
+    /// A capture time in UTC, by what the box knows now.
+    pub(crate) fn stamp(&self, captured: Captured) -> Stamp {
+        self.times.stamp(captured)
+    }
+
+    pub(crate) fn now(&self) -> Mono {
+        self.times.clock.now()
+    }
+
+    /// Says why the native pictures are not playable, or that nothing speaks against it but what they are themselves.
+    pub fn declare(&self, why: Option<&'static str>) {
+        let mut state = self.lock();
+        state.declared = why;
+        let b_frames = state.native_format.as_ref().is_some_and(|f| f.b_frames);
+        self.decide(&mut state, b_frames);
+    }
+
+    fn decide(&self, state: &mut State, b_frames: bool) {
+        let why = state.declared.or(b_frames.then_some("b_frames"));
+        if state.unplayable == why {
+            return;
+        }
+        state.unplayable = why;
+        state.encoded.clear();
+        state.encoded_format = None;
+        for reader in state.readers.iter().filter(|q| q.want == Want::Playable) {
+            reader.gap(GapReason::Source);
+        }
+        self.look_for_work(state);
+    }
+
+    /// A picture of the camera.
+    pub(crate) fn native(&self, frame: CodedFrame) {
+        let frame = Arc::new(frame);
+        let mut state = self.lock();
+        self.decide(&mut state, frame.format.b_frames);
+        state.native.push(&frame);
+        state.native_format = Some(frame.format.clone());
+        self.hand_out(&mut state, &frame, false);
+    }
+
+    /// A picture that the box coded.
+    pub(crate) fn encoded(&self, frame: CodedFrame) {
+        let frame = Arc::new(frame);
+        let mut state = self.lock();
+        if state.unplayable.is_none() {
+            return; // the native ones fit by now
+        }
+        state.encoded.push(&frame);
+        state.encoded_format = Some(frame.format.clone());
+        self.hand_out(&mut state, &frame, true);
+    }
+
+    fn hand_out(&self, state: &mut State, frame: &Arc<CodedFrame>, encoded: bool) {
+        state.waiting = None;
+        let now = self.times.clock.now();
+        let transcodes = state.unplayable.is_some();
+        for reader in &state.readers {
+            if encoded == (transcodes && reader.want == Want::Playable) {
+                reader.frame(frame, now);
+            }
+        }
+    }
+
+    /// Native pictures are missing.
+    pub(crate) fn gap(&self) {
+        let mut state = self.lock();
+        state.native.clear();
+        let transcodes = state.unplayable.is_some();
+        for reader in state
+            .readers
+            .iter()
+            .filter(|q| !(transcodes && q.want == Want::Playable))
+        {
+            reader.gap(GapReason::Source);
+        }
+    }
+
+    /// The encoder stopped: its last GOP is no beginning any more.
+    pub(crate) fn encoder_stopped(&self) {
+        self.lock().encoded.clear();
+    }
+
+    /// No pictures come now, and why.
+    pub fn waiting(&self, why: &str) {
+        let mut state = self.lock();
+        state.native.clear();
+        state.encoded.clear();
+        state.waiting = Some(why.to_owned());
+        for reader in &state.readers {
+            reader.waiting(why);
+        }
+    }
+
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        for reader in &state.readers {
+            reader.end(Ended::Removed);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,96 @@
+//! FLV (Adobe Flash Video File Format Specification 10.1, annex E) of one H.264 track, for HTTP-FLV.
+//!
+//! Time stamps are the epoch's media time in milliseconds, 32 bits. Players subtract the first one; so onMetaData, which
+//! stands before it, says what it was (`timestampBase`) and which `stream` and `epoch` it is of.
+
+use super::avcc;
+use crate::coded::CodedFrame;
+
+const SCRIPT: u8 = 18;
+const VIDEO: u8 = 9;
+/// CodecID of H.264, with the frame type before it.
+const KEY_AVC: u8 = 0x17;
+const INTER_AVC: u8 = 0x27;
+
+/// What stands before the first picture: the file's header, onMetaData, and the parameter sets.
+pub fn header(first: &CodedFrame) -> Vec<u8> {
+    // Version 1, video only, nine bytes; then the size of no tag.
+    let mut out = b"FLV\x01\x01\0\0\0\x09\0\0\0\0".to_vec();
+    let base_ms = timestamp_ms(first);
+    let size = first.format.size;
+    let mut script = Vec::new();
+    amf_string(&mut script, "onMetaData");
+    let numbers = [
+        ("width", f64::from(size.width)),
+        ("height", f64::from(size.height)),
+        ("framerate", first.format.fps.unwrap_or(0.0)),
+        ("videocodecid", 7.0),
+        ("epoch", f64::from(first.key.epoch.0)),
+        ("timestampBase", f64::from(base_ms)),
+        ("mediaUsBase", first.key.media_us.as_micros() as f64),
+        ("utcBaseMs", first.stamp.utc.as_nanos() as f64 / 1e6),
+    ];
+    script.push(8); // ECMA array
+    script.extend((numbers.len() as u32 + 1).to_be_bytes());
+    for (name, value) in numbers {
+        amf_name(&mut script, name);
+        script.push(0);
+        script.extend(value.to_be_bytes());
+    }
+    amf_name(&mut script, "stream");
+    amf_string(&mut script, first.key.stream.as_str());
+    script.extend([0, 0, 9]);
+    tag(&mut out, SCRIPT, base_ms, &[&script]);
+    tag(
+        &mut out,
+        VIDEO,
+        base_ms,
+        &[&[KEY_AVC, 0, 0, 0, 0], &avcc(&first.format)],
+    );
+    out
+}
+
+/// A picture.
+pub fn picture(frame: &CodedFrame) -> Vec<u8> {
+    let unit = frame.length_prefixed();
+    let offset_ms = (frame.key.media_us.as_micros() - frame.decode_us).div_euclid(1_000) as i32;
+    let [_, high, middle, low] = offset_ms.to_be_bytes();
+    let kind = if frame.keyframe { KEY_AVC } else { INTER_AVC };
+    let mut out = Vec::with_capacity(unit.len() + 24);
+    tag(
+        &mut out,
+        VIDEO,
+        timestamp_ms(frame),
+        &[&[kind, 1, high, middle, low], &unit],
+    );
+    out
+}
+
+/// The time stamp of a picture: its media time in the order of decoding, floored; it wraps after 49.7 days.
+pub fn timestamp_ms(frame: &CodedFrame) -> u32 {
+    frame.decode_us.max(0).div_euclid(1_000) as u32
+}
+
+fn tag(out: &mut Vec<u8>, kind: u8, timestamp_ms: u32, parts: &[&[u8]]) {
+    let begin = out.len();
+    let bytes: usize = parts.iter().map(|p| p.len()).sum();
+    out.push(kind);
+    out.extend(&(bytes as u32).to_be_bytes()[1..]);
+    let [highest, rest @ ..] = timestamp_ms.to_be_bytes();
+    out.extend(rest);
+    out.extend([highest, 0, 0, 0]); // the upper 8 bits; stream 0
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    let size = (out.len() - begin) as u32;
+    out.extend(size.to_be_bytes());
+}
+
+/// AMF0: a string with its marker.
+fn amf_string(out: &mut Vec<u8>, text: &str) {
+    out.push(2);
+    amf_name(out, text);
+}
+
+fn amf_name(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u16).to_be_bytes());
+    out.extend(text.as_bytes());
+}

@@ -1,0 +1,14 @@
+export { APPROXIMATE, ApproximateBuffer, type ApproximateOptions } from "./approximate.ts";
+export { decodes, type Path, paths } from "./capabilities.ts";
+export { BoxClock } from "./clock.ts";
+export { type Counts, Detections, type Found } from "./detections.ts";
+export type { FlvOptions, Mpegts } from "./flv.ts";
+export { Playout } from "./hold.ts";
+export type { Detection, DetectionsMessage, StreamMessage } from "./messages.ts";
+export { type PlayerOptions, utcText } from "./options.ts";
+export type { View } from "./painter.ts";
+export { Player, type Stats } from "./player.ts";
+export type { State } from "./session.ts";
+export { type Box, SMOOTHING, Tracks } from "./tracks.ts";
+export { type Member, plan, type Timing, Wall } from "./wall.ts";
+export { type Capture, type Coded, type FrameKey, keyText, readCoded, WireError } from "./wire.ts";

@@ -1,0 +1,23 @@
+SUMMARY = "Update bundle of a Synoptic box"
+LICENSE = "MIT OR Apache-2.0"
+PV = "${@synoptic.version(d)}"
+
+inherit bundle
+
+RAUC_BUNDLE_COMPATIBLE = "${SYNOPTIC_COMPATIBLE}"
+RAUC_BUNDLE_FORMAT = "verity"
+RAUC_BUNDLE_SLOTS = "rootfs"
+RAUC_SLOT_rootfs = "synoptic-image"
+RAUC_SLOT_rootfs[fstype] = "squashfs-zst"
+RAUC_SLOT_rootfs[imagetype] = "raw"
+RAUC_SLOT_rootfs:tegra = "synoptic-image"
+
+# Signed by a channel's certificate (scripts/sign-release.sh says how keys are made). There is no default key on purpose: a
+# bundle that anyone could have signed is worse than none.
+RAUC_KEY_FILE ??= ""
+RAUC_CERT_FILE ??= ""
+python do_bundle:prepend() {
+    for name in ("RAUC_KEY_FILE", "RAUC_CERT_FILE", "RAUC_KEYRING_FILE"):
+        if not d.getVar(name):
+            bb.fatal(f"{name} is not set: set it in kas/local.yml or conf/local.conf to the channel's PEM file")
+}

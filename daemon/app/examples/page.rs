@@ -12,8 +12,8 @@ use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
 use synoptic_app::web::{
-    Auth, BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc, NewCamera,
-    Parts, Problem, serve,
+    Auth, BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc,
+    NewCamera, Parts, Problem, serve,
 };
 use synoptic_base::*;
 use synoptic_media::clocks::SystemClock;
@@ -200,6 +200,14 @@ impl World {
 
 struct Admin(Arc<World>);
 impl CameraAdmin for Admin {
+    fn biases(&self, group: &StreamId) -> Result<Vec<CameraBias>, Problem> {
+        Err(Problem::not_found(format!("there is no group `{group}`")))
+    }
+
+    fn set_biases(&self, _measured: &[CameraBias]) -> Result<(), Problem> {
+        Err(Problem::conflict("this page has no configuration"))
+    }
+
     fn add(&self, camera: NewCamera) -> Result<(), Problem> {
         let mut cameras = self
             .0
@@ -250,6 +258,7 @@ impl CameraAdmin for Admin {
             b_frames: usable.then_some(false),
             sender_reports: 2,
             clock_offset_ms: usable.then_some(2003.4),
+            doctor: None,
             time_source: usable.then(|| "sender_report".to_owned()),
             picture_base64: picture.map(|jpeg| base64(&jpeg)),
         }
@@ -320,6 +329,11 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
                 } else {
                     TimeQuality::None
                 },
+                doctor: online.then(|| DoctorDoc {
+                    grade: Some("A".to_owned()),
+                    reports: 61,
+                    ..DoctorDoc::default()
+                }),
             },
             stream: online.then(|| StreamDoc {
                 codec: "H.264".to_owned(),

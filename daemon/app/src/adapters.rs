@@ -12,13 +12,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::{self, Config, EditError, SourceError};
-use crate::documents::{AnyEventDoc, Capture, DetectionDoc, ProbeDoc};
+use crate::documents::{AnyEventDoc, Capture, DetectionDoc, ProbeDoc, hundredths_ms};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
 use crate::probe;
 use crate::recorder::{Recorder, any_event_doc};
 use crate::web::{
-    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc, NewCamera, Problem,
+    BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc, NewCamera,
+    Problem,
 };
 
 /// The store's events, for the web server.
@@ -232,6 +233,37 @@ impl CameraAdmin for ConfiguredCameras {
             capture_bias_error,
         };
         probe::probe(&session, &self.clock, &self.map.load(), probe::DEFAULT_DURATION)
+    }
+
+    fn biases(&self, group: &StreamId) -> Result<Vec<CameraBias>, Problem> {
+        let config = self.config.load();
+        let found = config.groups.iter().find(|g| g.id == *group);
+        let found = found.ok_or_else(|| Problem::not_found(format!("there is no group `{group}`")))?;
+        let members = config
+            .cameras
+            .iter()
+            .filter(|c| c.enabled && found.cameras.contains(&c.options.id));
+        Ok(members
+            .map(|c| CameraBias {
+                camera: c.options.id,
+                bias: c.options.capture_bias,
+                error: c.options.capture_bias_error,
+            })
+            .collect())
+    }
+
+    fn set_biases(&self, measured: &[CameraBias]) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.text()?;
+        let rows: Vec<config::BiasEdit> = measured
+            .iter()
+            .map(|m| config::BiasEdit {
+                camera: m.camera,
+                bias_ms: hundredths_ms(m.bias),
+                error_ms: hundredths_ms(m.error),
+            })
+            .collect();
+        self.save(config::set_biases(&text, &rows))
     }
 
     fn choices(&self) -> Choices {

@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use synoptic_base::{ClockMap, Mono, Span, StreamId, StreamStart, TimeSource, Utc};
 use synoptic_engine::pair::PairCounts;
 use synoptic_engine::sync::{SyncGrade, SyncReport, WINDOW};
-use synoptic_engine::timebase::TimeHealth;
+use synoptic_engine::timebase::{Diagnosis, TimeHealth, diagnose};
 use synoptic_media::StreamStats;
 use synoptic_media::session::StreamInfo;
 
 use crate::config::Config;
 use crate::documents::{
-    CameraDoc, CameraState, CameraStatus, CameraTime, Quantiles, StreamDoc, StreamStartDoc, SubDoc,
-    SyncMember, SyncState, SyncStatus, TimeQuality, TrafficDoc, round_ms,
+    CameraDoc, CameraState, CameraStatus, CameraTime, DoctorDoc, Quantiles, StreamDoc, StreamStartDoc,
+    SubDoc, SyncMember, SyncState, SyncStatus, TimeQuality, TrafficDoc, round_ms,
 };
 
 /// Delivered frames a second are counted over this.
@@ -234,6 +234,14 @@ impl Board {
         }
     }
 
+    /// What is wrong with a camera's clocks, in a word and a sentence each; `None` before its first frame.
+    pub fn camera_findings(&self, id: &StreamId, map: &ClockMap) -> Option<Vec<(&'static str, String)>> {
+        let lines = self.lines();
+        let (_, diagnosis) = lines.cameras.get(id)?.diagnosed(map)?;
+        let findings = diagnosis.findings.iter();
+        Some(findings.map(|f| (f.word(), f.text())).collect())
+    }
+
     /// A frame came.
     pub fn camera_frame(&self, id: StreamId, now: Mono) {
         if let Some(line) = self.lines().cameras.get_mut(&id) {
@@ -331,6 +339,15 @@ impl CameraLine {
         }
     }
 
+    /// A camera's time, with the doctor's word on it.
+    fn diagnosed(&self, map: &ClockMap) -> Option<(TimeHealth, Diagnosis)> {
+        let health = self.health.filter(|_| self.state == CameraState::Online)?;
+        // A box that does not know the time cannot say that a camera is off.
+        let utc_minus_mono = map.error.map(|_| map.utc_minus_mono);
+        let declared = self.stream.as_ref().and_then(|(info, _)| info.fps_declared);
+        Some((health, diagnose(&health, utc_minus_mono, declared)))
+    }
+
     fn time(&self, now: Mono, map: &ClockMap) -> CameraTime {
         let online = self.state == CameraState::Online;
         let health = self.health.filter(|_| online);
@@ -358,6 +375,9 @@ impl CameraLine {
                 .and_then(|h| h.last_report)
                 .map(|at| ((now - at).as_secs_f64() * 10.0).round() / 10.0),
             quality,
+            doctor: self
+                .diagnosed(map)
+                .map(|(health, diagnosis)| DoctorDoc::new(&health, &diagnosis, map)),
         }
     }
 

@@ -50,7 +50,8 @@ impl BoxClock {
             self.map.version += 1;
             self.map.utc_minus_mono = offset;
         }
-        self.map.error = error;
+        // A step that is too small for a version is part of the error.
+        self.map.error = error.map(|e| if stepped { e } else { e + step.abs() });
         stepped.then_some(step)
     }
 }

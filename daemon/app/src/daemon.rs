@@ -8,9 +8,10 @@ use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
 use synoptic_engine::system::SystemInput;
+use synoptic_engine::timebase::LearnedDelay;
 use synoptic_engine::track::TrackIds;
-use synoptic_media::Epochs;
 use synoptic_media::clocks::{self, SystemClock};
+use synoptic_media::{CameraOptions, Epochs};
 use synoptic_store::{Opened, Options, RetentionLimits, Store, StoreStats};
 use synoptic_vision::jpeg;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,7 @@ use crate::mqtt::{Publisher, Topics, initial_state};
 use crate::panorama::Desk;
 use crate::recorder::Recorder;
 use crate::service;
+use crate::time_memory::TimeMemory;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
@@ -55,6 +57,7 @@ const LIVE_QUALITY: u8 = 75;
 struct StoredEpochs {
     store: Store,
     map: Arc<ArcSwap<ClockMap>>,
+    memory: Arc<TimeMemory>,
 }
 
 impl Epochs for StoredEpochs {
@@ -63,6 +66,12 @@ impl Epochs for StoredEpochs {
     }
     fn clock_map(&self) -> Option<ClockMap> {
         Some(**self.map.load())
+    }
+    fn learned_delay(&self, camera: &CameraOptions) -> Option<LearnedDelay> {
+        self.memory.get(camera)
+    }
+    fn keep_learned_delay(&self, camera: &CameraOptions, learned: LearnedDelay) {
+        self.memory.put(camera, learned);
     }
 }
 
@@ -88,6 +97,8 @@ struct Daemon {
     board: Arc<Board>,
     beats: Arc<Beats>,
     store: Store,
+    /// What was learned of the cameras' delays.
+    memory: Arc<TimeMemory>,
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     desk: Arc<Desk>,
@@ -147,6 +158,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         since: Some(box_clock.map().utc(started).to_rfc3339()),
     };
     let desk = Arc::new(Desk::new(&config.device.data_dir));
+    let memory = Arc::new(TimeMemory::open(&config.device.data_dir));
     let config = Arc::new(config);
     let mut daemon = Daemon {
         path,
@@ -161,6 +173,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         board: Arc::new(Board::default()),
         beats: Arc::new(Beats::new(clock.clone())),
         store,
+        memory,
         watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
         desk,
@@ -315,6 +328,7 @@ impl Daemon {
             epochs: Arc::new(StoredEpochs {
                 store: self.store.clone(),
                 map: self.map.clone(),
+                memory: self.memory.clone(),
             }),
             track_ids: TrackIds::default(),
             desk: self.desk.clone(),

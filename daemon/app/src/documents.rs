@@ -10,9 +10,11 @@ use utoipa::ToSchema;
 
 mod events;
 mod panorama;
+mod time;
 
 pub use events::*;
 pub use panorama::*;
+pub use time::*;
 
 /// State of the box (`…/status`, retained, last will).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -117,6 +119,9 @@ pub struct CameraTime {
     pub sr_age_s: Option<f64>,
     /// Grade.
     pub quality: TimeQuality,
+    /// What the clock doctor says; `null` while the camera is not online.
+    #[serde(default)]
+    pub doctor: Option<DoctorDoc>,
 }
 
 /// State of a sync group.
@@ -491,6 +496,9 @@ pub struct ProbeDoc {
     pub sender_reports: u32,
     /// Camera's wall clock minus the box's.
     pub clock_offset_ms: Option<f64>,
+    /// What the clock doctor says; `null` when no picture came.
+    #[serde(default)]
+    pub doctor: Option<DoctorDoc>,
     /// Best time source seen.
     pub time_source: Option<String>,
     /// The last picture, JPEG, base64; `null` when none came.

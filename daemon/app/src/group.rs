@@ -78,6 +78,7 @@ impl GroupTask {
                     let now = self.clock.now();
                     self.board.camera_frame(frame.meta.key.stream, now);
                     self.hub.stages.took("decode", now - frame.meta.arrival);
+                    self.hub.lit(&frame);
                     if taken.len() == TAKEN {
                         taken.pop_front();
                     }
@@ -179,6 +180,15 @@ impl GroupTask {
                     self.watchman.see(SystemInput::Source(camera, source));
                 }
                 self.board.camera_health(camera, health);
+                if let Some(findings) = self.board.camera_findings(&camera, &self.map.load()) {
+                    // Steps are told one by one.
+                    let told = findings.into_iter().filter(|(word, _)| *word != "steps");
+                    self.watchman.see(SystemInput::Findings(camera, told.collect()));
+                }
+            }
+            CameraNote::Restamp(better) => {
+                self.watchman
+                    .see(SystemInput::Restamp(better.stream, better.restamp));
             }
             CameraNote::Start {
                 camera,
@@ -236,6 +246,7 @@ impl GroupTask {
             | CameraNote::Drops { .. }
             | CameraNote::Health { .. }
             | CameraNote::Start { .. }
+            | CameraNote::Restamp(_)
             | CameraNote::Unreadable { .. }
             | CameraNote::WallStep { .. } => {}
         }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use synoptic_base::{FrameKey, FrameMeta, StreamId, Surface};
+use synoptic_base::{Frame, FrameKey, FrameMeta, StreamId, Surface};
+use synoptic_engine::timebase::flash::Light;
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::coded::Relay;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -17,6 +18,10 @@ use crate::starts::Starts;
 
 /// Packets a slow reader may fall behind before it loses the oldest.
 const PACKET_BACKLOG: usize = 64;
+/// Frames a slow reader of brightness may fall behind: two seconds of eight cameras.
+const LIGHT_BACKLOG: usize = 512;
+/// Every so many rows and columns are looked at for the brightness of a picture: 2,000 of 720p.
+const LIGHT_STEP: usize = 20;
 /// Events a slow reader may fall behind; it finds lost ones in the database.
 const EVENT_BACKLOG: usize = 256;
 /// Frames of a camera whose detections are remembered: half a second at 60 frames a second.
@@ -48,6 +53,8 @@ pub struct Hub {
     pub packets: broadcast::Sender<Arc<PacketLine>>,
     /// Every event, at each change.
     pub events: broadcast::Sender<Arc<AnyEventDoc>>,
+    /// How bright each frame is, while somebody wants to know.
+    pub lights: broadcast::Sender<(StreamId, Light)>,
     /// Requests to the daemon.
     pub commands: mpsc::UnboundedSender<Command>,
     /// How long each stage takes.
@@ -73,6 +80,7 @@ impl Hub {
             status: watch::Sender::new(None),
             packets: broadcast::Sender::new(PACKET_BACKLOG),
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            lights: broadcast::Sender::new(LIGHT_BACKLOG),
             commands,
             stages: Stages::default(),
             relay: Relay::new(SystemClock::shared()),
@@ -82,6 +90,37 @@ impl Hub {
             boxes: Mutex::default(),
         };
         (Arc::new(hub), heard)
+    }
+
+    /// Tells how bright a frame is to those who measure biases by it.
+    pub fn lit(&self, frame: &Frame<Arc<dyn Surface>>) {
+        if self.lights.receiver_count() == 0 {
+            return;
+        }
+        let size = frame.meta.size;
+        let mut mean = None;
+        let read = frame.pixels.with_planes(&mut |planes| {
+            let luma = planes.luma();
+            let rows = luma.data.chunks(luma.stride.max(1)).take(size.height as usize);
+            let (mut sum, mut count) = (0_u64, 0_u64);
+            for row in rows.step_by(LIGHT_STEP) {
+                for value in row.iter().take(size.width as usize).step_by(LIGHT_STEP) {
+                    sum += u64::from(*value);
+                    count += 1;
+                }
+            }
+            mean = (count > 0).then(|| sum as f32 / count as f32);
+        });
+        if let Err(error) = read {
+            log::debug!("a picture's brightness cannot be read: {error}");
+        }
+        if let Some(luma) = mean {
+            let captured = frame.meta.captured.mono;
+            // Without readers there is nobody to tell.
+            self.lights
+                .send((frame.meta.key.stream, Light { captured, luma }))
+                .ok();
+        }
     }
 
     /// Replaces a camera's newest picture.

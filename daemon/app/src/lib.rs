@@ -25,5 +25,6 @@ pub mod recorder;
 pub mod service;
 pub mod stages;
 pub mod starts;
+mod time_memory;
 mod watchman;
 pub mod web;

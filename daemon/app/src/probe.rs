@@ -5,12 +5,13 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use synoptic_base::{Clock, ClockMap, FrameKind, Mono, Size, Span, TimeSource};
+use synoptic_engine::timebase::{Finding, diagnose};
 use synoptic_media::session::{Session, SessionEvent, SessionFrame, SessionOptions, StreamInfo};
 use synoptic_media::{MediaError, Source};
 use synoptic_vision::jpeg;
 
 use crate::config;
-use crate::documents::{ProbeDoc, round_ms};
+use crate::documents::{DoctorDoc, ProbeDoc, round_ms};
 
 /// How long a camera is looked at once frames come: two sender reports of most cameras (every 5 s), two GOPs.
 pub const DEFAULT_DURATION: Span = Span::from_secs(8);
@@ -53,6 +54,8 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         .and_then(|h| h.wall_minus_mono)
         .map(|w| w - map.utc_minus_mono);
     let source = health.and_then(|h| h.source);
+    let synced = map.error.map(|_| map.utc_minus_mono);
+    let diagnosis = health.map(|h| diagnose(h, synced, None));
     if let (Some(declared), Some(fps)) = (declared, fps)
         && (declared - fps).abs() > declared * RATE_DIFFERS
     {
@@ -73,7 +76,18 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
             "It uses B pictures, which add delay: choose the Baseline or Main profile without them.".into(),
         );
     }
-    if let Some(offset) = offset.filter(|o| o.abs() > CLOCK_OFF) {
+    let said = diagnosis.iter().flat_map(|d| &d.findings);
+    let (mut clock, mut other) = (Vec::new(), Vec::new());
+    for finding in said {
+        match finding {
+            Finding::Zone(_) | Finding::Offset(_) | Finding::NeverSet => clock.push(finding.text()),
+            _ => other.push(finding.text()),
+        }
+    }
+    findings.append(&mut other);
+    if !clock.is_empty() {
+        findings.append(&mut clock);
+    } else if let Some(offset) = offset.filter(|o| o.abs() > CLOCK_OFF) {
         findings.push(format!(
             "Its own clock is {:+.1} s off. Synoptic corrects this; for other receivers point its NTP at this box.",
             offset.as_secs_f64()
@@ -136,6 +150,9 @@ pub fn probe(options: &SessionOptions, clock: &Arc<dyn Clock>, map: &ClockMap, d
         b_frames: seen.kinds_known.then_some(seen.b_frames),
         sender_reports: health.map_or(0, |h| h.reports),
         clock_offset_ms: offset.map(round_ms),
+        doctor: health
+            .zip(diagnosis.as_ref())
+            .map(|(health, diagnosis)| DoctorDoc::new(health, diagnosis, map)),
         time_source: source.map(|s| s.name().to_owned()),
         picture_base64,
     }
@@ -162,6 +179,7 @@ pub fn refused(source: &str, why: &str) -> ProbeDoc {
         b_frames: None,
         sender_reports: 0,
         clock_offset_ms: None,
+        doctor: None,
         time_source: None,
         picture_base64: None,
     }

@@ -9,7 +9,8 @@ use synoptic_base::{BootId, EndReason, EventChange, EventId, SystemChange, Syste
 use synoptic_store::{AnyEventRow, EventRow, OutboxMessage, Store};
 
 use crate::documents::{
-    AnyEventDoc, Capture, EventDoc, MediaRef, SystemEventDoc, SystemEventType, TrackType, round_ms,
+    AnyEventDoc, Capture, EventDoc, MediaRef, RestampDoc, SystemEventDoc, SystemEventType, TrackType,
+    round_ms,
 };
 use crate::hub::Hub;
 use crate::mqtt::{EventContext, Topics, event_message, system_message};
@@ -282,6 +283,7 @@ pub fn system_doc(event: &SystemEvent, boot: BootId) -> SystemEventDoc {
         to: None,
         step_ms: None,
         reason: None,
+        restamp: None,
         untold: event.untold,
     };
     match &event.change {
@@ -309,6 +311,15 @@ pub fn system_doc(event: &SystemEvent, boot: BootId) -> SystemEventDoc {
             doc.kind = SystemEventType::StitchDegraded;
             doc.reason = Some(reason.clone());
         }
+        SystemChange::CameraTime { finding, text } => {
+            doc.kind = SystemEventType::CameraTime;
+            doc.to = Some(finding.clone());
+            doc.reason = Some(text.clone());
+        }
+        SystemChange::Restamp(restamp) => {
+            doc.kind = SystemEventType::Restamp;
+            doc.restamp = Some(RestampDoc::new(restamp, event));
+        }
     }
     doc
 }
@@ -322,7 +333,7 @@ pub fn event_doc(row: &EventRow) -> EventDoc {
         frame: best.frame.to_string(),
         restamped: row
             .restamped(&row.event.first)
-            .map(|stamp| Capture::of_stamp(stamp, row.event.first.captured.rel_error)),
+            .map(|(stamp, captured)| Capture::of_stamp(stamp, captured.rel_error)),
         end: row
             .end()
             .map(|last| Capture::of_stamp(last.stamp, last.captured.rel_error)),

@@ -85,10 +85,13 @@ fn log(event: &SystemEvent) {
         .stream
         .map_or("the box".to_owned(), |stream| format!("{kind} {stream}"));
     let level = match event.change {
-        SystemChange::CameraOnline | SystemChange::CameraOffline { .. } => log::Level::Debug,
+        SystemChange::CameraOnline | SystemChange::CameraOffline { .. } | SystemChange::Restamp(_) => {
+            log::Level::Debug
+        }
         SystemChange::TimeSource { .. } | SystemChange::StitchOkay => log::Level::Info,
         SystemChange::CameraClockStep { .. }
         | SystemChange::BoxClockStep { .. }
+        | SystemChange::CameraTime { .. }
         | SystemChange::StitchDegraded { .. } => log::Level::Warn,
     };
     log::log!(level, "{about}: {}: event {}", described(event), event.id.0);
@@ -109,6 +112,14 @@ pub(crate) fn described(event: &SystemEvent) -> String {
         SystemChange::BoxClockStep { step } => format!("clock stepped by {step}"),
         SystemChange::StitchOkay => "panorama as it should be".to_owned(),
         SystemChange::StitchDegraded { reason } => reason.clone(),
+        SystemChange::CameraTime { text, .. } => text.clone(),
+        SystemChange::Restamp(r) => format!(
+            "frames of epoch {} since {} us are now known to be {} later, within {}",
+            r.epoch.0,
+            r.since_us.as_micros(),
+            r.moved,
+            r.rel_error
+        ),
     };
     match event.untold {
         0 => text,

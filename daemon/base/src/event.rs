@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{BBox, Captured, FrameKey, Mono, Span, Stamp, StreamId, TimeSource, TrackId, Utc};
+use crate::{BBox, Captured, FrameKey, Mono, Restamp, Span, Stamp, StreamId, TimeSource, TrackId, Utc};
 
 /// UUIDv7 of an event: sorts by time, the same for ever, also after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -179,11 +179,20 @@ pub enum SystemChange {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Something is wrong with the camera's clocks.
+    CameraTime {
+        /// What, in a word: `zone`, `offset`, `never_set`, `rate`, `fps`, `reports`, `stamps`, `refused`.
+        finding: String,
+        /// What, and what to do, in a sentence.
+        text: String,
+    },
+    /// Frames of the camera would be timed better today.
+    Restamp(Restamp),
 }
 
 impl SystemChange {
     /// Every name of [`SystemChange::name`].
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 9] = [
         "camera_online",
         "camera_offline",
         "time_source",
@@ -191,6 +200,8 @@ impl SystemChange {
         "box_clock_step",
         "stitch_okay",
         "stitch_degraded",
+        "camera_time",
+        "restamp",
     ];
 
     /// The event's type, as in topics, in documents and in the database.
@@ -203,6 +214,8 @@ impl SystemChange {
             SystemChange::BoxClockStep { .. } => "box_clock_step",
             SystemChange::StitchOkay => "stitch_okay",
             SystemChange::StitchDegraded { .. } => "stitch_degraded",
+            SystemChange::CameraTime { .. } => "camera_time",
+            SystemChange::Restamp(_) => "restamp",
         }
     }
 }
@@ -251,6 +264,20 @@ mod tests {
             SystemChange::StitchDegraded {
                 reason: "no pictures of east".to_owned(),
             },
+            SystemChange::CameraTime {
+                finding: "zone".to_owned(),
+                text: "Its clock is off by +1.00 h.".to_owned(),
+            },
+            SystemChange::Restamp(Restamp {
+                epoch: crate::Epoch(1),
+                since_us: crate::MediaTime::from_micros(0),
+                until_us: crate::MediaTime::from_micros(1),
+                from: Mono::from_nanos(0),
+                to: Mono::from_nanos(1_000),
+                moved: step,
+                rel_error: step,
+                source: TimeSource::SenderReport,
+            }),
         ];
         for (change, name) in all.iter().zip(SystemChange::NAMES) {
             let json = serde_json::to_value(change).unwrap();

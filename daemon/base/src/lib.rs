@@ -34,7 +34,7 @@ pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
 pub use motion::MotionVector;
-pub use restamp::KnownMap;
+pub use restamp::{KnownMap, Restamp, StreamRestamp, moved_stamp};
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use start::{Numbering, StreamStart};
 pub use stitch::{
@@ -42,5 +42,5 @@ pub use stitch::{
     StitchDirector, StitchLayout, StitchPlan,
 };
 pub use surface::{Native, PixelFormat, Plane, Planes, Surface, SurfaceError};
-pub use time::{BootId, Captured, ClockMap, Mono, Restamp, Span, Stamp, TimeSource, Utc};
+pub use time::{BootId, Captured, ClockMap, Mono, Span, Stamp, TimeSource, Utc};
 pub use warp::{CameraWarp, WarpTables};

@@ -332,17 +332,6 @@ pub struct Stamp {
     pub source: TimeSource,
 }
 
-/// Tells those who stored stamps of a stream that a better clock map exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restamp {
-    /// The stream.
-    pub stream: crate::StreamId,
-    /// Its epoch.
-    pub epoch: crate::Epoch,
-    /// The new version of the map.
-    pub version: u32,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use synoptic_base::{Mono, Outage, Span, StreamId, SystemChange, TimeSource};
+use synoptic_base::{Mono, Outage, Restamp, Span, StreamId, SystemChange, TimeSource};
 
 /// How sparingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub struct SystemConfig {
     pub source_hold: Span,
     /// How long a panorama must be as it is.
     pub stitch_hold: Span,
+    /// How long something must be wrong with a camera's clocks before it is told, and how long right before the same
+    /// is told again.
+    pub finding_hold: Span,
     /// Events of one kind and camera at once.
     pub burst: u32,
     /// Time to earn one more.
@@ -37,8 +40,20 @@ impl Default for SystemConfig {
             offline_hold: Span::from_secs(2),
             source_hold: Span::from_secs(10),
             stitch_hold: Span::from_secs(5),
+            finding_hold: Span::from_secs(15),
             burst: 6,
             refill: Span::from_secs(600),
+        }
+    }
+}
+
+impl SystemConfig {
+    /// A new connection improves its times ten times within the first minutes.
+    fn restamps(&self) -> SystemConfig {
+        SystemConfig {
+            burst: self.burst * 4,
+            refill: self.refill / 4,
+            ..*self
         }
     }
 }
@@ -58,6 +73,10 @@ pub enum SystemInput {
     BoxStep(Span),
     /// How a panorama is: what is wrong with it, if anything. Repeats are welcome.
     Stitch(StreamId, Option<String>),
+    /// What is wrong with the camera's clocks now: a word and a sentence each. Repeats are welcome.
+    Findings(StreamId, Vec<(&'static str, String)>),
+    /// Frames of the camera would be timed better today.
+    Restamp(StreamId, Restamp),
     /// The camera or panorama is gone from the configuration.
     Forget(StreamId),
 }
@@ -229,6 +248,9 @@ struct Camera {
     delivery: Held<Delivery>,
     source: Held<TimeSource>,
     steps: Steps,
+    restamps: Steps,
+    /// Whether each thing that was ever wrong is wrong, with the latest sentence about it.
+    findings: BTreeMap<&'static str, (Held<bool>, String)>,
 }
 
 /// Decides which changes are told.
@@ -258,6 +280,8 @@ impl SystemRules {
             delivery: Held::new(&config, now),
             source: Held::new(&config, now),
             steps: Steps::new(&config, now),
+            restamps: Steps::new(&config, now),
+            findings: BTreeMap::new(),
         })
     }
 
@@ -292,6 +316,26 @@ impl SystemRules {
                     .or_insert_with(fresh)
                     .set(now, Stitch(trouble));
             }
+            SystemInput::Findings(id, found) => {
+                let findings = &mut self.camera(id, now).findings;
+                for (word, (held, _)) in findings.iter_mut() {
+                    if !found.iter().any(|(w, _)| w == word) {
+                        held.set(now, false);
+                    }
+                }
+                for (word, text) in found {
+                    let (held, told) = findings
+                        .entry(word)
+                        .or_insert_with(|| (Held::new(&config, now), String::new()));
+                    held.set(now, true);
+                    *told = text;
+                }
+            }
+            SystemInput::Restamp(id, restamp) => {
+                if let Some(untold) = self.camera(id, now).restamps.step(&config.restamps(), now) {
+                    self.tell(Some(id), now, SystemChange::Restamp(restamp), untold);
+                }
+            }
             SystemInput::Forget(id) => {
                 self.cameras.remove(&id);
                 self.panoramas.remove(&id);
@@ -323,6 +367,12 @@ impl SystemRules {
             let taken = camera.source.take(&config, now, |_| config.source_hold);
             if let Some((Some(from), to, since, untold)) = taken {
                 tell(since, SystemChange::TimeSource { from, to }, untold);
+            }
+            for (word, (held, text)) in &mut camera.findings {
+                if let Some((_, true, since, untold)) = held.take(&config, now, |_| config.finding_hold) {
+                    let (finding, text) = ((*word).to_owned(), text.clone());
+                    tell(since, SystemChange::CameraTime { finding, text }, untold);
+                }
             }
         }
         for (id, panorama) in &mut self.panoramas {
@@ -365,7 +415,11 @@ impl SystemRules {
         let due = |camera: &Camera| {
             let delivery = camera.delivery.due(&config, |d| delivery_hold(&config, d));
             let source = camera.source.due(&config, |_| config.source_hold);
-            [delivery, source].into_iter().flatten().min()
+            let findings = camera
+                .findings
+                .values()
+                .filter_map(|(held, _)| held.due(&config, |_| config.finding_hold));
+            findings.chain(delivery).chain(source).min()
         };
         let panoramas = self
             .panoramas
@@ -585,6 +639,26 @@ mod tests {
             of(Some(cam("a"))),
             [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (700, 94)]
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_clock_is_told_once_and_again_after_it_was_right() {
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let zone = || vec![("zone", "Its clock is off by +1.00 h.".to_owned())];
+        let mut inputs = vec![(0, SystemInput::Findings(cam("a"), vec![]))];
+        // Too short to be told, wrong for long, right for long, wrong again.
+        inputs.extend((5..10).map(|s| (s, SystemInput::Findings(cam("a"), zone()))));
+        inputs.extend((10..50).map(|s| (s, SystemInput::Findings(cam("a"), vec![]))));
+        inputs.extend((50..100).map(|s| (s, SystemInput::Findings(cam("a"), zone()))));
+        inputs.extend((100..150).map(|s| (s, SystemInput::Findings(cam("a"), vec![]))));
+        inputs.extend((150..200).map(|s| (s, SystemInput::Findings(cam("a"), zone()))));
+        let told = run(&mut rules, inputs, 300);
+        assert_eq!(names(&told), [(65, "camera_time"), (165, "camera_time")]);
+        assert!(matches!(
+            &told[0].1.change,
+            SystemChange::CameraTime { finding, text } if finding == "zone" && text.contains("+1.00 h")
+        ));
+        assert_eq!(told[0].1.at, at(50));
     }
 
     #[test]

@@ -13,10 +13,10 @@ use log::Level;
 use rand::Rng;
 use synoptic_base::{
     Captured, Clock, ClockMap, Epoch, Frame, FrameKey, FrameMeta, MediaTime, Numbering, Rotation, Seq, Span,
-    StreamId, Surface,
+    StreamId, StreamRestamp, Surface,
 };
 use synoptic_engine::backoff::Backoff;
-use synoptic_engine::timebase::TimeHealth;
+use synoptic_engine::timebase::{LearnedDelay, TimeEvent, TimeHealth};
 
 use crate::coded::CodedStream;
 use crate::encode::{EncodeOptions, PixelFeed};
@@ -29,6 +29,8 @@ const FIRST_FRAME: Span = Span::from_secs(10);
 const TICK: Span = Span::from_millis(200);
 /// How often a camera tells of its time.
 const HEALTH_INTERVAL: Span = Span::from_millis(500);
+/// How often what was learned is kept: a power cut loses no more.
+const KEEP_INTERVAL: Span = Span::from_secs(60);
 /// A connection that held this long was a good one: the next failure begins its backoff anew.
 const GOOD_CONNECTION: Span = Span::from_secs(30);
 
@@ -85,6 +87,8 @@ pub enum CameraNote {
         /// By how much; positive: forward.
         step: Span,
     },
+    /// Frames of the camera would be timed better today.
+    Restamp(StreamRestamp),
     /// Frames were lost before they could be decoded.
     Drops {
         /// The camera.
@@ -123,7 +127,8 @@ pub enum CameraNote {
     },
 }
 
-/// Hands out epochs that are never reused, also after a restart.
+/// What the daemon keeps for cameras over connections and restarts: epochs that are never reused, what was learned of
+/// their delay, and the box's UTC.
 pub trait Epochs: Send + Sync {
     /// The next epoch of a stream, on disk before it is returned.
     fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String>;
@@ -131,6 +136,13 @@ pub trait Epochs: Send + Sync {
     fn clock_map(&self) -> Option<ClockMap> {
         None
     }
+    /// The delay that earlier connections to this camera learned; `None` when there is none, or the camera is read
+    /// otherwise than then.
+    fn learned_delay(&self, _camera: &CameraOptions) -> Option<LearnedDelay> {
+        None
+    }
+    /// Keeps what a connection learned. Called at most once a minute and at its end; may write to disk.
+    fn keep_learned_delay(&self, _camera: &CameraOptions, _learned: LearnedDelay) {}
 }
 
 /// What a camera needs from the daemon.
@@ -315,7 +327,11 @@ impl Runner {
         };
         let clock = &self.context.clock;
         let mut session = Session::open_tapped(&session, clock.clone(), self.coded.clone())?;
+        if let Some(learned) = self.context.epochs.learned_delay(o) {
+            session.recall(learned);
+        }
         let ended = self.follow(&mut session);
+        self.keep_learned(&session.health());
         let transport = session.transport();
         self.count(|stats| *stats = stats.with(transport));
         ended
@@ -327,6 +343,7 @@ impl Runner {
         let mut run: Option<Run> = None;
         let mut last_frame = clock.now();
         let mut last_health = clock.now();
+        let mut last_kept = clock.now();
         loop {
             // Not a wait of zero length: that spins and yields before it gives up.
             if matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected)) {
@@ -392,12 +409,24 @@ impl Runner {
                     session.clock_map(map);
                 }
                 let health = session.health();
+                if now - last_kept >= KEEP_INTERVAL {
+                    last_kept = now;
+                    self.keep_learned(&health);
+                }
                 self.note(CameraNote::Health { camera: o.id, health });
                 if let Some(start) = run.as_ref().and_then(|run| run.start(o.id, session, &health)) {
                     self.note(start);
                 }
                 for event in session.time_events() {
-                    log::info!("camera {}: time: {event}", o.id);
+                    log::info!("camera {}: time: {event}", self.label);
+                    let TimeEvent::Better { since, moved, .. } = event else {
+                        continue;
+                    };
+                    let restamp = run.as_ref().and_then(|r| session.restamp(r.epoch, since, moved));
+                    if let Some(restamp) = restamp {
+                        let stream = o.id;
+                        self.note(CameraNote::Restamp(StreamRestamp { stream, restamp }));
+                    }
                 }
                 self.drops(session, false);
                 self.note(CameraNote::Stats {
@@ -409,6 +438,12 @@ impl Runner {
                     self.note(CameraNote::WallStep { camera: o.id, step });
                 }
             }
+        }
+    }
+
+    fn keep_learned(&self, health: &TimeHealth) {
+        if let Some(learned) = health.learned {
+            self.context.epochs.keep_learned_delay(&self.options, learned);
         }
     }
 

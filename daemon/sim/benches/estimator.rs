@@ -126,6 +126,21 @@ fn compare(rows: &mut Vec<Value>, name: &str, camera: &Camera, target_p99: Optio
         Some(0.1),
         None,
     ));
+    if target_p99.is_some() {
+        let exact = camera.clone().declared(0, 0);
+        let scores = scores(&exact, || Engine::new(&exact));
+        let settled: Vec<Score> = scores.iter().map(|s| s.since(SETTLED)).collect();
+        let (wrong, all) = settled
+            .iter()
+            .fold((0, 0), |(w, a), s| (w + s.wrong(), a + s.judged.len()));
+        rows.push(row(
+            &format!("{name}: frames outside their bound, no error of the bias declared"),
+            wrong as f64 / all.max(1) as f64 * 100.0,
+            "%",
+            Some(0.1),
+            None,
+        ));
+    }
     // The declared bias of the camera belongs to no estimator: taken off the bound, as a calibration would.
     let bounds = ours
         .iter()

@@ -206,7 +206,7 @@ impl Rig {
             } => {
                 self.starts.insert((camera, epoch), (zero, numbering));
             }
-            CameraNote::Unreadable { .. } | CameraNote::Drops { .. } => {}
+            CameraNote::Unreadable { .. } | CameraNote::Drops { .. } | CameraNote::Restamp(_) => {}
         }
     }
 

@@ -69,6 +69,7 @@ pub(crate) async fn events(db: &SqlitePool, q: &EventQuery) -> Result<EventPage,
     let mut events: Vec<EventRow> = rows.iter().map(event_row).collect::<Result<_, _>>()?;
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
+    crate::system_events::restamp(db, &mut events).await?;
     let next = events
         .last()
         .filter(|_| more)
@@ -96,7 +97,9 @@ pub(crate) async fn event(db: &SqlitePool, id: EventId) -> Result<Option<EventRo
         .fetch_optional(db)
         .await
         .map_err(StoreError::query("read an event"))?;
-    row.as_ref().map(event_row).transpose()
+    let mut event = row.as_ref().map(event_row).transpose()?;
+    crate::system_events::restamp(db, event.as_mut_slice()).await?;
+    Ok(event)
 }
 
 pub(crate) async fn picture(db: &SqlitePool, id: EventId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -325,6 +328,7 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, StoreError> {
         changes: get.number("changes")?,
         picture,
         known_map,
+        restamps: Vec::new(),
     })
 }
 

@@ -6,7 +6,66 @@ use synoptic_base::{BootId, EventId, Mono, Span, StreamId, SystemChange, SystemE
 use uuid::Uuid;
 
 use crate::queries::{self, Columns, PAGE, PAGE_MAX, limit};
-use crate::{AnyEventPage, AnyEventRow, EventQuery, StoreError, SystemEventRow, TRACK};
+use crate::{AnyEventPage, AnyEventRow, EventQuery, EventRow, StoreError, SystemEventRow, TRACK};
+
+/// Type of the events that say which frames are timed better today.
+const RESTAMP: &str = "restamp";
+/// Restamps looked through for a page of events; a connection makes about ten.
+const RESTAMPS: i64 = 5_000;
+
+/// Gives each event the restamps of the frames that it was seen in.
+pub(crate) async fn restamp(db: &SqlitePool, events: &mut [EventRow]) -> Result<(), StoreError> {
+    let mut streams: Vec<StreamId> = events.iter().map(|e| e.event.stream).collect();
+    streams.sort();
+    streams.dedup();
+    for stream in streams {
+        let of = || events.iter().filter(|e| e.event.stream == stream);
+        let Some(first) = of().map(|e| e.event.id).min() else {
+            continue;
+        };
+        let found = sqlx::query(
+            "SELECT boot_id, facts FROM system_events WHERE stream = ?1 AND type = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+        )
+        .bind(stream.to_string())
+        .bind(RESTAMP)
+        .bind(first.0.as_bytes().to_vec())
+        .bind(RESTAMPS)
+        .fetch_all(db)
+        .await;
+        let rows = match found {
+            Ok(rows) => rows,
+            // A tool may read a file of schema 1, which has no such table.
+            Err(sqlx::Error::Database(e)) if e.message().contains("no such table") => return Ok(()),
+            Err(e) => return Err(StoreError::query("read restamps")(e)),
+        };
+        for row in rows {
+            let get = Columns {
+                row: &row,
+                table: "system_events",
+                key: stream.to_string(),
+            };
+            let boot = BootId(get.uuid("boot_id")?);
+            let facts: &str = get.value("facts")?;
+            let change: SystemChange = serde_json::from_str(facts).map_err(|e| get.bad("facts", &e))?;
+            let SystemChange::Restamp(restamp) = change else {
+                continue;
+            };
+            for event in events
+                .iter_mut()
+                .filter(|e| e.event.stream == stream && e.boot_id == boot)
+            {
+                let seen = [&event.event.first, &event.best, &event.last];
+                if seen
+                    .iter()
+                    .any(|s| restamp.recaptured(s.frame, s.captured).is_some())
+                {
+                    event.restamps.push(restamp);
+                }
+            }
+        }
+    }
+    Ok(())
+}
 
 /// A page of events of every kind. Each kind is asked for a page, and the newest of both are one.
 pub(crate) async fn any(db: &SqlitePool, q: &EventQuery) -> Result<AnyEventPage, StoreError> {
@@ -46,7 +105,9 @@ async fn list(db: &SqlitePool, q: &EventQuery, limit: usize) -> Result<Vec<Syste
     let mut sql = QueryBuilder::<Sqlite>::new("SELECT * FROM system_events WHERE type IN (");
     let known = SystemChange::NAMES.into_iter();
     let mut types = sql.separated(", ");
-    for name in known.filter(|name| q.kind.as_deref().is_none_or(|kind| kind == *name)) {
+    // Restamps are read along with the events that they correct; alone only if asked for.
+    let wanted = |name: &&str| q.kind.as_deref().map_or(*name != RESTAMP, |kind| kind == *name);
+    for name in known.filter(wanted) {
         types.push_bind(name);
     }
     sql.push(")");

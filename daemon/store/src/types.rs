@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use synoptic_base::{
-    BootId, Captured, Detection, EndReason, Event, EventId, FrameKey, KnownMap, Sighting, Stamp, StreamId,
-    SystemEvent, Utc,
+    BootId, Captured, Detection, EndReason, Event, EventId, FrameKey, KnownMap, Restamp, Sighting, Stamp,
+    StreamId, SystemEvent, Utc, moved_stamp,
 };
 use uuid::Uuid;
 
@@ -62,13 +62,29 @@ pub struct EventRow {
     pub picture: Option<PictureInfo>,
     /// The best clock map of its boot that is known now, if any was kept.
     pub known_map: Option<KnownMap>,
+    /// What was learned since of the frames it was seen in, oldest first.
+    pub restamps: Vec<Restamp>,
 }
 
 impl EventRow {
     /// A better stamp of one of its sightings than the one it was recorded with; `None` where there is none.
-    pub fn restamped(&self, seen: &Sighting) -> Option<Stamp> {
-        self.known_map?
-            .restamp(seen.captured, &seen.stamp, seen.map_version)
+    ///
+    /// Two things may have been learned since: when the frame was captured on the box's clock, and the box's UTC.
+    pub fn restamped(&self, seen: &Sighting) -> Option<(Stamp, Captured)> {
+        let (mut captured, mut own, mut better) = (seen.captured, seen.stamp, false);
+        for restamp in &self.restamps {
+            if let Some(now) = restamp.recaptured(seen.frame, captured) {
+                own = moved_stamp(&own, captured, now);
+                (captured, better) = (now, true);
+            }
+        }
+        let mapped = self
+            .known_map
+            .and_then(|map| map.restamp(captured, &own, seen.map_version));
+        match mapped {
+            Some(stamp) => Some((stamp, captured)),
+            None => better.then_some((own, captured)),
+        }
     }
 
     /// The last sighting, once the event has ended.

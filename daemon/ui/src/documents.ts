@@ -24,6 +24,24 @@ export interface CameraTime {
   drift_ppm: number | null;
   sr_age_s: number | null;
   quality: TimeQuality;
+  doctor: DoctorDoc | null;
+}
+
+/** What the clock doctor says of a camera. */
+export interface DoctorDoc {
+  grade: string | null;
+  report_spread_ms: number | null;
+  reports: number;
+  late_reports: number;
+  bad_reports: number;
+  wall_steps: number;
+  last_step: { utc: string; step_ms: number } | null;
+  wrong_stamps: number;
+  declared_rate_hz: number | null;
+  true_rate_hz: number | null;
+  delay_ms: number | null;
+  delay_error_ms: number | null;
+  findings: { finding: string; text: string }[];
 }
 
 export interface StreamDoc {
@@ -193,7 +211,9 @@ export interface SystemEventDoc {
     | "camera_clock_step"
     | "box_clock_step"
     | "stitch_okay"
-    | "stitch_degraded";
+    | "stitch_degraded"
+    | "camera_time"
+    | "restamp";
   cam: string | null;
   utc: string;
   error_ms: number | null;

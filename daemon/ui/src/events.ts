@@ -13,6 +13,8 @@ export const SYSTEM = "type:";
 
 export function matches(event: AnyEventDoc, filter: Filter): boolean {
   const kind = event.type === "track" ? event.label : SYSTEM + event.type;
+  // Corrections of stamps are for machines: shown only when asked for.
+  if (event.type === "restamp" && kind !== filter.label) return false;
   return (!filter.cam || event.cam === filter.cam) && (!filter.label || kind === filter.label);
 }
 

@@ -1,5 +1,6 @@
 //! The command line. Each command is a file; this one says what there is.
 
+mod calibrate_bias;
 mod check;
 mod db;
 mod devices;
@@ -62,6 +63,8 @@ enum Command {
     Devices,
     /// Show frame packets of the running daemon, one line each.
     Packets(packets::Args),
+    /// Measure how late each camera's stamps are, by a light that all cameras of a group see.
+    CalibrateBias(calibrate_bias::Args),
     /// List, fetch and verify detection models.
     #[command(subcommand)]
     Models(models::Command),
@@ -113,6 +116,7 @@ impl Cli {
             Command::Play(args) => play::run(&args),
             Command::Devices => devices::run(),
             Command::Packets(args) => packets::run(&args, &self.config),
+            Command::CalibrateBias(args) => calibrate_bias::run(&args, &self.config),
             Command::Models(command) => models::run(&command, &self.config),
             Command::Stitch(command) => stitch::run(&command),
             Command::Events(command) => events::run(&command, &load(&self.config)?),

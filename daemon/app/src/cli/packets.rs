@@ -24,19 +24,20 @@ pub(super) struct Args {
     url: Option<String>,
 }
 
-pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
-    let base = match &args.url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => {
-            let config = super::load(config)?;
-            let Some(address) = config.web.listen.iter().find(|a| a.ip().is_loopback()) else {
-                bail!(
-                    "the configuration has no loopback address in web.listen; give the daemon's with --url"
-                );
-            };
-            format!("http://{address}")
-        }
+/// Address of the running daemon's page.
+pub(super) fn daemon_url(given: Option<&str>, config: &Path) -> Result<String> {
+    if let Some(url) = given {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    let config = super::load(config)?;
+    let Some(address) = config.web.listen.iter().find(|a| a.ip().is_loopback()) else {
+        bail!("the configuration has no loopback address in web.listen; give the daemon's with --url");
     };
+    Ok(format!("http://{address}"))
+}
+
+pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
+    let base = daemon_url(args.url.as_deref(), config)?;
     let url = format!("{base}/api/v1/live?packets=all");
     let answer = ureq::get(&url)
         .call()

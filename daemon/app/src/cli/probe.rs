@@ -82,6 +82,14 @@ fn show(doc: &ProbeDoc) {
     );
     row("sender reports", Some(doc.sender_reports.to_string()));
     row("clock offset", doc.clock_offset_ms.map(|o| format!("{o:+.1} ms")));
+    let doctor = doc.doctor.as_ref();
+    let grade = |d: &crate::documents::DoctorDoc| {
+        let spread = d
+            .report_spread_ms
+            .map_or(String::new(), |s| format!(", within {s:.1} ms"));
+        Some(format!("{}{spread}", d.grade.as_ref()?))
+    };
+    row("report grade", doctor.and_then(grade));
     row("time source", doc.time_source.clone());
     println!("\n{}", doc.verdict);
     for finding in &doc.findings {

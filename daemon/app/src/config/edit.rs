@@ -206,6 +206,55 @@ pub fn remove_camera(text: &str, id: &str) -> Result<Edit, EditError> {
     })
 }
 
+/// A measured bias to write.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BiasEdit {
+    /// The camera.
+    pub camera: StreamId,
+    /// Its `capture_bias_ms`.
+    pub bias_ms: f64,
+    /// Its `capture_bias_error_ms`.
+    pub error_ms: f64,
+}
+
+/// Sets the capture biases of cameras. Fails when the text is no TOML, or one of the cameras is not in it.
+pub fn set_biases(text: &str, biases: &[BiasEdit]) -> Result<Edit, EditError> {
+    let mut doc = parse(text)?;
+    let known = ids(&doc, "camera");
+    let missing = |b: &&BiasEdit| !known.iter().any(|id| id == b.camera.as_str());
+    if let Some(missing) = biases.iter().find(missing) {
+        return Err(EditError::NoCamera(missing.camera.to_string()));
+    }
+    for_each_table(&mut doc, "camera", |index, camera| {
+        let of = |b: &&BiasEdit| known.get(index).is_some_and(|id| id == b.camera.as_str());
+        for bias in biases.iter().filter(of) {
+            for (key, ms) in [
+                ("capture_bias_ms", bias.bias_ms),
+                ("capture_bias_error_ms", bias.error_ms),
+            ] {
+                match camera.get_mut(key).and_then(Item::as_value_mut) {
+                    // What stands behind the value is a person's.
+                    Some(value) => {
+                        let decor = value.decor().clone();
+                        *value = ms.into();
+                        *value.decor_mut() = decor;
+                    }
+                    None => {
+                        camera.insert(key, Item::Value(ms.into()));
+                    }
+                }
+            }
+        }
+    });
+    let first = biases.first().map(|b| b.camera);
+    Ok(Edit {
+        id: first.ok_or_else(|| EditError::NoCamera("-".to_owned()))?,
+        text: doc.to_string(),
+        secret: SecretChange::Keep,
+        before: text.to_owned(),
+    })
+}
+
 impl Edit {
     /// Checks the new text, writes or removes the password's file, and writes the configuration to `path`.
     ///

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Capture;
+use super::{Capture, RestampDoc};
 
 /// Phase of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -127,6 +127,10 @@ pub enum SystemEventType {
     StitchOkay,
     /// A panorama is not as it should be.
     StitchDegraded,
+    /// Something is wrong with a camera's clocks.
+    CameraTime,
+    /// Frames of a camera would be timed better today.
+    Restamp,
 }
 
 /// `…/event/{type}` of all types but `track`, and the same in the API: what happened to a camera or to the box.
@@ -150,12 +154,16 @@ pub struct SystemEventDoc {
     pub boot_id: String,
     /// `time_source`: the source before; else `null`.
     pub from: Option<String>,
-    /// `time_source`: the source now; `camera_offline`: `offline`, `stalled` or `auth_failed`; else `null`.
+    /// `time_source`: the source now; `camera_offline`: `offline`, `stalled` or `auth_failed`;
+    /// `camera_time`: what is wrong, in a word; else `null`.
     pub to: Option<String>,
     /// `camera_clock_step`, `box_clock_step`: by how much, positive: forward; else `null`.
     pub step_ms: Option<f64>,
-    /// `camera_offline`, `stitch_degraded`: what is wrong and what to do, in a sentence; else `null`.
+    /// `camera_offline`, `camera_time`, `stitch_degraded`: what is wrong and what to do, in a sentence; else `null`.
     pub reason: Option<String>,
+    /// `restamp`: the frames and their better capture times; else `null`.
+    #[serde(default)]
+    pub restamp: Option<RestampDoc>,
     /// Changes of this kind since the last event that were too short or too many to be told one by one.
     pub untold: u32,
 }

@@ -2,7 +2,8 @@
 
 use synoptic_base::{
     BBox, BestFrame, BootId, Captured, ClockMap, EndReason, Epoch, Event, EventChange, EventId, FrameKey,
-    MediaTime, Mono, Outage, Sighting, Span, StreamId, SystemChange, SystemEvent, TimeSource, TrackId,
+    MediaTime, Mono, Outage, Restamp, Sighting, Span, StreamId, SystemChange, SystemEvent, TimeSource,
+    TrackId,
 };
 use uuid::Uuid;
 
@@ -60,6 +61,24 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             drift_ppm: Some(18.0),
             sr_age_s: Some(2.2),
             quality: TimeQuality::Good,
+            doctor: Some(DoctorDoc {
+                grade: Some("A".into()),
+                report_spread_ms: Some(0.4),
+                reports: 61,
+                last_step: Some(StepDoc {
+                    utc: "2026-11-21T10:01:00.000000Z".into(),
+                    step_ms: -250.0,
+                }),
+                wall_steps: 1,
+                declared_rate_hz: Some(90_000),
+                delay_ms: Some(58.2),
+                delay_error_ms: Some(15.4),
+                findings: vec![FindingDoc {
+                    finding: "zone".into(),
+                    text: "Its clock is off by +1.00 h: check its time zone and summer time.".into(),
+                }],
+                ..DoctorDoc::default()
+            }),
         },
         stream: None,
         drops: Default::default(),
@@ -246,6 +265,20 @@ pub(super) fn system_events() -> Vec<SystemEvent> {
         SystemChange::StitchDegraded {
             reason: "no pictures of front".to_owned(),
         },
+        SystemChange::CameraTime {
+            finding: "zone".into(),
+            text: "Its clock is off by +1.00 h: check its time zone and summer time.".into(),
+        },
+        SystemChange::Restamp(Restamp {
+            epoch: Epoch(3),
+            since_us: MediaTime::from_micros(0),
+            until_us: MediaTime::from_micros(9_000_000),
+            from: Mono::from_nanos(1_000),
+            to: Mono::from_nanos(9_000_001_000),
+            moved: Span::from_millis(-31),
+            rel_error: Span::from_millis(3),
+            source: TimeSource::SenderReport,
+        }),
     ];
     let event = |(n, change): (u128, SystemChange)| {
         let seen = sighting(1_000);

@@ -107,6 +107,7 @@ fn every_payload_is_valid() {
         time.uncertainty_ms,
         time.drift_ppm,
         time.sr_age_s,
+        time.doctor,
     ) = Default::default();
     status.groups[0].spread_ms = None;
     status.groups[0].complete_ratio = None;

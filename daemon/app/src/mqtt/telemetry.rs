@@ -89,6 +89,12 @@ impl Telemetry {
         for camera in &status.cameras {
             let state = &camera.status;
             let time = &camera.time;
+            let findings: Vec<&str> = time
+                .doctor
+                .iter()
+                .flat_map(|d| &d.findings)
+                .map(|f| f.finding.as_str())
+                .collect();
             documents.push(Document {
                 topic: topics.camera_status(&camera.id),
                 payload: messages::json(state),
@@ -98,7 +104,7 @@ impl Telemetry {
             documents.push(Document {
                 topic: topics.camera_time(&camera.id),
                 payload: messages::json(time),
-                gist: json!([time.source, time.quality]),
+                gist: json!([time.source, time.quality, findings]),
                 repeats: true,
             });
         }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use synoptic_base::{FrameKey, StreamId};
+use synoptic_base::{FrameKey, Span, StreamId};
 use synoptic_media::{RtspTransport, Secret};
 use synoptic_store::DetectionQuery;
 use utoipa::ToSchema;
@@ -54,6 +54,10 @@ pub trait CameraAdmin: Send + Sync {
     fn remove(&self, camera: &StreamId) -> Result<(), Problem>;
     /// Looks at what the camera sends, for a few seconds. Changes nothing.
     fn probe(&self, camera: NewCamera) -> ProbeDoc;
+    /// The capture biases of a group's cameras, as configured. 404 when there is no such group.
+    fn biases(&self, group: &StreamId) -> Result<Vec<CameraBias>, Problem>;
+    /// Writes capture biases into the configuration file and applies them.
+    fn set_biases(&self, measured: &[CameraBias]) -> Result<(), Problem>;
     /// What a new camera can choose from.
     fn choices(&self) -> Choices;
 }
@@ -92,6 +96,17 @@ pub struct MappedBox {
     pub stream: String,
     /// `[x, y, w, h]` in fractions of that picture.
     pub bbox: [f32; 4],
+}
+
+/// How late a camera's stamps are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CameraBias {
+    /// The camera.
+    pub camera: StreamId,
+    /// `capture_bias_ms`.
+    pub bias: Span,
+    /// `capture_bias_error_ms`.
+    pub error: Span,
 }
 
 /// What a new camera can choose from.

@@ -6,6 +6,7 @@
 mod api;
 mod auth;
 mod cameras;
+mod clocks;
 mod detections;
 mod events;
 mod guard;
@@ -43,8 +44,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use api::{
-    BoxFuture, CameraAdmin, Choices, DeviceChoice, EventFilter, EventSource, MappedBox, NewCamera,
-    PanoramaAdmin, Transport,
+    BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, MappedBox,
+    NewCamera, PanoramaAdmin, Transport,
 };
 pub use auth::{Auth, MAX_PASSWORD, MIN_PASSWORD};
 pub use cameras::CreatedDoc;
@@ -196,6 +197,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(cameras::test))
         .routes(routes!(cameras::remove))
         .routes(routes!(cameras::choices))
+        .routes(routes!(clocks::time))
+        .routes(routes!(clocks::measure))
         .routes(routes!(picture::get))
         .routes(routes!(panoramas::list))
         .routes(routes!(panoramas::get))

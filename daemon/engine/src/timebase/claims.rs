@@ -49,7 +49,12 @@ impl RtpTimebase {
         let fresh = self.counts.last_report.is_some_and(|at| mono - at <= REPORT_LIFE);
         if fresh && let Some((level, error)) = self.line.reports.level(x, drift) {
             let at = Mono::from_nanos((x + level).as_nanos());
-            let scatter = error + shape.min(error);
+            // Two errors that know nothing of each other, once the drift is known.
+            let scatter = if self.line.frames.drift_measured() {
+                hypot(error, shape.min(error))
+            } else {
+                error + shape.min(error)
+            };
             let early = line - at;
             if (EARLIEST..=self.sane_delay()).contains(&early) {
                 let claim = self.biased(at, scatter, TimeSource::SenderReport, Span::MAX);
@@ -159,6 +164,10 @@ impl RtpTimebase {
         };
         (captured, scatter + slow)
     }
+}
+
+fn hypot(a: Span, b: Span) -> Span {
+    Span::from_nanos((a.as_nanos() as f64).hypot(b.as_nanos() as f64) as i64)
 }
 
 /// Both claims are true: so is what they share.

@@ -94,6 +94,21 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// In a word, as in documents and events.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Finding::Zone(_) => "zone",
+            Finding::Offset(_) => "offset",
+            Finding::NeverSet => "never_set",
+            Finding::Steps(_) => "steps",
+            Finding::RateLie { .. } => "rate",
+            Finding::FpsLie { .. } => "fps",
+            Finding::DirtyReports(_) => "reports",
+            Finding::WrongStamps(_) => "stamps",
+            Finding::Refused(..) => "refused",
+        }
+    }
+
     /// In a sentence, with what to do.
     pub fn text(&self) -> String {
         let secs = |s: Span| format!("{:+.1} s", s.as_secs_f64());
@@ -143,13 +158,9 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
 }
 
-/// Looks at a camera. `utc_minus_mono` is the box's, `None` while it knows no UTC.
-pub fn diagnose(
-    health: &TimeHealth,
-    utc_minus_mono: Option<Span>,
-    declared_hz: u32,
-    declared_fps: Option<f64>,
-) -> Diagnosis {
+/// Looks at a camera. `utc_minus_mono` is the box's, `None` while it knows no UTC; `declared_fps` what the stream says of
+/// itself.
+pub fn diagnose(health: &TimeHealth, utc_minus_mono: Option<Span>, declared_fps: Option<f64>) -> Diagnosis {
     let offset = health
         .wall_minus_mono
         .zip(utc_minus_mono)
@@ -163,7 +174,7 @@ pub fn diagnose(
     if health.wall_steps > 0 {
         findings.push(Finding::Steps(health.wall_steps));
     }
-    if let Some(true_hz) = health.true_rate_hz {
+    if let Some((declared_hz, true_hz)) = health.declared_rate_hz.zip(health.true_rate_hz) {
         findings.push(Finding::RateLie { declared_hz, true_hz });
     }
     if let (Some(declared), Some(delivered)) = (declared_fps, health.fps)
@@ -237,7 +248,7 @@ mod tests {
             wall_minus_mono: Some(offset + Span::from_secs(1_000)),
             ..TimeHealth::default()
         };
-        diagnose(&health, Some(Span::from_secs(1_000)), 90_000, None).findings
+        diagnose(&health, Some(Span::from_secs(1_000)), None).findings
     }
 
     #[test]
@@ -261,13 +272,14 @@ mod tests {
     fn grades_and_lies() {
         let health = TimeHealth {
             report_spread: Some(Span::from_millis(400)),
+            declared_rate_hz: Some(90_000),
             true_rate_hz: Some(75_600.0),
             fps: Some(21.0),
             wall_steps: 2,
             wrong_stamps: 7,
             ..TimeHealth::default()
         };
-        let diagnosis = diagnose(&health, None, 90_000, Some(25.0));
+        let diagnosis = diagnose(&health, None, Some(25.0));
         assert_eq!((diagnosis.offset, diagnosis.grade), (None, Some(Grade::F)));
         assert_eq!(diagnosis.findings.len(), 5);
         for finding in &diagnosis.findings {

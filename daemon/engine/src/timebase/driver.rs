@@ -33,6 +33,11 @@ const COVERED: Span = Span::from_millis(33);
 const MAX_LIGHT_TO_BOX: Span = Span::from_millis(150);
 /// What is left of arrival jitter after the envelope.
 const ENVELOPE: Span = Span::from_millis(10);
+/// So many frames with the stamp of the one before: the stamps stand still, and only the frames' numbers count.
+const STILL: u32 = 1;
+/// What the driver's rate may be off by, beside what the envelope of two minutes allows: the frames' number times the
+/// interval is held to the arrivals by this much a frame.
+const COUNTER_SLACK: Span = Span::from_millis(20);
 /// A gap in the sequence numbers longer than this is a counter that began anew, not so many lost frames.
 const MAX_GAP: u32 = 10_000;
 
@@ -87,6 +92,13 @@ pub struct DriverTimebase {
     last: Option<(DriverStamp, Mono)>,
     last_media: Option<MediaTime>,
     captured: Option<Captured>,
+    /// Frames in a row whose stamps stood still.
+    still: u32,
+    /// Number of the frame before.
+    numbered: Option<u32>,
+    /// Frames counted since the first, and the least delayed arrival by frame number × interval.
+    counted: Span,
+    counter: MinDelayHull,
     /// Once a stamp was seen to be on another clock than it says, none of this connection is believed.
     disbelieved: bool,
     bad_stamps: u32,
@@ -102,6 +114,10 @@ impl DriverTimebase {
             last: None,
             last_media: None,
             captured: None,
+            still: 0,
+            numbered: None,
+            counted: Span::ZERO,
+            counter: MinDelayHull::default(),
             disbelieved: false,
             bad_stamps: 0,
             missed: 0,
@@ -118,6 +134,7 @@ impl DriverTimebase {
                 self.arrivals.reset();
                 self.last_media = None;
             } else {
+                self.still = if moved == Span::ZERO { self.still + 1 } else { 0 };
                 let gap = stamp.sequence.wrapping_sub(last.sequence).saturating_sub(1);
                 self.missed += u64::from(if gap <= MAX_GAP { gap } else { 0 });
             }
@@ -133,7 +150,10 @@ impl DriverTimebase {
             }
         }
         self.arrivals.observe(stamp.at, arrival);
-        let captured = if monotonic && !self.disbelieved {
+        self.count(stamp, arrival);
+        let captured = if self.still >= STILL {
+            self.by_counter(arrival)
+        } else if monotonic && !self.disbelieved {
             self.by_stamp(stamp)
         } else {
             self.by_arrivals(stamp, arrival)
@@ -191,6 +211,42 @@ impl DriverTimebase {
             mono: from + half - self.config.capture_bias,
             rel_error: self.config.capture_bias_error + uncovered + READ_ERROR,
             source: TimeSource::Hardware,
+        }
+    }
+
+    /// Follows frame number × interval, for devices whose stamps stand still.
+    fn count(&mut self, stamp: DriverStamp, arrival: Mono) {
+        let Some(interval) = self.config.interval else {
+            return;
+        };
+        let frames = match self.numbered.replace(stamp.sequence) {
+            Some(before) => stamp.sequence.wrapping_sub(before).clamp(1, MAX_GAP),
+            None => 1,
+        };
+        self.counted += interval * i64::from(frames);
+        // A rate that is not what it says walks away from the arrivals: then the count begins anew at them.
+        let off = self.counter.delay_of(self.counted, arrival);
+        if off.is_some_and(|off| off.abs() > interval * 4) {
+            self.counter.reset();
+        }
+        self.counter.observe(self.counted, arrival);
+    }
+
+    fn by_counter(&self, arrival: Mono) -> Captured {
+        let Some(least_delayed) = self.counter.arrival_of(self.counted).filter(|at| *at <= arrival) else {
+            // No rate is known, or the count runs ahead: the frame's own arrival is all there is.
+            let half = (MAX_LIGHT_TO_BOX + ENVELOPE) / 2;
+            return Captured {
+                mono: arrival - half,
+                rel_error: half,
+                source: TimeSource::Host,
+            };
+        };
+        let half = (MAX_LIGHT_TO_BOX + ENVELOPE) / 2;
+        Captured {
+            mono: least_delayed - half,
+            rel_error: half + COUNTER_SLACK,
+            source: TimeSource::FrameCounter,
         }
     }
 
@@ -359,6 +415,33 @@ mod tests {
             );
         }
         assert_eq!(t.missed(), 0);
+    }
+
+    #[test]
+    fn frames_whose_stamps_stand_still_are_timed_by_their_number() {
+        let mut t = timebase();
+        let mut sources = Vec::new();
+        for i in (0..900).filter(|i| i % 97 != 5) {
+            let s = scene(i);
+            let still = stamp(
+                Mono::from_nanos(0),
+                StampClock::Other,
+                StampPoint::EndOfFrame,
+                i as u32,
+            );
+            // One in ten is held up on its way.
+            let late = Span::from_millis(if i % 10 == 3 { 25 } else { 0 });
+            let captured = t.frame(still, s.arrival + late).captured;
+            sources.push(captured.source);
+            assert!(
+                (captured.mono - s.middle).abs() <= captured.rel_error,
+                "frame {i}: {captured:?}, truth {:?}",
+                s.middle
+            );
+        }
+        assert_eq!(sources.last(), Some(&TimeSource::FrameCounter));
+        let counted = sources.iter().filter(|s| **s == TimeSource::FrameCounter).count();
+        assert!(counted > 850, "{counted} of {}", sources.len());
     }
 
     #[test]

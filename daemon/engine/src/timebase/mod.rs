@@ -10,6 +10,7 @@ mod doctor;
 mod driver;
 mod file;
 mod fit;
+pub mod flash;
 mod hull;
 mod invariants;
 mod jump;
@@ -24,6 +25,7 @@ mod start;
 mod types;
 mod unwrap;
 mod wall;
+mod walled;
 pub mod wire;
 
 pub use doctor::{Diagnosis, Finding, Grade, diagnose};

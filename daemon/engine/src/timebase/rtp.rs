@@ -11,14 +11,16 @@
 
 use std::collections::VecDeque;
 
-use synoptic_base::{Captured, ClockMap, ClockSample, MediaTime, Mono, Span, TimeSource, Utc};
+use synoptic_base::{
+    Captured, ClockMap, ClockSample, Epoch, MediaTime, Mono, Restamp, Span, TimeSource, Utc,
+};
 
 use super::doctor::FrameRate;
 use super::jump::{JumpGuard, Place};
 use super::ladder::Ladder;
 use super::rate::RateWatch;
 use super::raw::RawClock;
-use super::reports::ReportLevel;
+use super::reports::{ReportLevel, ReportPoint};
 use super::stamps::{self, StampKind, Stamps};
 use super::types::{LearnedDelay, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
 use super::{MinDelayHull, RtpUnwrapper, WallClock, WallVerdict};
@@ -134,6 +136,11 @@ impl RtpTimebase {
         self
     }
 
+    /// Takes what an earlier connection learned, unless this one has learned it itself.
+    pub fn recall(&mut self, learned: LearnedDelay) {
+        self.learned.get_or_insert(learned);
+    }
+
     /// Takes a sample of the box's clocks, about every second, so that slewing of the box's clock is not taken for
     /// drift of the camera's. Without any, the monotonic clock is taken for steady.
     pub fn box_sample(&mut self, sample: ClockSample) {
@@ -174,15 +181,24 @@ impl RtpTimebase {
             return None;
         }
         let path = (self.line.path_extra, self.line.frames.drift());
-        self.line.reports.take(x, report.rtp, ntp, arrival, path);
+        let verdict = report.wall.map(|wall| self.wall.take(x, wall, arrival));
+        let point = ReportPoint {
+            media: x,
+            rtp: report.rtp,
+            ntp,
+            arrival,
+            verdict,
+        };
+        self.line.reports.take(point, path);
         self.counts.last_report = Some(report.arrival);
-        let verdict = self.wall.take(x, report.wall?, arrival);
+        let verdict = verdict?;
         match verdict {
             WallVerdict::Suspect(by) => self.tell(TimeEvent::WallSuspect(by)),
             WallVerdict::Stepped(by) => self.tell(TimeEvent::WallStep(by)),
             WallVerdict::Reanchored(by) => {
                 // The media clock moved against the wall: what looked like a slower path was that.
-                if (self.line.path_extra - by).abs() <= SAME_CLOCK {
+                let grew = self.line.path_extra > Span::ZERO;
+                if grew && (self.line.path_extra - by).abs() <= SAME_CLOCK {
                     self.line.path_extra = Span::ZERO;
                     self.line.reports.clear();
                 }
@@ -275,6 +291,23 @@ impl RtpTimebase {
         self.moved(x)
     }
 
+    /// What a [`TimeEvent::Better`] means for the frames of this line since media time `since`, which then began to be
+    /// better known; `moved` as it says.
+    pub fn restamp(&self, epoch: Epoch, since: MediaTime, moved: Span) -> Option<Restamp> {
+        let until = self.line.last_media;
+        let from = self.recaptured(since)?;
+        Some(Restamp {
+            epoch,
+            since_us: since,
+            until_us: until,
+            from: from.mono,
+            to: self.recaptured(until)?.mono,
+            moved,
+            rel_error: from.rel_error,
+            source: from.source,
+        })
+    }
+
     /// The camera's own wall clock at RTP time `rtp`, as its reports have it: a robust fit, not the last report.
     pub fn camera_utc(&self, rtp: u32) -> Option<Utc> {
         self.wall.utc_of(self.x(self.line.unwrapper.peek(rtp)))
@@ -307,6 +340,7 @@ impl RtpTimebase {
             report_spread: self.wall.spread(),
             late_reports: self.wall.late_count(),
             wrong_stamps: self.counts.wrong_stamps,
+            declared_rate_hz: Some(self.config.clock_rate_hz),
             true_rate_hz: (self.scale.0 != 1.0).then(|| f64::from(self.config.clock_rate_hz) / self.scale.0),
             fps: self.fps.get(),
             last_step: self
@@ -328,6 +362,8 @@ impl RtpTimebase {
     /// Another run of the media clock: the camera, its path and its wall clock stay.
     fn begin_line(&mut self) {
         self.line = MediaLine::default();
+        // Frames of the line before cannot be timed anew.
+        self.events.retain(|e| !matches!(e, TimeEvent::Better { .. }));
         self.scale = (self.scale.0, Span::ZERO, Span::ZERO);
         self.wall.begin_anew();
         self.said = None;

@@ -127,6 +127,8 @@ pub struct TimeHealth {
     pub late_reports: u32,
     /// Frames with wrong stamps.
     pub wrong_stamps: u32,
+    /// Ticks a second of the media clock, as declared; `None` for what has no RTP clock.
+    pub declared_rate_hz: Option<u32>,
     /// Ticks a second of the media clock, where it is not what was declared.
     pub true_rate_hz: Option<f64>,
     /// Frames a second, as delivered.

@@ -197,6 +197,7 @@ impl Tail {
                 .static_pad("src")
                 .ok_or_else(|| internal("no src pad at the parser"))?;
             let shared = self.shared.clone();
+            let clocks = std::sync::Mutex::new(nal::ClockReader::default());
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 if let Some(buffer) = info.buffer()
                     && let Some(stamp) = stamp(buffer)
@@ -208,7 +209,19 @@ impl Tail {
                     if codec == Codec::H264 {
                         tap(&shared, pad, buffer, stamp, kind, framing, arrival);
                     }
-                    if let Some((utc, arrival)) = nal::sei_utc(codec, framing, &map).zip(arrival) {
+                    let utc = nal::sei_utc(codec, framing, &map).or_else(|| {
+                        let mut clocks = locked(&clocks);
+                        if codec != Codec::H264 {
+                            return None;
+                        }
+                        if !clocks.knows()
+                            && let Some(data) = codec_data(pad)
+                        {
+                            clocks.codec_data(&data);
+                        }
+                        clocks.utc(framing, &map, || shared.clock.sample().realtime)
+                    });
+                    if let Some((utc, arrival)) = utc.zip(arrival) {
                         hdrext::sei(&shared, stamp, utc, arrival);
                     }
                 }
@@ -271,6 +284,13 @@ fn framing(pad: &gst::Pad) -> Option<Framing> {
         "byte-stream" => Framing::StartCodes,
         _ => Framing::Lengths,
     })
+}
+
+/// The parameter sets of a stream that has them in its caps.
+fn codec_data(pad: &gst::Pad) -> Option<Vec<u8>> {
+    let caps = pad.current_caps()?;
+    let data = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
+    Some(data.map_readable().ok()?.to_vec())
 }
 
 /// Something that only a bug or a broken installation of GStreamer explains.

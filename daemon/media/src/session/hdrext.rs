@@ -44,6 +44,14 @@ impl Signalled {
         }
     }
 
+    /// The same for another sender within the same session description: what was taken says nothing of its packets.
+    pub(super) fn of_another_sender(&self) -> Signalled {
+        Signalled {
+            taken: None,
+            ..self.clone()
+        }
+    }
+
     /// Takes the times of an RTP packet. `now` is the box's UTC, for what the wire leaves out.
     pub(super) fn packet(
         &mut self,

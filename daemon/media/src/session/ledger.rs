@@ -12,6 +12,8 @@ const CAPACITY: usize = 512;
 pub(super) struct Coded {
     /// RTP timestamp, or PTS in nanoseconds.
     pub stamp: i64,
+    /// Which sender it is of: another SSRC is another run, with other stamps.
+    pub run: u32,
     /// When its first byte reached the box.
     pub arrival: Mono,
     pub kind: FrameKind,
@@ -21,14 +23,28 @@ pub(super) struct Coded {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     coded: VecDeque<Coded>,
+    /// The run of pictures that arrive now.
+    run: u32,
     /// Pictures before the first decoded one were never decodable (the stream was joined between I pictures).
     began: bool,
 }
 
 impl Ledger {
+    /// Another sender: stamps of what arrives from now on have nothing to do with those before.
+    pub(super) fn new_run(&mut self) {
+        self.run += 1;
+    }
+
+    /// How many senders there were before the present one.
+    pub(super) fn run(&self) -> u32 {
+        self.run
+    }
+
     /// The first byte of a picture arrived; later packets of it change nothing.
     pub(super) fn arrived(&mut self, stamp: i64, arrival: Mono) {
-        if self.coded.iter().rev().take(8).any(|c| c.stamp == stamp) {
+        let run = self.run;
+        let here = |c: &Coded| c.stamp == stamp && c.run == run;
+        if self.coded.iter().rev().take(8).any(here) {
             return;
         }
         if self.coded.len() == CAPACITY {
@@ -36,6 +52,7 @@ impl Ledger {
         }
         self.coded.push_back(Coded {
             stamp,
+            run,
             arrival,
             kind: FrameKind::Unknown,
         });
@@ -58,11 +75,14 @@ impl Ledger {
         let mut found = None;
         let mut lost = Vec::new();
         let began = self.began;
+        // Pictures come out in the order of the runs: the oldest of this stamp is it.
+        let run = self.coded.iter().find(|c| c.stamp == stamp).map(|c| c.run);
         self.coded.retain(|coded| {
-            if coded.stamp == stamp {
+            let order = run.map_or(std::cmp::Ordering::Equal, |run| coded.run.cmp(&run));
+            if order.is_eq() && coded.stamp == stamp {
                 found = Some(*coded);
                 false
-            } else if before(coded.stamp, stamp) {
+            } else if order.is_lt() || order.is_eq() && before(coded.stamp, stamp) {
                 if began {
                     lost.push(*coded);
                 }
@@ -116,6 +136,28 @@ mod tests {
         }
         let (found, lost) = ledger.decoded(6000, rtp_before);
         assert!(found.is_some() && lost.is_empty());
+    }
+
+    #[test]
+    fn pictures_of_another_sender_are_neither_before_nor_after() {
+        let mut ledger = Ledger::default();
+        let at = Mono::from_nanos;
+        for (i, stamp) in [9_000, 12_000, 15_000].into_iter().enumerate() {
+            ledger.arrived(stamp, at(i as i64));
+        }
+        ledger.new_run();
+        // Its numbers begin lower, and one of them is the same.
+        for (i, stamp) in [3_000, 12_000].into_iter().enumerate() {
+            ledger.arrived(stamp, at(10 + i as i64));
+        }
+        let (found, _) = ledger.decoded(9_000, rtp_before);
+        assert_eq!(found.unwrap().run, 0);
+        let (found, lost) = ledger.decoded(12_000, rtp_before);
+        assert_eq!((found.unwrap().arrival, lost.len()), (at(1), 0));
+        let (found, lost) = ledger.decoded(3_000, rtp_before);
+        assert_eq!((found.unwrap().run, lost.len()), (1, 1), "15000 never came");
+        let (found, _) = ledger.decoded(12_000, rtp_before);
+        assert_eq!(found.unwrap().arrival, at(11));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod flv;
 pub mod fuzz;
 mod hdrext;
 mod hls;
+mod known;
 mod ledger;
 mod nal;
 pub mod play;
@@ -31,9 +32,9 @@ use gst::prelude::*;
 use gst_app::AppSink;
 use gst_video::prelude::*;
 use synoptic_base::{
-    Captured, Clock, ClockMap, FrameKey, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
+    Captured, Clock, FrameKey, FrameKind, MediaTime, Mono, Rotation, Size, Span, Surface, TimeSource,
 };
-use synoptic_engine::timebase::{FileClock, FilePicture, RtpTimebase, TimeEvent, TimeHealth};
+use synoptic_engine::timebase::{FileClock, FilePicture, RtpTimebase};
 
 use crate::coded::CodedStream;
 use crate::{MediaError, PullKind, Source, TransportStats, VideoSurface};
@@ -94,7 +95,11 @@ enum Timing {
     /// By RTP timestamps and sender reports.
     Rtp {
         timebase: Box<RtpTimebase>,
+        /// RTP session and payload type of the video: whatever else comes is not its.
+        stream: (u32, u8),
         ssrc: Option<u32>,
+        /// Whose pictures the timebase is at, by the ledger's count; another sender's may be under way.
+        run: u32,
         signalled: hdrext::Signalled,
         wall_steps: Vec<Span>,
     },
@@ -113,10 +118,13 @@ struct Shared {
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
     timing: Mutex<Option<Timing>>,
+    known: Mutex<known::Known>,
     codec: Mutex<Option<String>>,
     /// RTP packets and bytes so far.
     packets: AtomicU64,
     bytes: AtomicU64,
+    /// The depayloader of the video.
+    depay: gst::glib::WeakRef<gst::Element>,
     /// The jitter buffer of the video.
     jitter_buffer: gst::glib::WeakRef<gst::Element>,
     /// The first error found in a callback, where GStreamer has no way to carry it.
@@ -137,9 +145,11 @@ impl Shared {
             clock,
             ledger: Mutex::default(),
             timing: Mutex::default(),
+            known: Mutex::default(),
             codec: Mutex::default(),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            depay: gst::glib::WeakRef::new(),
             jitter_buffer: gst::glib::WeakRef::new(),
             failure: Mutex::default(),
             tap: coded.map(Tap::new),
@@ -323,19 +333,6 @@ impl Session {
         }
     }
 
-    /// What there is to say about the camera's time.
-    pub fn health(&self) -> TimeHealth {
-        match &*locked(&self.shared.timing) {
-            Some(Timing::Rtp { timebase, .. }) => timebase.health(),
-            Some(Timing::Driver(timing)) => timing.timebase.health(),
-            _ => TimeHealth {
-                source: self.last_captured.map(|c| c.source),
-                rel_error: self.last_captured.map(|c| c.rel_error),
-                ..TimeHealth::default()
-            },
-        }
-    }
-
     /// Frames of this connection that were lost before they could be decoded, by reason.
     pub fn drops(&self) -> [(&'static str, u64); 2] {
         let (driver, decoder) = match &*locked(&self.shared.timing) {
@@ -348,42 +345,6 @@ impl Session {
     /// What the network did since the session was opened.
     pub fn transport(&self) -> TransportStats {
         rtsp::transport(&self.shared)
-    }
-
-    /// Steps of the camera's wall clock since the last call.
-    pub fn wall_steps(&self) -> Vec<Span> {
-        match &mut *locked(&self.shared.timing) {
-            Some(Timing::Rtp { wall_steps, .. }) => std::mem::take(wall_steps),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Takes what the box knows of UTC.
-    pub fn clock_map(&mut self, map: ClockMap) {
-        if let Some(Timing::Rtp { timebase, .. }) = &mut *locked(&self.shared.timing) {
-            timebase.clock_map(map);
-        }
-    }
-
-    /// Time stamp of media time zero of this epoch, as the sender wrote it (32 bits), and ticks a second. `None` where
-    /// the source has no such numbering, and before the first frame.
-    pub fn numbering(&self) -> Option<(u32, u32)> {
-        match &*locked(&self.shared.timing) {
-            Some(Timing::Rtp { timebase, .. }) => timebase.numbering(),
-            _ => None,
-        }
-    }
-
-    /// What happened to the camera's time since the last call. Call it about once a second: the box's clocks are
-    /// sampled along with it.
-    pub fn time_events(&mut self) -> Vec<TimeEvent> {
-        match &mut *locked(&self.shared.timing) {
-            Some(Timing::Rtp { timebase, .. }) => {
-                timebase.box_sample(self.shared.clock.sample());
-                std::iter::from_fn(|| timebase.poll()).collect()
-            }
-            _ => Vec::new(),
-        }
     }
 
     fn take(&mut self, sample: &gst::Sample) -> Result<(), MediaError> {
@@ -429,7 +390,7 @@ impl Session {
         let size = surface.size();
         let generation = || self.shared.generation.load(Ordering::Relaxed);
         match &mut *timing {
-            Some(Timing::Rtp { timebase, .. }) => {
+            Some(Timing::Rtp { timebase, run, .. }) => {
                 let Some(stamp) = decode::rtp_stamp(buffer) else {
                     self.shared.fail(MediaError::Broken {
                         source_name: self.source_name.clone(),
@@ -439,12 +400,17 @@ impl Session {
                 };
                 let (coded, lost) = locked(&self.shared.ledger).decoded(i64::from(stamp), rtp_before);
                 let arrival = coded.map_or_else(|| self.shared.clock.now(), |c| c.arrival);
+                if let Some(coded) = coded.filter(|c| c.run != *run) {
+                    // The first picture of another sender: nothing of its time continues.
+                    *run = coded.run;
+                    timebase.restart();
+                }
                 let timed = timebase.frame(stamp, arrival);
                 if timed.new_epoch {
                     self.shared.generation.fetch_add(1, Ordering::Relaxed);
                     self.pending.push_back(SessionEvent::Restarted);
                 } else {
-                    for coded in lost {
+                    for coded in lost.into_iter().filter(|c| c.run == *run) {
                         let captured = timebase.frame(coded.stamp as u32, coded.arrival).captured;
                         self.pending.push_back(SessionEvent::Unreadable(captured));
                     }

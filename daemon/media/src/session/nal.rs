@@ -63,6 +63,54 @@ pub(super) fn sei_utc(codec: Codec, framing: Framing, unit: &[u8]) -> Option<Utc
     None
 }
 
+/// Reads UTC from clock timestamps: a time of day, which becomes UTC beside the box's own.
+#[derive(Debug, Default)]
+pub(super) struct ClockReader {
+    sps: Option<wire::SpsTiming>,
+}
+
+impl ClockReader {
+    /// Whether a parameter set was read.
+    pub(super) fn knows(&self) -> bool {
+        self.sps.is_some()
+    }
+
+    /// Takes a parameter set that stands in the caps: `codec_data` of ISO/IEC 14496-15 5.3.3.1.
+    pub(super) fn codec_data(&mut self, bytes: &[u8]) {
+        let set = bytes.get(8..).zip(bytes.get(6..8));
+        if let Some((rest, length)) = set {
+            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+            self.sps = rest.get(..length).and_then(wire::SpsTiming::parse).or(self.sps);
+        }
+    }
+
+    /// UTC of a H.264 access unit; `None` without a clock timestamp.
+    pub(super) fn utc(&mut self, framing: Framing, unit: &[u8], now: impl FnOnce() -> Utc) -> Option<Utc> {
+        for nal in nals(framing, unit) {
+            match nal.first()? & 0x1f {
+                7 => {
+                    let end = find_start_code(nal).filter(|_| framing == Framing::StartCodes);
+                    let set = &nal[..end.unwrap_or(nal.len())];
+                    self.sps = wire::SpsTiming::parse(set).or(self.sps);
+                }
+                6 => {
+                    let end = find_start_code(nal).filter(|_| framing == Framing::StartCodes);
+                    let sei = &nal[..end.unwrap_or(nal.len())];
+                    let clock = wire::h264_pic_timing(sei)
+                        .zip(self.sps)
+                        .and_then(|(p, s)| s.clock(&p));
+                    if let Some(c) = clock {
+                        return wire::h264_pic_timing_clock(c.hours, c.minutes, c.seconds, c.fraction, now());
+                    }
+                }
+                1..=5 => return None, // SEI that tells of this picture stands before its slices
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
 /// The NAL units of an access unit. With start codes each goes on to the end of the access unit: only headers are read,
 /// and looking for the end of a slice of 100 kB would cost more than that.
 fn nals(framing: Framing, unit: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -88,12 +88,20 @@ impl Feed {
             capture_bias: options.capture_bias,
             capture_bias_error: options.capture_bias_error,
         };
-        let mut timebase = Box::new(RtpTimebase::new(config).with_longest_way(kind.longest_way()));
+        let known = *locked(&shared.known);
+        let mut timebase = RtpTimebase::new(config)
+            .with_longest_way(kind.longest_way())
+            .with_learned_delay(known.learned);
         // Before the first frame: where the two clocks are apart, what was timed without would lie elsewhere.
         timebase.box_sample(shared.clock.sample());
+        if let Some(map) = known.map {
+            timebase.clock_map(map);
+        }
         *locked(&shared.timing) = Some(Timing::Rtp {
-            timebase,
+            timebase: Box::new(timebase),
+            stream: (0, 0),
             ssrc: None,
+            run: 0,
             signalled: Signalled::default(),
             wall_steps: Vec::new(),
         });

@@ -124,30 +124,41 @@ pub(super) fn build(
             return;
         }
         if locked(&on_pad.timing).is_some() {
-            return; // a second video stream of the same camera
+            if let Err(error) = follow_on(pad, &on_pad) {
+                on_pad.fail(error);
+            }
+            return;
         }
+        let of = stream_of(&pad.name()).unwrap_or_default();
         let clock_rate_hz = stream.get::<i32>("clock-rate").map_or(90_000, i32::unsigned_abs);
         let config = RtpTimebaseConfig {
             clock_rate_hz,
             capture_bias: bias,
             capture_bias_error: bias_error,
         };
-        let mut timebase = Box::new(RtpTimebase::new(config));
+        let known = *locked(&on_pad.known);
+        let mut timebase = RtpTimebase::new(config).with_learned_delay(known.learned);
         if bias + bias_error > DIRECT {
-            timebase = Box::new((*timebase).with_longest_way(RELAYED));
+            timebase = timebase.with_longest_way(RELAYED);
         }
         // Before the first frame: where the two clocks are apart, what was timed without would lie elsewhere.
         timebase.box_sample(on_pad.clock.sample());
+        if let Some(map) = known.map {
+            timebase.clock_map(map);
+        }
+        let timebase = Box::new(timebase);
         *locked(&on_pad.timing) = Some(Timing::Rtp {
             timebase,
+            stream: of,
             ssrc: None,
+            run: 0,
             signalled: Signalled::from_caps(stream, clock_rate_hz),
             wall_steps: Vec::new(),
         });
         let encoding = stream
             .get::<String>("encoding-name")
             .unwrap_or_else(|_| "nothing".to_owned());
-        if let Err(error) = depayload(source, pad, &encoding, &tail, &name) {
+        if let Err(error) = depayload(source, pad, &encoding, &tail, &name, &on_pad) {
             on_pad.fail(error);
         }
     });
@@ -164,6 +175,33 @@ pub(super) fn build(
             });
         }
     });
+    Ok(())
+}
+
+/// RTP session and payload type in the name of a pad: `recv_rtp_src_SESSION_SSRC_TYPE`, as rtpbin calls them.
+fn stream_of(pad: &str) -> Option<(u32, u8)> {
+    let mut parts = pad.strip_prefix("recv_rtp_src_")?.split('_');
+    let session = parts.next()?.parse().ok()?;
+    Some((session, parts.nth(1)?.parse().ok()?))
+}
+
+/// rtpbin gives another SSRC a pad of its own: the depayloader goes on with that one. A second video stream of the same
+/// camera is left alone.
+fn follow_on(pad: &gst::Pad, shared: &Shared) -> Result<(), MediaError> {
+    let ours = match &*locked(&shared.timing) {
+        Some(Timing::Rtp { stream, .. }) => stream_of(&pad.name()) == Some(*stream),
+        _ => false,
+    };
+    if !ours {
+        return Ok(());
+    }
+    let failed = || internal("could not follow the camera to its new SSRC");
+    let depay = shared.depay.upgrade();
+    let sink = depay.and_then(|d| d.static_pad("sink")).ok_or_else(failed)?;
+    if let Some(before) = sink.peer() {
+        before.unlink(&sink).map_err(|_| failed())?;
+    }
+    pad.link(&sink).map_err(|_| failed())?;
     Ok(())
 }
 
@@ -207,6 +245,7 @@ fn depayload(
     encoding: &str,
     tail: &Tail,
     name: &str,
+    shared: &Shared,
 ) -> Result<(), MediaError> {
     let (factory, media_type) = match encoding {
         "H264" => ("rtph264depay", "video/x-h264"),
@@ -220,6 +259,7 @@ fn depayload(
         }
     };
     let depay = decode::make(factory)?;
+    shared.depay.set(Some(&depay));
     let parent = source
         .parent()
         .and_downcast::<gst::Pipeline>()
@@ -287,6 +327,7 @@ fn watch(pad: &gst::Pad, shared: &Arc<Shared>) {
     }
     // The number of the stream ends the name of the pad.
     let number = name.rsplit('_').next().and_then(|n| n.parse::<u32>().ok());
+    let session = number.unwrap_or(0);
     let shared = shared.clone();
     pad.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
@@ -303,9 +344,9 @@ fn watch(pad: &gst::Pad, shared: &Arc<Shared>) {
                         sound.report(&map, arrival);
                     }
                 } else if rtp {
-                    packet(&shared, &map, arrival);
+                    packet(&shared, session, &map, arrival);
                 } else {
-                    report(&shared, &map, arrival);
+                    report(&shared, session, &map, arrival);
                 }
             };
             match &info.data {
@@ -332,7 +373,7 @@ pub(super) fn transport(shared: &Shared) -> TransportStats {
     }
 }
 
-fn packet(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
+fn packet(shared: &Shared, session: u32, bytes: &[u8], arrival: synoptic_base::Mono) {
     let Some((ssrc, stamp)) = rtcp::rtp_header(bytes) else {
         return;
     };
@@ -340,18 +381,32 @@ fn packet(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
     shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     if let Some(Timing::Rtp {
         ssrc: known,
+        stream,
         timebase,
         signalled,
+        run,
         ..
     }) = &mut *locked(&shared.timing)
     {
-        *known = Some(ssrc);
-        signalled.packet(timebase, bytes, arrival, || shared.clock.sample().realtime);
+        let payload_type = bytes.get(1).map_or(0, |b| b & !MARKER);
+        if *stream != (session, payload_type) {
+            return;
+        }
+        let mut ledger = locked(&shared.ledger);
+        if known.replace(ssrc).is_some_and(|before| before != ssrc) {
+            log::info!("the camera sends under another SSRC: its time stamps begin anew");
+            ledger.new_run();
+            *signalled = signalled.of_another_sender();
+        }
+        // While pictures of the sender before are still being decoded, the new one's times have no line to lie on.
+        if ledger.run() == *run {
+            signalled.packet(timebase, bytes, arrival, || shared.clock.sample().realtime);
+        }
     }
     locked(&shared.ledger).arrived(i64::from(stamp), arrival);
 }
 
-fn report(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
+fn report(shared: &Shared, session: u32, bytes: &[u8], arrival: synoptic_base::Mono) {
     let Some(raw) = rtcp::sender_report(bytes) else {
         return;
     };
@@ -359,12 +414,17 @@ fn report(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
     let Some(Timing::Rtp {
         timebase,
         ssrc,
+        stream,
         wall_steps,
+        run,
         ..
     }) = &mut *timing
     else {
         return;
     };
+    if stream.0 != session {
+        return;
+    }
     // A report of another stream says nothing about this one. Some cameras get their own SSRC wrong (smolrtsp#42);
     // the timebase finds out by the RTP time whether such a report fits.
     if ssrc.is_some_and(|known| known != raw.ssrc && known != raw.ssrc.swap_bytes()) {
@@ -373,6 +433,9 @@ fn report(shared: &Shared, bytes: &[u8], arrival: synoptic_base::Mono) {
             raw.ssrc
         );
         return;
+    }
+    if locked(&shared.ledger).run() != *run {
+        return; // the next one comes when there is a picture to compare it with
     }
     let wall = (raw.ntp != 0).then(|| Utc::from_ntp(raw.ntp));
     wall_steps.extend(timebase.report(SenderReport {

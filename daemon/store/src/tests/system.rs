@@ -1,6 +1,6 @@
 //! System events: stored with their messages, listed among the others, removed with age.
 
-use synoptic_base::{Outage, SystemChange, SystemEvent};
+use synoptic_base::{Outage, Restamp, SystemChange, SystemEvent};
 
 use super::*;
 use crate::{AnyEventRow, EventQuery, TRACK};
@@ -196,7 +196,7 @@ async fn an_event_of_before_the_box_knew_the_time_gets_it_later() {
     stored(&store, 2).await;
     let row = store.event(event.id).await.unwrap().unwrap();
     assert_eq!(row.event, event, "what was recorded stays");
-    let better = row.restamped(&row.event.first).unwrap();
+    let (better, _) = row.restamped(&row.event.first).unwrap();
     assert_eq!(better.utc, known.utc(event.first.captured.mono));
     let least = known.error.unwrap() + event.first.captured.rel_error;
     assert!(better.error.unwrap() >= least && better.error.unwrap() < least + Span::from_millis(50));
@@ -206,5 +206,53 @@ async fn an_event_of_before_the_box_knew_the_time_gets_it_later() {
         None,
         "it was right from the first"
     );
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_whose_frames_are_timed_better_since_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.store;
+    store.put_clock_map(map());
+    let event = begin(cam("a"), "person");
+    let first = event.first.clone();
+    store.record(EventChange::Begin(event.clone()), vec![]);
+    let moved = Span::from_millis(-40);
+    let restamp = Restamp {
+        epoch: first.frame.epoch,
+        since_us: first.frame.media_us,
+        until_us: MediaTime::from_micros(first.frame.media_us.as_micros() + 1_000_000),
+        from: first.captured.mono + moved,
+        to: first.captured.mono + moved + Span::from_secs(1),
+        moved,
+        rel_error: Span::from_nanos(first.captured.rel_error.as_nanos() / 2),
+        source: TimeSource::SenderReport,
+    };
+    let told = |stream| SystemEvent {
+        id: EventId(Uuid::now_v7()),
+        stream: Some(stream),
+        change: SystemChange::Restamp(restamp),
+        ..offline()
+    };
+    store.record(EventChange::System(told(cam("b"))), vec![]);
+    store.record(EventChange::System(told(cam("a"))), vec![]);
+    stored(&store, 3).await;
+    let row = store.event(event.id).await.unwrap().unwrap();
+    assert_eq!(row.event.first, first, "what was recorded stays");
+    let (stamp, captured) = row.restamped(&first).unwrap();
+    assert_eq!(captured.mono, first.captured.mono + moved);
+    assert_eq!(stamp.utc, first.stamp.utc + moved);
+    assert_eq!(captured.rel_error, restamp.rel_error);
+    assert_eq!(row.restamps, [restamp], "of its own camera only");
+    assert_eq!(
+        ids(&store, EventQuery::default()).await,
+        [event.id],
+        "not listed among events"
+    );
+    let only = EventQuery {
+        kind: Some("restamp".to_owned()),
+        ..EventQuery::default()
+    };
+    assert_eq!(ids(&store, only).await.len(), 2);
     store.close().await.unwrap();
 }

@@ -7,6 +7,7 @@ import { texts } from "../i18n";
 import { unwatch, wallErrorMs } from "../live";
 import { complain, leaving, notice, status } from "../state";
 import { AddCamera } from "./add-camera";
+import { ClockDoctor } from "./clock-doctor";
 import { Dialog } from "./dialog";
 import { Bin, Camera, Plus } from "./icons";
 import { Live } from "./live";
@@ -111,6 +112,7 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
         </div>
         {stats && <Playing stats={stats} />}
       </dl>
+      {time.doctor && <ClockDoctor time={time} doctor={time.doctor} />}
     </article>
   );
 }

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::super::{EditError, NewCamera, SaveError, SecretChange, add_camera, example, load, remove_camera};
+use super::super::{
+    BiasEdit, EditError, NewCamera, SaveError, SecretChange, add_camera, example, load, remove_camera,
+    set_biases,
+};
 use super::good;
 
 const HOUSE: &str = r#"# The house.
@@ -208,4 +211,33 @@ fn a_new_camera_never_shows_its_password() {
     let mut new = camera("Gate", "rtsp://me:hunter2@cam/1");
     new.password = Some("hunter2".to_owned());
     assert!(!format!("{new:?}").contains("hunter2"));
+}
+
+#[test]
+fn measured_biases_are_written_and_everything_else_stays() {
+    let text = HOUSE.replace(
+        "source = \"b.mp4\"",
+        "source = \"b.mp4\"\ncapture_bias_ms = 3 # typed in",
+    );
+    let of = |name: &str, bias_ms| BiasEdit {
+        camera: synoptic_base::StreamId::new(name).unwrap(),
+        bias_ms,
+        error_ms: 6.5,
+    };
+    let edit = set_biases(&text, &[of("b", 37.25), of("a", -4.0)]).unwrap();
+    assert!(
+        edit.text.contains("capture_bias_ms = 37.25 # typed in"),
+        "{}",
+        edit.text
+    );
+    let config = good(&edit.text);
+    let bias = |i: usize| config.cameras[i].options.capture_bias.as_millis_f64();
+    assert_eq!((bias(0), bias(1), bias(2)), (-4.0, 37.25, 0.0));
+    for line in HOUSE.lines() {
+        assert!(edit.text.contains(line), "{line}");
+    }
+    assert!(matches!(
+        set_biases(&text, &[of("z", 1.0)]),
+        Err(EditError::NoCamera(_))
+    ));
 }

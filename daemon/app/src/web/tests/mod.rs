@@ -144,6 +144,12 @@ impl CameraAdmin for Admin {
         }
         Ok(())
     }
+    fn biases(&self, group: &StreamId) -> Result<Vec<CameraBias>, Problem> {
+        Err(Problem::not_found(format!("there is no group `{group}`")))
+    }
+    fn set_biases(&self, _measured: &[CameraBias]) -> Result<(), Problem> {
+        Err(Problem::conflict("there is nothing to set"))
+    }
     fn probe(&self, camera: NewCamera) -> ProbeDoc {
         ProbeDoc {
             source: camera.source,
@@ -159,6 +165,7 @@ impl CameraAdmin for Admin {
             b_frames: Some(false),
             sender_reports: 0,
             clock_offset_ms: None,
+            doctor: None,
             time_source: Some("arrival".to_owned()),
             picture_base64: None,
         }
@@ -249,6 +256,7 @@ fn status() -> StatusDoc {
             drift_ppm: None,
             sr_age_s: None,
             quality: TimeQuality::Good,
+            doctor: None,
         },
         stream: None,
         drops: BTreeMap::from([("late".to_owned(), 3)]),

@@ -5,6 +5,7 @@ mod flv_tags;
 mod frame_sei;
 mod hdrext;
 mod m3u8;
+mod pic_timing;
 mod refclk;
 mod sei;
 mod ts;
@@ -14,8 +15,11 @@ pub use flv_tags::{FlvClock, FlvCodec, FlvError, FlvItem, FlvReader};
 pub use frame_sei::{FRAME_KEY_UUID, FrameSei, escape_into, frame_sei, frame_sei_nal};
 pub use hdrext::{ExtensionKind, PacketTime, packet_times};
 pub use m3u8::{MediaPlaylist, Playlist, PlaylistError, Segment, Variant, playlist};
+pub use pic_timing::{ClockTime, SpsTiming};
 pub use refclk::{MediaClock, RefClock, reference_clock};
-pub use sei::{SYNOPTIC_UUID, SeiTime, h264_pic_timing_clock, sei_times, synoptic_sei, unescaped};
+pub use sei::{
+    SYNOPTIC_UUID, SeiTime, h264_pic_timing, h264_pic_timing_clock, sei_times, synoptic_sei, unescaped,
+};
 pub use ts::{TsCodec, TsError, TsUnit, ts_units};
 
 /// A big-endian reader that cannot run over.

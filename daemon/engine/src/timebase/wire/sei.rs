@@ -20,6 +20,8 @@ const OBS_BPM: [u8; 16] = [
 const BPM_RFC3339: u64 = 1;
 /// Event tags of BPM; the composition of the frame is nearest to its capture.
 const BPM_COMPOSITION: u64 = 1;
+/// payloadType of pic_timing, in H.264.
+const PIC_TIMING: usize = 1;
 /// payloadType of user_data_unregistered, in both standards.
 pub(super) const USER_DATA: usize = 5;
 /// A SEI NAL unit longer than this is not read: time fits into far less.
@@ -51,6 +53,21 @@ pub fn sei_times(nal: &[u8], header: usize) -> Vec<SeiTime> {
         }
     }
     found
+}
+
+/// The pic_timing payload in a H.264 SEI NAL unit (without start code), if there is one.
+pub fn h264_pic_timing(nal: &[u8]) -> Option<Vec<u8>> {
+    let payload = nal.get(1..)?;
+    let rbsp = unescaped(&payload[..payload.len().min(MAX_SEI)]);
+    let mut rest = Bytes(&rbsp);
+    while rest.0.len() > 2 {
+        let (kind, size) = (ff_coded(&mut rest)?, ff_coded(&mut rest)?);
+        let body = rest.take(size)?;
+        if kind == PIC_TIMING {
+            return Some(body.to_vec());
+        }
+    }
+    None
 }
 
 /// Our own SEI as a payload (type, size, UUID, time): to be put into a NAL unit and escaped by the caller.

@@ -170,8 +170,8 @@ mod tests {
             found.looked(looked(n), at(n));
         }
         let recent = found.recent(&gate, at(199));
-        assert_eq!(recent.first().unwrap().meta.seq, Seq(180));
-        assert_eq!(recent.len(), 20);
+        assert_eq!(recent.first().unwrap().meta.seq, Seq(179));
+        assert_eq!(recent.len(), 21);
         let delay = found.delay(&gate, at(199)).unwrap();
         assert_eq!(
             (delay.p50, delay.p99),

@@ -56,6 +56,7 @@ pub(super) struct RollbackArgs {
     #[command(flatten)]
     shelf: ShelfArgs,
     /// The version that is to be used again; it is written under a new number.
+    #[arg(id = "number", value_name = "VERSION")]
     version: u32,
 }
 

@@ -8,7 +8,7 @@ fn a_panorama_that_cannot_be_is_refused_at_its_key() {
         source = \"b.mp4\"\n[[camera]]\nid = \"c\"\nsource = \"c.mp4\"\n[[group]]\nid = \"g\"\ncameras = [\"a\", \"b\"]\n\
         [[group]]\nid = \"h\"\ncameras = [\"c\"]\n[[panorama]]\nid = \"p\"\n";
     for (lines, path, message) in [
-        ("", "panorama[0]", "group"),
+        ("", "panorama[0].group", "missing"),
         ("group = \"x\"", "panorama[0].group", "there is no group `x`"),
         ("cameras = [\"a\"]", "panorama[0].cameras", "names 1 cameras"),
         (

@@ -31,5 +31,5 @@ pub use camera::{Anchor, Camera, Network, Reports, camera};
 pub use clocks::{BoxClock, Oscillator, Wall};
 pub use feed::{Event, Feed, FrameSeen, ReportSeen};
 pub use group::{GroupScore, Member, run_group};
-pub use score::{Estimate, Estimator, Score, percentile, run};
+pub use score::{Estimate, Estimator, Judged, Score, percentile, run};
 pub use soak::{Soak, Soaked};

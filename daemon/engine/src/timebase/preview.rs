@@ -55,7 +55,8 @@ mod tests {
         let rtp = |n: i64| base.wrapping_add((n * 3_000) as u32);
         t.frame(rtp(0), at(100));
         for (i, n) in coded.iter().enumerate() {
-            let arrival = at(i as i64 * 33 + 133);
+            // At the very rate of the stamps: another one would be found, and what is known would move by it.
+            let arrival = at(133) + Span::from_micros(i as i64 * 100_000 / 3);
             let (media, captured) = t.preview(rtp(*n), arrival).unwrap();
             foretold.insert(*n, (media, captured, arrival));
             let shown = i as i64 - 2;

@@ -27,6 +27,9 @@ const REPORT_INTERVAL: Span = Span::from_millis(500);
 /// second. Of those that wait longer the stage is not measured.
 const TAKEN: usize = 480;
 
+/// Both ends of a mailbox for one packet, of which the newest wins: the second takes the old one out.
+pub(crate) type Mailbox = (Sender<FramePacket<Pixels>>, Receiver<FramePacket<Pixels>>);
+
 /// What a group's thread needs.
 pub(crate) struct GroupTask {
     pub id: StreamId,
@@ -47,8 +50,8 @@ pub(crate) struct GroupTask {
     pub detect_behind: Receiver<FramePacket<Pixels>>,
     /// Packets for other programs.
     pub share: Option<Arc<Share>>,
-    /// The same for each panorama of the group: both ends of its mailbox.
-    pub stitch: Vec<(Sender<FramePacket<Pixels>>, Receiver<FramePacket<Pixels>>)>,
+    /// The same for each panorama of the group.
+    pub stitch: Vec<Mailbox>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,

@@ -62,6 +62,9 @@ pub(crate) struct Calibrating {
     pub orders: Sender<Order>,
 }
 
+/// The newest frame of each camera.
+type Newest = BTreeMap<StreamId, Frame<Pixels>>;
+
 impl Calibrating {
     /// Starts the thread; packets go into what is returned, the newest is lost where the thread is busy. Dropping that
     /// stops collecting; computing goes on to its end.
@@ -164,10 +167,7 @@ impl Calibrating {
     }
 
     /// The stills of all cameras, and the newest frame of each.
-    fn collect(
-        &self,
-        packets: &Receiver<FramePacket<Pixels>>,
-    ) -> Result<(Vec<Still>, BTreeMap<StreamId, Frame<Pixels>>)> {
+    fn collect(&self, packets: &Receiver<FramePacket<Pixels>>) -> Result<(Vec<Still>, Newest)> {
         let mut held: BTreeMap<StreamId, (Collector, Mono)> = BTreeMap::new();
         let mut last = BTreeMap::new();
         let began = self.clock.now();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, select};
 use synoptic_base::{BBox, Clock, ClockMap, FramePacket, InPanorama, Mono, SlotView, Span, StreamId};
+use synoptic_engine::stitch::skew::SkewWatch;
 use synoptic_engine::stitch::unite::unite;
 use synoptic_engine::system::SystemInput;
 use synoptic_media::{Epochs, Pixels};
@@ -467,7 +468,7 @@ impl PanoramaTask {
                     .skews
                     .iter()
                     .find(|s| s.cameras() == seam.cameras)
-                    .and_then(|s| s.skew());
+                    .and_then(SkewWatch::skew);
                 SeamDoc {
                     cameras: seam.cameras.map(|k| stage.rig().cameras[k].stream.to_string()),
                     psnr_db: round(seam.psnr_db, 100.0),

@@ -96,7 +96,7 @@ pub(super) async fn get(
     let doc = StartDoc {
         stream: id.to_string(),
         newest: doc(newest),
-        asked_utc: asked.map(|utc| utc.to_rfc3339()),
+        asked_utc: asked.map(synoptic_base::Utc::to_rfc3339),
         earlier: earlier.iter().map(doc).collect(),
     };
     Ok((NO_STORE, Json(doc)))

@@ -119,7 +119,7 @@ mod tests {
         let mut gate = DriftGate::default();
         let small = evidence([0.0003, 0.0, 0.0]);
         assert_eq!(until(&mut gate, (0..60).map(|_| small)), None);
-        let restless = |i: usize| evidence([if i % 2 == 0 { 0.002 } else { -0.001 }, 0.001, 0.0]);
+        let restless = |i: usize| evidence([if i.is_multiple_of(2) { 0.002 } else { -0.001 }, 0.001, 0.0]);
         assert_eq!(until(&mut gate, (0..60).map(restless)), None);
         // A gap begins anew.
         let gaps = |i: usize| (i % 15 != 14).then(|| evidence([0.001, 0.0, 0.0])).flatten();

@@ -173,8 +173,8 @@ mod tests {
             bad.1 = [-2.0, 3.0];
         }
         let drift = fit(&rig, 1, &seen).unwrap();
-        for k in 0..3 {
-            assert!((drift.turn[k] - turn[k]).abs() < 2e-5, "{drift:?}");
+        for (found, true_one) in drift.turn.iter().zip(turn) {
+            assert!((found - true_one).abs() < 2e-5, "{drift:?}");
         }
         assert!(
             drift.before_px > 1.0 && drift.after_px < 0.05 && drift.agree > 0.8,

@@ -1,5 +1,7 @@
 //! What a `[[panorama]]` may be.
 
+use synoptic_base::StreamId;
+
 use super::{good, only};
 
 #[test]
@@ -55,6 +57,6 @@ fn a_panorama_that_cannot_be_is_refused_at_its_key() {
     );
     let config = good(&format!("{TWO}cameras = [\"b\", \"a\"]\npatience = \"1s\"\n"));
     let panorama = &config.panoramas[0];
-    let ids: Vec<_> = panorama.cameras.iter().map(|c| c.as_str()).collect();
+    let ids: Vec<_> = panorama.cameras.iter().map(StreamId::as_str).collect();
     assert_eq!((panorama.group.as_str(), ids), ("g", vec!["b", "a"]));
 }

@@ -175,7 +175,7 @@ mod tests {
         let delay = found.delay(&gate, at(199)).unwrap();
         assert_eq!(
             (delay.p50, delay.p99),
-            (Span::from_millis(4), Span::from_millis(9))
+            (Span::from_millis(5), Span::from_millis(9))
         );
         let later = at(199) + Span::from_secs(11);
         assert_eq!(found.delay(&gate, later), None);

@@ -109,7 +109,15 @@ test("an empty box says what to do, and a lost connection is seen", async () => 
   await page.locator(".empty").nth(2).waitFor();
   await page.locator(".banner").waitFor();
   await shot(page, "empty-and-lost");
-  await page.evaluate(() => document.addEventListener("click", () => { window.pressed = true; }, true));
+  await page.evaluate(() =>
+    document.addEventListener(
+      "click",
+      () => {
+        window.pressed = true;
+      },
+      true,
+    ),
+  );
   await page.locator(".banner button").click();
   await page.locator(".banner").waitFor({ state: "detached" });
   await page.locator("[data-camera]").first().waitFor();

@@ -1,8 +1,8 @@
 //! Panoramas of the daemon: a thread for each composes the packets of its group, another calibrates now and then.
 //!
-//! * [`task`] is the thread, [`stage`] what it composes with, [`figures`] what it measures of itself;
-//! * [`calibrating`] collects frames and computes where cameras look, [`library`] keeps the results;
-//! * [`desk`] is what the rest of the daemon sees of all of them.
+//! * `task` is the thread, `stage` what it composes with, `figures` what it measures of itself;
+//! * `calibrating` collects frames and computes where cameras look, `library` keeps the results;
+//! * `desk` is what the rest of the daemon sees of all of them.
 
 mod calibrating;
 mod desk;

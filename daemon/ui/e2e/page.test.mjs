@@ -44,6 +44,28 @@ test("cameras show live pictures", async () => {
   await close();
 });
 
+test("a panorama plays as the cameras do", async () => {
+  const { page, complaints, close } = await open(browser);
+  await ready(page);
+  const cards = page.locator("[data-panorama]");
+  const count = (await (await fetch(`${base}/api/v1/panoramas`)).json()).length;
+  for (let k = 0; k < count; k += 1) {
+    const card = cards.nth(k);
+    const picture = card.locator(".picture");
+    await until(page, "a picture", async () => (await colours(card.locator("canvas"))) > 8, 90_000);
+    const name = await card.getAttribute("data-panorama");
+    const first = await picture.getAttribute("data-key");
+    assert.ok(first?.startsWith(`${name}/`), `the picture of ${name} is that of ${first}`);
+    await until(page, `${name} to go on`, async () => (await picture.getAttribute("data-key")) !== first);
+    await card.locator("input[type=checkbox]").check();
+    await card.locator("svg.seams polyline").first().waitFor({ state: "attached" });
+    await card.scrollIntoViewIfNeeded();
+    await shot(page, `panorama-${name}`);
+  }
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
 test("the sync plot is drawn", async () => {
   const { page, complaints, close } = await open(browser);
   await ready(page);

@@ -227,23 +227,6 @@ export interface SystemEventDoc {
 
 export type AnyEventDoc = EventDoc | SystemEventDoc;
 
-export interface DetectionDoc {
-  track: number | null;
-  label: string;
-  score: number;
-  bbox: BBox;
-}
-
-/** The header `synoptic-frame` of a picture. */
-export interface FrameDoc {
-  key: string;
-  seq: number;
-  width: number;
-  height: number;
-  capture: Capture;
-  detections: DetectionDoc[] | null;
-}
-
 export interface EventDoc {
   type: "track";
   id: string;

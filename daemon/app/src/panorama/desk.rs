@@ -16,7 +16,8 @@ use crate::documents::{
 use crate::web::{MappedBox, PanoramaAdmin, Problem};
 
 /// A panorama without a packet for this long is waiting.
-const SILENCE: Span = Span::from_secs(3);
+pub(super) const SILENCE: Span = Span::from_secs(3);
+pub(super) const NO_PACKETS: &str = "no packets come: see what the status of its cameras says";
 
 /// What the thread of a panorama writes down, and where it is reached.
 pub(crate) struct Line {
@@ -41,7 +42,7 @@ impl Line {
         let status = StitchStatus {
             panorama: config.id.to_string(),
             state: PanoramaState::Waiting,
-            reason: Some("no packets come: see what the status of its cameras says".to_owned()),
+            reason: Some(NO_PACKETS.to_owned()),
             since: now.to_rfc3339(),
             width: None,
             height: None,
@@ -106,7 +107,7 @@ impl Line {
         if silent && state.status.state != PanoramaState::Waiting {
             state.since = map.utc(now);
             state.status.state = PanoramaState::Waiting;
-            state.status.reason = Some("no packets come: see what the status of its cameras says".to_owned());
+            state.status.reason = Some(NO_PACKETS.to_owned());
             state.status.since = state.since.to_rfc3339();
             state.status.fps = 0.0;
         }

@@ -2,12 +2,15 @@
 //!
 //! * `task` is the thread, `stage` what it composes with, `figures` what it measures of itself;
 //! * `calibrating` collects frames and computes where cameras look, `library` keeps the results;
+//! * `outlet` makes it a live stream, `finding` tells what was found in it;
 //! * `desk` is what the rest of the daemon sees of all of them.
 
 mod calibrating;
 mod desk;
 mod figures;
+mod finding;
 mod library;
+mod outlet;
 mod stage;
 mod task;
 #[cfg(test)]

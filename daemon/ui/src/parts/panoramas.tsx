@@ -1,12 +1,11 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { command, get } from "../api";
-import type { CalibrationDoc, FrameDoc, PanoramaDoc, SeamDoc } from "../documents";
-import { clockTime, dayTime, signed } from "../format";
-import { labelName, locale, texts } from "../i18n";
-import { follow } from "../live-picture";
+import type { CalibrationDoc, PanoramaDoc, SeamDoc } from "../documents";
+import { dayTime, signed } from "../format";
+import { locale, texts } from "../i18n";
 import { complain, notice, status } from "../state";
-import { CaptureBound } from "./capture-bound";
 import { Dialog } from "./dialog";
+import { Live } from "./live";
 
 const TONE = { waiting: "warn", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
 
@@ -32,31 +31,23 @@ function cameraName(id: string): string {
 
 function Panorama({ panorama }: { panorama: PanoramaDoc }) {
   const t = texts.value;
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const [frame, setFrame] = useState<FrameDoc | null>(null);
   const [seams, setSeams] = useState(false);
   const [versions, setVersions] = useState(false);
-  useEffect(() => {
-    if (!canvas.current) return;
-    return follow(panorama.id, canvas.current, labelName, (shown) => setFrame(shown.frame), "panoramas");
-  }, [panorama.id]);
   const { state, reason, width, height, latency_ms: latency } = panorama.status;
   const shape = width !== null && height !== null ? `${width} / ${height}` : "16 / 5";
   return (
     <article class="card panorama" data-panorama={panorama.id}>
-      <div
-        class={state === "running" || state === "degraded" ? "picture" : "picture dim"}
-        style={{ aspectRatio: shape }}
+      <Live
+        stream={panorama.id}
+        kind="panorama"
+        name={panorama.name}
+        runs={true}
+        dim={state !== "running" && state !== "degraded"}
+        shape={shape}
+        nothing={state === "uncalibrated" ? t.panorama.notCalibrated : t.noPicture}
       >
-        <canvas ref={canvas} width="960" height="300" role="img" aria-label={t.livePicture(panorama.name)} />
         {seams && <Lines panorama={panorama} />}
-        {!frame && <p class="nothing">{state === "uncalibrated" ? t.panorama.notCalibrated : t.noPicture}</p>}
-        {frame && (
-          <p class="stamp">
-            {clockTime(frame.capture.utc, locale())} <CaptureBound of={frame.capture} />
-          </p>
-        )}
-      </div>
+      </Live>
       <div class="title">
         <h3>{panorama.name}</h3>
         <span class={`chip ${TONE[state]}`}>{t.panorama.state[state]}</span>

@@ -30,7 +30,7 @@ use crate::documents::{
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
-use crate::panorama::Desk;
+use crate::panorama::{Desk, Extras, Service, ServiceParts};
 use crate::recorder::Recorder;
 use crate::service;
 use crate::time_memory::TimeMemory;
@@ -84,7 +84,11 @@ struct Mqtt {
 /// The daemon while it runs.
 struct Daemon {
     path: PathBuf,
+    /// What runs: the configuration file, and what runs beside it.
     config: Arc<ArcSwap<Config>>,
+    /// What the file said when it was last right.
+    file: Config,
+    extras: Arc<Extras>,
     /// The configuration of the start: some of it holds until the next one.
     started_with: Arc<Config>,
     /// Keys that have another value by now.
@@ -162,6 +166,8 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let config = Arc::new(config);
     let mut daemon = Daemon {
         path,
+        file: Config::clone(&config),
+        extras: Arc::default(),
         started_with: config.clone(),
         restart_needed: Vec::new(),
         config: Arc::new(ArcSwap::new(config)),
@@ -276,6 +282,14 @@ impl Daemon {
                 editing: std::sync::Mutex::new(()),
             }),
             panoramas: self.desk.clone(),
+            stitch: Arc::new(Service::new(ServiceParts {
+                extras: self.extras.clone(),
+                desk: self.desk.clone(),
+                hub: self.hub.clone(),
+                config: self.config.clone(),
+                clock: self.clock.clone(),
+                map: self.map.clone(),
+            })),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -307,6 +321,7 @@ impl Daemon {
                 _ = hangup.recv() => self.reload(),
                 command = commands.recv() => match command {
                     Some(Command::Reload) => self.reload(),
+                    Some(Command::Apply) => self.apply(),
                     None => return Ok(()),
                 },
                 _ = terminate.recv() => return Ok(()),
@@ -380,17 +395,22 @@ impl Daemon {
 
     /// Reads the configuration again and applies what changed. A wrong one changes nothing.
     fn reload(&mut self) {
-        let old = self.config.load_full();
-        let new = match load(&self.path) {
-            Ok(new) => new,
-            Err(error) => {
-                log::error!("the configuration stays as it was:\n{error:#}");
-                return;
+        match load(&self.path) {
+            Ok(new) => {
+                self.file = new;
+                self.apply();
             }
-        };
+            Err(error) => log::error!("the configuration stays as it was:\n{error:#}"),
+        }
+    }
+
+    /// Brings what runs in line with the file and what is to run beside it.
+    fn apply(&mut self) {
+        let old = self.config.load_full();
+        let new = self.extras.with(&self.file);
         let plan = config::plan(&old, &new);
         log::info!(
-            "configuration read again: {}",
+            "configuration applied: {}",
             plan.to_string().trim_end().replace('\n', "; ")
         );
         self.config.store(Arc::new(new));

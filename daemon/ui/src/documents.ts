@@ -85,7 +85,7 @@ export interface SyncStatus {
   members: SyncMember[];
 }
 
-export type PanoramaState = "waiting" | "uncalibrated" | "running" | "degraded";
+export type PanoramaState = "waiting" | "stopped" | "uncalibrated" | "running" | "degraded";
 
 export interface SeamDoc {
   cameras: [string, string];

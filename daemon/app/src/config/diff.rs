@@ -23,7 +23,7 @@ pub struct ReloadPlan {
     pub remove_groups: Vec<StreamId>,
     /// Groups that are new or have changed.
     pub rebuild_groups: Vec<StreamId>,
-    /// Panoramas that are gone.
+    /// Panoramas that are gone, or are not to run any more.
     pub remove_panoramas: Vec<StreamId>,
     /// Panoramas that are new or have changed.
     pub rebuild_panoramas: Vec<StreamId>,
@@ -71,12 +71,13 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
     let changed = new.groups.iter().filter(|g| !old.groups.contains(g));
     plan.rebuild_groups = changed.map(|g| g.id).collect();
 
-    let gone = old
+    let stay = |id: &StreamId| new.panoramas.iter().any(|n| n.enabled && n.id == *id);
+    let gone = old.panoramas.iter().filter(|p| p.enabled && !stay(&p.id));
+    plan.remove_panoramas = gone.map(|p| p.id).collect();
+    let changed = new
         .panoramas
         .iter()
-        .filter(|p| !new.panoramas.iter().any(|n| n.id == p.id));
-    plan.remove_panoramas = gone.map(|p| p.id).collect();
-    let changed = new.panoramas.iter().filter(|p| !old.panoramas.contains(p));
+        .filter(|p| p.enabled && !old.panoramas.contains(p));
     plan.rebuild_panoramas = changed.map(|p| p.id).collect();
 
     let gone = old

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use synoptic_media::{PullKind, Source};
 
-use super::raw_panorama::RawPanorama;
+use super::raw_panorama::{RawPanorama, RawStitch};
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
 /// Version of the file's format that this program reads.
@@ -87,6 +87,9 @@ pub struct RawConfig {
     /// Frame packets for other programs of the box, through shared memory. Without this table there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<RawPackets>,
+    /// Panoramas on request: `POST /stitch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stitch: Option<RawStitch>,
     /// Cameras, one table each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<Vec<RawCamera>>,

@@ -21,8 +21,10 @@ pub struct Config {
     pub cameras: Vec<Camera>,
     /// Groups of cameras that are aligned into packets.
     pub groups: Vec<Group>,
-    /// Panoramas that run.
+    /// Panoramas; those with `enabled = false` are here too.
     pub panoramas: Vec<Panorama>,
+    /// How many panoramas on request (`POST /stitch`) may run at once.
+    pub stitch_workers: usize,
     /// Detectors by name.
     pub detectors: Vec<DetectorConfig>,
     /// The database.
@@ -105,7 +107,9 @@ pub struct Panorama {
     pub name: String,
     /// The group that its cameras are in.
     pub group: StreamId,
-    /// Its cameras, 2 to 8, all enabled.
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Its cameras: 2 to 8, all enabled, if it runs.
     pub cameras: Vec<StreamId>,
     /// A calibration that is used instead of the box's own.
     pub calibration: Option<PathBuf>,

@@ -11,6 +11,8 @@ pub enum PanoramaState {
     /// No packets come.
     #[default]
     Waiting,
+    /// It is configured not to run.
+    Stopped,
     /// There is no calibration.
     Uncalibrated,
     /// Pictures come, from all cameras.

@@ -17,6 +17,7 @@ use crate::web::{MappedBox, PanoramaAdmin, Problem};
 
 /// A panorama without a packet for this long is waiting.
 pub(super) const SILENCE: Span = Span::from_secs(3);
+const STOPPED: &str = "it is stopped: start it, or write enabled = true in the configuration";
 pub(super) const NO_PACKETS: &str = "no packets come: see what the status of its cameras says";
 
 /// What the thread of a panorama writes down, and where it is reached.
@@ -103,7 +104,7 @@ impl Line {
     fn doc(&self, now: Mono, map: &ClockMap) -> PanoramaDoc {
         let mut state = self.state();
         // A thread that gets no packets says nothing.
-        let silent = state.seen.is_none_or(|at| now - at > SILENCE);
+        let silent = self.config.enabled && state.seen.is_none_or(|at| now - at > SILENCE);
         if silent && state.status.state != PanoramaState::Waiting {
             state.since = map.utc(now);
             state.status.state = PanoramaState::Waiting;
@@ -123,7 +124,7 @@ impl Line {
     }
 }
 
-/// All panoramas that run.
+/// All panoramas, those too that do not run.
 pub struct Desk {
     /// Where calibrations are kept.
     folder: PathBuf,
@@ -150,6 +151,23 @@ impl Desk {
 
     pub(crate) fn add(&self, line: Arc<Line>) {
         self.lines().insert(line.config.id, line);
+    }
+
+    /// Shows those that are configured and do not run. Called when all that run are there.
+    pub(crate) fn stopped(&self, panoramas: &[Panorama], now: Utc) {
+        let still = |line: &Line| line.config.enabled || panoramas.contains(&line.config);
+        let mut lines = self.lines();
+        lines.retain(|_, line| still(line));
+        for config in panoramas.iter().filter(|p| !p.enabled) {
+            lines.entry(config.id).or_insert_with(|| {
+                // Nobody hears orders.
+                let (orders, _) = crossbeam_channel::bounded(0);
+                let line = Line::new(config.clone(), self.library(config.id), orders, now);
+                line.state().status.state = PanoramaState::Stopped;
+                line.state().status.reason = Some(STOPPED.to_owned());
+                Arc::new(line)
+            });
+        }
     }
 
     /// Takes a panorama's line away, unless another has taken its place.
@@ -196,6 +214,9 @@ fn tell(line: &Line, order: Order) -> Result<(), Problem> {
 impl PanoramaAdmin for Desk {
     fn calibrate(&self, id: &StreamId, seconds: u32, accept: bool) -> Result<(), Problem> {
         let line = self.own(id)?;
+        if !line.config.enabled {
+            return Err(Problem::conflict("the panorama is stopped: start it first"));
+        }
         let running = line
             .job()
             .is_some_and(|j| matches!(j.state, JobState::Collecting | JobState::Solving));
@@ -337,7 +358,10 @@ fn adopt(line: &Line, version: u32) -> Result<CalibrationDoc, Problem> {
         .library
         .read(version)
         .map_err(failed("reading a calibration"))?;
-    tell(line, Order::Adopt)?;
+    // One that is stopped finds it when it is started.
+    if line.config.enabled {
+        tell(line, Order::Adopt)?;
+    }
     log::info!(
         "panorama {}: calibration {version} is taken into use",
         line.config.id

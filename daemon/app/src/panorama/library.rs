@@ -78,6 +78,16 @@ impl Library {
         read(&self.path(version), Some(version))
     }
 
+    /// Removes all versions and the candidate.
+    pub(crate) fn clear(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("removing {}", self.folder.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The file of one version as it is written.
     pub(crate) fn text(&self, version: u32) -> Result<String> {
         let path = self.path(version);

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{FoundDoc, Problem};
+use crate::config::SettingsMap;
 use crate::documents::{AnyEventDoc, CalibrationDoc, ProbeDoc};
 
 /// A future that a trait object may return.
@@ -46,7 +47,7 @@ pub trait EventSource: Send + Sync {
     fn found_in(&self, frame: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>>;
 }
 
-/// Changes the cameras of the configuration. Every method may block; the server calls them off its own threads.
+/// Changes the cameras and panoramas of the configuration. Every method may block; the server calls them off its own threads.
 pub trait CameraAdmin: Send + Sync {
     /// Writes the camera into the configuration file and starts it. 409 when the id is taken.
     fn add(&self, camera: NewCamera) -> Result<(), Problem>;
@@ -60,6 +61,13 @@ pub trait CameraAdmin: Send + Sync {
     fn set_biases(&self, measured: &[CameraBias]) -> Result<(), Problem>;
     /// What a new camera can choose from.
     fn choices(&self) -> Choices;
+    /// Writes a panorama into the configuration file and starts it. Returns its id; 409 when that is taken, 422 where a
+    /// setting cannot be.
+    fn add_panorama(&self, settings: &SettingsMap) -> Result<StreamId, Problem>;
+    /// Changes a panorama of the configuration file: what is absent stays, `null` is the default. 404 when there is none.
+    fn change_panorama(&self, id: &StreamId, settings: &SettingsMap) -> Result<(), Problem>;
+    /// Takes a panorama out of the configuration file and stops it. 404 when there is none.
+    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem>;
 }
 
 /// Calibrates panoramas. Every method may block; the server calls them off its own threads. 404 where there is no such

@@ -22,6 +22,7 @@ mod session;
 mod socket;
 mod starts;
 mod status;
+mod stitch;
 mod stitch_metrics;
 mod streams;
 mod tally;
@@ -56,6 +57,7 @@ pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
+pub use stitch::{OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
 pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;
@@ -88,6 +90,8 @@ pub struct WebState {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Panoramas on request.
+    pub stitch: Arc<dyn StitchAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -121,6 +125,8 @@ pub struct Parts {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Panoramas on request.
+    pub stitch: Arc<dyn StitchAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -146,6 +152,7 @@ impl WebState {
             events: parts.events,
             cameras: parts.cameras,
             panoramas: parts.panoramas,
+            stitch: parts.stitch,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -200,8 +207,10 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(clocks::time))
         .routes(routes!(clocks::measure))
         .routes(routes!(picture::get))
-        .routes(routes!(panoramas::list))
-        .routes(routes!(panoramas::get))
+        .routes(routes!(panoramas::list, panoramas::add))
+        .routes(routes!(panoramas::get, panoramas::change, panoramas::remove))
+        .routes(routes!(panoramas::start))
+        .routes(routes!(panoramas::stop))
         .routes(routes!(panoramas::picture))
         .routes(routes!(panoramas::job, panoramas::calibrate))
         .routes(routes!(panoramas::calibrations))
@@ -210,6 +219,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
+        .routes(routes!(stitch::list, stitch::begin))
+        .routes(routes!(stitch::get, stitch::end))
         .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))

@@ -16,5 +16,6 @@ mod harness;
 mod main_job;
 mod mqtt;
 mod panorama;
+mod stitch;
 mod sub_stream;
 mod system;

@@ -200,3 +200,73 @@ fn a_panorama_calibrates_itself_and_outlives_the_loss_of_a_camera() {
     let silly = daemon.post("/api/v1/panoramas/whole/calibrate", &json!({"seconds": 0}));
     assert_eq!(silly.unwrap_err().0, 422);
 }
+
+#[test]
+fn panoramas_are_added_changed_stopped_and_removed_while_cameras_go_on() {
+    let Some(stage) = Stage::set() else { return };
+    let tables = stage.file_camera("a") + &stage.file_camera("b");
+    let daemon = Daemon::start(&stage.configure(&(tables + "# The end.\n")));
+    let connections = |daemon: &Daemon| -> Vec<u64> {
+        let online = daemon.online();
+        online.cameras.iter().map(|c| c.traffic.connections).collect()
+    };
+    let before = connections(&daemon);
+    let problem = |answer: Result<Vec<u8>, (u16, String)>, status: u16| -> String {
+        let (code, body) = answer.unwrap_err();
+        assert_eq!(code, status, "{body}");
+        body
+    };
+    let path = "/api/v1/panoramas/whole";
+    let state = |daemon: &Daemon, wanted: PanoramaState| {
+        until(&format!("{wanted:?}"), || {
+            let doc: PanoramaDoc = serde_json::from_slice(&daemon.get(path).ok()?).unwrap();
+            (doc.status.state == wanted).then_some(doc)
+        })
+    };
+
+    let wish = json!({"id": "whole", "cameras": ["b", "a"], "auto_calibrate": false});
+    daemon.post("/api/v1/panoramas", &wish).unwrap();
+    let doc = state(&daemon, PanoramaState::Uncalibrated);
+    assert_eq!(
+        doc.status
+            .cameras
+            .iter()
+            .map(|c| c.cam.as_str())
+            .collect::<Vec<_>>(),
+        ["b", "a"]
+    );
+    problem(daemon.post("/api/v1/panoramas", &wish), 409);
+    let taken = json!({"id": "a", "cameras": ["b", "a"]});
+    problem(daemon.post("/api/v1/panoramas", &taken), 409);
+
+    daemon
+        .patch(path, &json!({"name": "All", "blend": "multi_band"}))
+        .unwrap();
+    until("the new name", || (panorama(&daemon).name == "All").then_some(()));
+    for (wrong, part) in [
+        (json!({"scale": 99}), "panorama[0].scale"),
+        (json!({"cameras": ["a", "nobody"]}), "nobody"),
+        (json!({"colour": "red"}), "colour"),
+    ] {
+        let body = problem(daemon.patch(path, &wrong), 422);
+        assert!(body.contains(part), "{body}");
+    }
+
+    daemon.post(&format!("{path}/stop"), &json!({})).unwrap();
+    state(&daemon, PanoramaState::Stopped);
+    problem(daemon.post(&format!("{path}/calibrate"), &json!({})), 409);
+    daemon.post(&format!("{path}/start"), &json!({})).unwrap();
+    let doc = state(&daemon, PanoramaState::Uncalibrated);
+    assert_eq!(doc.name, "All");
+
+    daemon.delete(path).unwrap();
+    until("it to be gone", || daemon.get(path).err());
+    problem(daemon.delete(path), 404);
+    problem(daemon.patch(path, &json!({})), 404);
+    assert_eq!(connections(&daemon), before, "no camera was disturbed");
+    let text = std::fs::read_to_string(&daemon.config).unwrap();
+    assert!(
+        text.contains("# The end.") && !text.contains("panorama"),
+        "{text}"
+    );
+}

@@ -41,8 +41,8 @@ export function Live(props: LiveProps) {
   const [shows, setShows] = useState(false);
   const [paused, setPaused] = useState(false);
   useEffect(() => {
-    if (!canvas.current || !runs) return;
     setShows(false);
+    if (!canvas.current || !runs) return;
     setPaused(false);
     const { player: made, end } = watch(stream, canvas.current, {
       kind,

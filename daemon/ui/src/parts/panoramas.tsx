@@ -4,10 +4,17 @@ import type { CalibrationDoc, PanoramaDoc, SeamDoc } from "../documents";
 import { dayTime, signed } from "../format";
 import { locale, texts } from "../i18n";
 import { complain, notice, status } from "../state";
+import type { Texts } from "../texts/en";
 import { Dialog } from "./dialog";
 import { Live } from "./live";
 
-const TONE = { waiting: "warn", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
+const TONE = { waiting: "warn", stopped: "idle", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
+
+/** What stands in the place of a picture. */
+const NOTHING: Partial<Record<PanoramaDoc["status"]["state"], (t: Texts) => string>> = {
+  uncalibrated: (t) => t.panorama.notCalibrated,
+  stopped: (t) => t.panorama.state.stopped,
+};
 
 export function Panoramas() {
   const t = texts.value;
@@ -41,10 +48,10 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
         stream={panorama.id}
         kind="panorama"
         name={panorama.name}
-        runs={true}
+        runs={state !== "stopped"}
         dim={state !== "running" && state !== "degraded"}
         shape={shape}
-        nothing={state === "uncalibrated" ? t.panorama.notCalibrated : t.noPicture}
+        nothing={NOTHING[state]?.(t) ?? t.noPicture}
       >
         {seams && <Lines panorama={panorama} />}
       </Live>
@@ -56,7 +63,7 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
           {t.panorama.showSeams}
         </label>
       </div>
-      {reason && <p class="reason">{reason}</p>}
+      {reason && state !== "stopped" && <p class="reason">{reason}</p>}
       <dl class="figures">
         <div>
           <dt>{t.frameRate}</dt>
@@ -84,8 +91,17 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
         </div>
       </dl>
       <Seams seams={panorama.status.seams} />
-      <Calibration panorama={panorama} />
+      {state !== "stopped" && <Calibration panorama={panorama} />}
       <footer>
+        <button
+          type="button"
+          onClick={() => {
+            const what = state === "stopped" ? "start" : "stop";
+            command("POST", `/panoramas/${panorama.id}/${what}`).catch(complain);
+          }}
+        >
+          {state === "stopped" ? t.panorama.start : t.panorama.stop}
+        </button>
         <button type="button" onClick={() => setVersions(true)}>
           {t.panorama.versions}
         </button>

@@ -129,7 +129,15 @@ export const en = {
 
   panorama: {
     title: "Panorama",
-    state: { waiting: "No packets", uncalibrated: "Not calibrated", running: "Running", degraded: "Needs attention" },
+    state: {
+      waiting: "No packets",
+      stopped: "Stopped",
+      uncalibrated: "Not calibrated",
+      running: "Running",
+      degraded: "Needs attention",
+    },
+    start: "Start",
+    stop: "Stop",
     notCalibrated: "Not calibrated yet",
     showSeams: "Show seams",
     latency: "Latency",

@@ -129,7 +129,15 @@ export const zh: Texts = {
 
   panorama: {
     title: "全景",
-    state: { waiting: "没有数据包", uncalibrated: "未标定", running: "运行中", degraded: "需要处理" },
+    start: "启动",
+    stop: "停止",
+    state: {
+      waiting: "没有数据包",
+      stopped: "已停止",
+      uncalibrated: "未标定",
+      running: "运行中",
+      degraded: "需要处理",
+    },
     notCalibrated: "尚未标定",
     showSeams: "显示接缝",
     latency: "延迟",

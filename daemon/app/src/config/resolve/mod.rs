@@ -41,6 +41,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let groups = group::groups(&root, &cameras);
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
     let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
+    let stitch_workers = panorama::workers(&root);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -50,6 +51,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         cameras: cameras.into_iter().filter_map(|c| c.camera).collect(),
         groups,
         panoramas,
+        stitch_workers,
         detectors: detectors.list,
         store: store?,
         mqtt: mqtt?,
@@ -114,6 +116,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_initial_stream_offset"
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
+        "workers" => "[stitch]",
         "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
         "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
         | "patience" => "[[panorama]]",

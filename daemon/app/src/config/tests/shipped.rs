@@ -211,6 +211,7 @@ fn tables() -> String {
         ("store", "`[store]`"),
         ("mqtt", "`[mqtt]`"),
         ("packets", "`[packets]`"),
+        ("stitch", "`[stitch]`"),
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
         ("panorama[]", "`[[panorama]]`"),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::WebConfig;
+use crate::config::{SettingsMap, WebConfig};
 use crate::documents::*;
 use crate::hub::LatestPicture;
 
@@ -170,12 +170,34 @@ impl CameraAdmin for Admin {
             picture_base64: None,
         }
     }
+    fn add_panorama(&self, _: &SettingsMap) -> Result<StreamId, Problem> {
+        Err(Problem::conflict("there is no configuration to change"))
+    }
+    fn change_panorama(&self, id: &StreamId, _: &SettingsMap) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
+    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
     fn choices(&self) -> Choices {
         Choices {
             detectors: vec!["motion".to_owned()],
             groups: vec!["hall".to_owned()],
             devices: Vec::new(),
         }
+    }
+}
+
+struct NoStitching;
+impl StitchAdmin for NoStitching {
+    fn begin(&self, _: StitchWish) -> Result<watch::Receiver<StitchDoc>, Problem> {
+        Err(Problem::unavailable("no panoramas here"))
+    }
+    fn list(&self) -> Vec<StitchDoc> {
+        Vec::new()
+    }
+    fn end(&self, id: &str) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no request `{id}`")))
     }
 }
 
@@ -405,6 +427,7 @@ impl Server {
             events: events.clone(),
             cameras: admin.clone(),
             panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
+            stitch: Arc::new(NoStitching),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),

@@ -30,6 +30,7 @@ use crate::documents::{
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
+use crate::outputs;
 use crate::panorama::Desk;
 use crate::recorder::Recorder;
 use crate::service;
@@ -102,6 +103,8 @@ struct Daemon {
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     desk: Arc<Desk>,
+    /// What leaves the box.
+    outputs: Arc<outputs::Desk>,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -160,6 +163,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let desk = Arc::new(Desk::new(&config.device.data_dir));
     let memory = Arc::new(TimeMemory::open(&config.device.data_dir));
     let config = Arc::new(config);
+    let outputs = outputs::Desk::new(hub.relay.clone(), clock.clone(), map.clone(), config.rtsp.clone());
     let mut daemon = Daemon {
         path,
         started_with: config.clone(),
@@ -177,6 +181,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
         desk,
+        outputs: Arc::new(outputs),
         groups: None,
         mqtt: None,
         mqtt_state: watch::Sender::new(initial_state(None)),
@@ -298,6 +303,7 @@ impl Daemon {
         let now = self.utc_now();
         tokio::task::block_in_place(|| groups.apply(&config, now));
         self.groups = Some(groups);
+        tokio::task::block_in_place(|| self.outputs.apply(&config));
         self.publish_status();
         service::ready();
         let mut tick = tokio::time::interval(STATUS_INTERVAL);
@@ -362,6 +368,7 @@ impl Daemon {
                 }
             });
         }
+        tokio::task::block_in_place(|| self.outputs.look());
         let dead = self.beats.dead();
         for (thread, silent) in &dead {
             log::error!("thread {thread} has not answered for {silent}");
@@ -418,6 +425,7 @@ impl Daemon {
             tokio::task::block_in_place(|| groups.apply(&config, now));
             self.groups = Some(groups);
         }
+        tokio::task::block_in_place(|| self.outputs.apply(&config));
         for camera in plan.stop_cameras.iter().chain(&plan.remove_panoramas) {
             self.hub.forget(camera);
             self.watchman.see(SystemInput::Forget(*camera));
@@ -541,6 +549,7 @@ impl Daemon {
         if let Some(groups) = self.groups.take() {
             tokio::task::block_in_place(|| groups.stop());
         }
+        tokio::task::block_in_place(|| self.outputs.close());
         drop(web_stop);
         let mqtt = self.mqtt.take();
         let broker = async {

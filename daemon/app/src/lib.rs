@@ -19,6 +19,7 @@ pub mod hub;
 pub mod logging;
 pub mod models;
 pub mod mqtt;
+pub mod outputs;
 pub mod panorama;
 pub mod probe;
 pub mod recorder;

@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use synoptic_app::config::{SettingsMap, WebConfig};
+use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
 use synoptic_app::web::{
     Auth, BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc,
-    NewCamera, Parts, Problem, StitchAdmin, StitchDoc, StitchWish, serve,
+    NewCamera, NoStitching, Parts, Problem, serve,
 };
 use synoptic_base::*;
 use synoptic_media::clocks::SystemClock;
@@ -263,15 +263,6 @@ impl CameraAdmin for Admin {
             picture_base64: picture.map(|jpeg| base64(&jpeg)),
         }
     }
-    fn add_panorama(&self, _: &SettingsMap) -> Result<StreamId, Problem> {
-        Err(Problem::conflict("there is no configuration to change"))
-    }
-    fn change_panorama(&self, id: &StreamId, _: &SettingsMap) -> Result<(), Problem> {
-        Err(Problem::not_found(format!("there is no panorama `{id}`")))
-    }
-    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
-        Err(Problem::not_found(format!("there is no panorama `{id}`")))
-    }
     fn choices(&self) -> Choices {
         Choices {
             detectors: vec!["motion".to_owned(), "people".to_owned()],
@@ -424,19 +415,6 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error: None,
         },
         restart_needed: Vec::new(),
-    }
-}
-
-struct NoStitching;
-impl StitchAdmin for NoStitching {
-    fn begin(&self, _: StitchWish) -> Result<tokio::sync::watch::Receiver<StitchDoc>, Problem> {
-        Err(Problem::unavailable("no panoramas here"))
-    }
-    fn list(&self) -> Vec<StitchDoc> {
-        Vec::new()
-    }
-    fn end(&self, id: &str) -> Result<(), Problem> {
-        Err(Problem::not_found(format!("there is no request `{id}`")))
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use synoptic_media::{PullKind, Source};
 
+use super::raw_output::{RawOutput, RawRtsp};
 use super::raw_panorama::{RawPanorama, RawStitch};
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
@@ -99,6 +100,12 @@ pub struct RawConfig {
     /// Panoramas: cameras of one group that become one picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panorama: Option<Vec<RawPanorama>>,
+    /// The RTSP server. It runs while an output is served by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtsp: Option<RawRtsp>,
+    /// Streams that leave the box: pushed to a server, or served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Vec<RawOutput>>,
     /// Detectors. One named `motion` always exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detector: Option<Vec<RawDetector>>,

@@ -18,6 +18,7 @@ use super::extras::{Extra, Extras, Names, names_stream};
 use super::judge::{Progress, judge};
 use crate::config::Config;
 use crate::hub::{Command, Hub};
+use crate::outputs::{self, OutputOptions, OutputWish};
 use crate::web::{
     OutputPlace, PanoramaAdmin as _, Problem, StitchAdmin, StitchDoc, StitchState, StitchWish, WatchUrls,
 };
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub config: Arc<ArcSwap<Config>>,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
+    pub outputs: Arc<outputs::Desk>,
 }
 
 /// One request.
@@ -134,6 +136,7 @@ impl StitchAdmin for Service {
             panorama: names.panorama.to_string(),
             cameras: names.cameras.map(|c| c.to_string()),
             urls: WatchUrls::of(names.panorama.as_str()),
+            output: None,
         };
         let (sender, news) = watch::channel(doc);
         self.parts.extras.put(names.id, extra);
@@ -228,6 +231,8 @@ impl Parts {
     }
 
     fn take_down(&self, names: &Names) -> Result<(), Problem> {
+        // One that is served, or not yet begun, has none.
+        self.outputs.stop(&names.id).ok();
         self.extras.remove(&names.id);
         self.apply()?;
         if let Err(error) = self.desk.library(names.panorama).clear() {
@@ -245,6 +250,7 @@ impl Parts {
             let panorama = status.panoramas.iter().find(|p| p.id == doc.panorama);
             doc.reason = panorama.and_then(|p| p.status.reason.clone());
         }
+        doc.output = self.outputs.status(&job.names.id);
         doc
     }
 }
@@ -263,7 +269,7 @@ struct Watcher {
 impl Watcher {
     async fn run(self) {
         let outcome = match self.run_once().await {
-            Ok(()) => self.output(),
+            Ok(()) => self.output().await,
             failed => failed,
         };
         match outcome {
@@ -350,12 +356,21 @@ impl Watcher {
         answer.map_err(|problem| format!("the streams cannot be calibrated: {}", problem.detail))
     }
 
-    /// Sends the panorama on.
-    fn output(&self) -> Result<(), String> {
-        match &self.output {
+    /// Sends the panorama on. An address of the box's own RTSP server is served there.
+    async fn output(&self) -> Result<(), String> {
+        let OutputPlace::Pushed { target, shown, .. } = &self.output else {
             // It is there as long as the panorama is.
-            OutputPlace::Served { .. } => Ok(()),
-            OutputPlace::Pushed { shown, .. } => Err(format!("this box cannot push to {shown}")),
-        }
+            return Ok(());
+        };
+        let wish = OutputWish {
+            id: self.names.id,
+            stream: self.names.panorama,
+            target: target.clone(),
+            options: OutputOptions::default(),
+        };
+        let outputs = self.parts.outputs.clone();
+        let started = tokio::task::spawn_blocking(move || outputs.start(wish));
+        let started = started.await.map_err(|e| format!("a task of the daemon: {e}"))?;
+        started.map_err(|e| format!("it cannot be sent to {shown}: {e}"))
     }
 }

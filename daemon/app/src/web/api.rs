@@ -47,7 +47,7 @@ pub trait EventSource: Send + Sync {
     fn found_in(&self, frame: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>>;
 }
 
-/// Changes the cameras and panoramas of the configuration. Every method may block; the server calls them off its own threads.
+/// Changes the cameras and, where it can, the panoramas of the configuration. Every method may block; the server calls them off its own threads.
 pub trait CameraAdmin: Send + Sync {
     /// Writes the camera into the configuration file and starts it. 409 when the id is taken.
     fn add(&self, camera: NewCamera) -> Result<(), Problem>;
@@ -63,11 +63,17 @@ pub trait CameraAdmin: Send + Sync {
     fn choices(&self) -> Choices;
     /// Writes a panorama into the configuration file and starts it. Returns its id; 409 when that is taken, 422 where a
     /// setting cannot be.
-    fn add_panorama(&self, settings: &SettingsMap) -> Result<StreamId, Problem>;
+    fn add_panorama(&self, _settings: &SettingsMap) -> Result<StreamId, Problem> {
+        Err(Problem::conflict("there is no configuration to change"))
+    }
     /// Changes a panorama of the configuration file: what is absent stays, `null` is the default. 404 when there is none.
-    fn change_panorama(&self, id: &StreamId, settings: &SettingsMap) -> Result<(), Problem>;
+    fn change_panorama(&self, id: &StreamId, _settings: &SettingsMap) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
     /// Takes a panorama out of the configuration file and stops it. 404 when there is none.
-    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem>;
+    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
 }
 
 /// Calibrates panoramas. Every method may block; the server calls them off its own threads. 404 where there is no such

@@ -57,7 +57,7 @@ pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
-pub use stitch::{OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
+pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
 pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;

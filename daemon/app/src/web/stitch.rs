@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use synoptic_base::{Span, StreamId};
-use synoptic_media::Secret;
 use tokio::sync::watch;
 use url::Url;
 use utoipa::ToSchema;
@@ -16,6 +15,7 @@ use utoipa::ToSchema;
 use super::problem::{Body, NO_STORE, Path};
 use super::{Problem, WatchUrls, WebState, blocking};
 use crate::config::{Credentials, split_credentials};
+use crate::outputs::{OutputDoc, OutputTarget};
 
 /// Seconds within which both streams must be read and calibrated, unless asked otherwise: as long as the workers of the
 /// service that this one takes the place of had.
@@ -79,7 +79,7 @@ pub struct StitchDoc {
     pub url1: String,
     /// The second stream, without user and password.
     pub url2: String,
-    /// Where the panorama goes, without user and password.
+    /// Where the panorama goes, without user, password and an RTMP stream's name.
     pub output_url: String,
     /// Id of its panorama, of `/api/v1/panoramas`.
     pub panorama: String,
@@ -87,6 +87,8 @@ pub struct StitchDoc {
     pub cameras: [String; 2],
     /// Where it can be watched on this box.
     pub urls: WatchUrls,
+    /// How the push does, or the serving by RTSP; `null` before it began, and for what is served by HTTP-FLV.
+    pub output: Option<OutputDoc>,
 }
 
 /// Where a panorama goes.
@@ -101,9 +103,11 @@ pub enum OutputPlace {
     },
     /// To a server.
     Pushed {
-        /// The address, with user and password.
-        url: Secret,
-        /// The same without.
+        /// The server.
+        target: OutputTarget,
+        /// Its address, without user and password.
+        address: String,
+        /// The same as it may be shown: without what lets others in.
         shown: String,
     },
 }
@@ -132,7 +136,11 @@ impl StitchWish {
     /// What makes two requests the same.
     pub fn identity(&self) -> [String; 3] {
         let [one, two] = self.sources.clone().map(|s| s.url);
-        [one, two, self.output.shown()]
+        let output = match &self.output {
+            OutputPlace::Served { shown, .. } => shown.clone(),
+            OutputPlace::Pushed { address, .. } => address.clone(),
+        };
+        [one, two, output]
     }
 }
 
@@ -144,6 +152,22 @@ pub trait StitchAdmin: Send + Sync {
     fn list(&self) -> Vec<StitchDoc>;
     /// Ends one with all that belongs to it. 404 when there is none.
     fn end(&self, id: &str) -> Result<(), Problem>;
+}
+
+/// A box that makes no panoramas on request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoStitching;
+
+impl StitchAdmin for NoStitching {
+    fn begin(&self, _: StitchWish) -> Result<watch::Receiver<StitchDoc>, Problem> {
+        Err(Problem::unavailable("this box makes no panoramas on request"))
+    }
+    fn list(&self) -> Vec<StitchDoc> {
+        Vec::new()
+    }
+    fn end(&self, id: &str) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no request `{id}`")))
+    }
 }
 
 impl StitchRequest {
@@ -198,9 +222,15 @@ fn output(text: &str, host: Option<&str>) -> Result<OutputPlace, Problem> {
     let field = "output_url";
     let (scheme, parts) = address(field, text, &READ)?;
     if PUSHED.contains(&scheme.as_str()) {
+        let target = OutputTarget::from_url(text).map_err(|why| Problem::invalid(field, why))?;
+        let shown = match &target {
+            OutputTarget::Push(push) => push.shown(),
+            OutputTarget::Serve { path } => path.clone(),
+        };
         return Ok(OutputPlace::Pushed {
-            url: Secret::new(text.trim().to_owned()),
-            shown: parts.url,
+            target,
+            address: parts.url,
+            shown,
         });
     }
     let url = Url::parse(&parts.url).map_err(|e| Problem::invalid(field, format!("is no address: {e}")))?;
@@ -373,7 +403,7 @@ mod tests {
         assert_eq!(wish.timeout, Span::from_secs(120));
         let pushed = request("rtsp://a/1", "rtsp://a/2", "rtmp://u:secret@c/live/x");
         let (wish, _) = pushed.checked(host).unwrap();
-        assert_eq!(wish.output.shown(), "rtmp://c/live/x");
+        assert_eq!(wish.identity()[2], "rtmp://c/live/x");
         assert!(!format!("{wish:?}").contains("secret"));
         let own = |url: &str, host| is_own(&Url::parse(url).unwrap(), host);
         assert!(own("http://box.local/live/a.flv", "box.local:80"));

@@ -18,6 +18,46 @@ fn refused(answer: Result<Vec<u8>, (u16, String)>, status: u16) -> String {
     doc(body.as_bytes())["detail"].as_str().unwrap().to_owned()
 }
 
+/// Until the panorama of a request runs; its size.
+fn runs(daemon: &Daemon, begun: &Value) -> (u32, u32) {
+    let place = format!("/stitch/{}", begun["id"].as_str().unwrap());
+    until("the panorama to run", || {
+        let now = doc(&daemon.get(&place).unwrap());
+        assert_ne!(now["status"], "failed", "{now}");
+        (now["status"] == "running").then_some(())
+    });
+    let path = format!("/api/v1/panoramas/{}", begun["panorama"].as_str().unwrap());
+    let panorama: PanoramaDoc = serde_json::from_slice(&daemon.get(&path).unwrap()).unwrap();
+    (panorama.status.width.unwrap(), panorama.status.height.unwrap())
+}
+
+#[test]
+fn a_panorama_on_request_is_served_by_rtsp() {
+    let Some(stage) = Stage::set() else { return };
+    let cameras: Vec<_> = views(2).iter().map(camera).collect();
+    let port = free_port();
+    let config = stage.configure(&format!("[rtsp]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let daemon = Daemon::start(&config);
+    let output = format!("rtsp://localhost:{port}/live");
+    let urls = [cameras[0].url(), cameras[1].url()];
+    let wish = json!({"url1": urls[0], "url2": urls[1], "output_url": output, "wait": false});
+    let begun = doc(&daemon.post("/stitch", &wish).unwrap());
+    let size = runs(&daemon, &begun);
+    let Some(mut watcher) = Watcher::start(&output) else {
+        return;
+    };
+    watcher.sees(15, size);
+    let place = format!("/stitch/{}", begun["id"].as_str().unwrap());
+    let now = doc(&daemon.get(&place).unwrap());
+    assert_eq!(
+        (&now["output"]["kind"], &now["output"]["clients"]),
+        (&json!("rtsp_server"), &json!(1))
+    );
+    drop(watcher);
+    daemon.delete(&place).unwrap();
+    assert_eq!(doc(&daemon.get("/stitch").unwrap()), json!([]));
+}
+
 #[test]
 fn two_streams_become_one_on_request_and_leave_nothing() {
     let Some(stage) = Stage::set() else { return };
@@ -40,14 +80,7 @@ fn two_streams_become_one_on_request_and_leave_nothing() {
     refused(daemon.post("/stitch", &file), 422);
     refused(daemon.post("/stitch", &json!({"url1": urls[0]})), 422);
 
-    until("the panorama to run", || {
-        let now = doc(&daemon.get(&place).unwrap());
-        assert_ne!(now["status"], "failed", "{now}");
-        (now["status"] == "running").then_some(())
-    });
-    let panorama = daemon.get("/api/v1/panoramas/yard").unwrap();
-    let panorama: PanoramaDoc = serde_json::from_slice(&panorama).unwrap();
-    let size = (panorama.status.width.unwrap(), panorama.status.height.unwrap());
+    let size = runs(&daemon, &begun);
     if let Some(mut watcher) = Watcher::start(&output) {
         watcher.sees(15, size);
     }

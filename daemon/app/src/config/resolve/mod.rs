@@ -5,6 +5,7 @@ mod camera;
 mod detector;
 mod group;
 mod mqtt;
+mod output;
 mod packets;
 mod panorama;
 mod place;
@@ -42,6 +43,8 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
     let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
     let stitch_workers = panorama::workers(&root);
+    let rtsp = output::rtsp(&root, context);
+    let outputs = output::outputs(&root, context, &cameras);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -52,6 +55,8 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         groups,
         panoramas,
         stitch_workers,
+        outputs,
+        rtsp: rtsp?,
         detectors: detectors.list,
         store: store?,
         mqtt: mqtt?,
@@ -120,6 +125,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
         "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
         | "patience" => "[[panorama]]",
+        "stream" | "serve" | "path" | "transcode" | "bitrate_kbps" | "gop_s" | "width" | "height"
+        | "encoder" => "[[output]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })

@@ -215,6 +215,8 @@ fn tables() -> String {
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
         ("panorama[]", "`[[panorama]]`"),
+        ("rtsp", "`[rtsp]`"),
+        ("output[]", "`[[output]]`"),
         ("detector[]", "`[[detector]]`"),
     ];
     for (table, title) in titles {

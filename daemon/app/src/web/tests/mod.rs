@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::{SettingsMap, WebConfig};
+use crate::config::WebConfig;
 use crate::documents::*;
 use crate::hub::LatestPicture;
 
@@ -170,34 +170,12 @@ impl CameraAdmin for Admin {
             picture_base64: None,
         }
     }
-    fn add_panorama(&self, _: &SettingsMap) -> Result<StreamId, Problem> {
-        Err(Problem::conflict("there is no configuration to change"))
-    }
-    fn change_panorama(&self, id: &StreamId, _: &SettingsMap) -> Result<(), Problem> {
-        Err(Problem::not_found(format!("there is no panorama `{id}`")))
-    }
-    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
-        Err(Problem::not_found(format!("there is no panorama `{id}`")))
-    }
     fn choices(&self) -> Choices {
         Choices {
             detectors: vec!["motion".to_owned()],
             groups: vec!["hall".to_owned()],
             devices: Vec::new(),
         }
-    }
-}
-
-struct NoStitching;
-impl StitchAdmin for NoStitching {
-    fn begin(&self, _: StitchWish) -> Result<watch::Receiver<StitchDoc>, Problem> {
-        Err(Problem::unavailable("no panoramas here"))
-    }
-    fn list(&self) -> Vec<StitchDoc> {
-        Vec::new()
-    }
-    fn end(&self, id: &str) -> Result<(), Problem> {
-        Err(Problem::not_found(format!("there is no request `{id}`")))
     }
 }
 
@@ -517,6 +495,8 @@ impl Server {
 fn client(dir: &tempfile::TempDir, access: Access) -> ureq::Agent {
     let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
+        // The server closes a connection of which it has not read the request's body; one that is kept may be such.
+        .max_idle_connections(0)
         .timeout_global(Some(Duration::from_secs(30)));
     if access.https {
         let pem = std::fs::read(dir.path().join("tls/certificate.pem")).unwrap();

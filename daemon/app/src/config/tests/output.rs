@@ -1,0 +1,126 @@
+//! What `[rtsp]` and `[[output]]` may be.
+
+use synoptic_base::{Size, Span};
+use synoptic_media::RtspTransport;
+use synoptic_media::encode::EncoderKind;
+
+use super::{good, only, problems};
+use crate::outputs::{OutputTarget, Transcode};
+
+const CAMERA: &str = "schema_version = 1\n[[camera]]\nid = \"a\"\nsource = \"a.mp4\"\n[[output]]\nid = \"o\"\nstream = \"a\"\n";
+
+#[test]
+fn an_output_that_cannot_be_is_refused_at_its_key() {
+    let push = "url = \"rtmp://h/live/x\"\n";
+    for (lines, path, said) in [
+        ("", "output[0].url", "serve = \"rtsp\""),
+        ("url = \"srt://h/x\"", "output[0].url", "nothing to push to"),
+        ("url = \"rtmp://h/x\"", "output[0].url", "application or stream"),
+        ("url = \"rtsp://h\"", "output[0].url", "lacks the path"),
+        ("url = \"rtsp://u:secret@h/x\"", "output[0].url", "do not belong"),
+        (
+            "url = \"rtsp://h/x\"\nserve = \"rtsp\"",
+            "output[0].serve",
+            "pushed or served",
+        ),
+        ("serve = \"hls\"", "output[0].serve", "not known"),
+        (
+            "serve = \"rtsp\"\npath = \"../x\"",
+            "output[0].path",
+            "cannot be a path",
+        ),
+        ("serve = \"rtsp\"\nuser = \"u\"", "output[0].user", "[rtsp]"),
+        ("url = \"rtsp://h/x\"\npath = \"x\"", "output[0].path", "served"),
+        (
+            "url = \"rtmp://h/a/b\"\ntransport = \"udp\"",
+            "output[0].transport",
+            "rtsp://",
+        ),
+        (
+            "url = \"rtsp://h/x\"\ntls_insecure = true",
+            "output[0].tls_insecure",
+            "TLS",
+        ),
+        ("serve = \"rtsp\"\nwidth = 640", "output[0].height", "no size"),
+        (
+            "serve = \"rtsp\"\nwidth = 641\nheight = 360",
+            "output[0].width",
+            "odd",
+        ),
+        (
+            "serve = \"rtsp\"\nbitrate_kbps = 1",
+            "output[0].bitrate_kbps",
+            "out of range",
+        ),
+        (
+            "serve = \"rtsp\"\nencoder = \"h265\"",
+            "output[0].encoder",
+            "not known",
+        ),
+    ] {
+        let problem = only(&format!("{CAMERA}{lines}\n"), path);
+        let hint = problem.hint.clone().unwrap_or_default();
+        assert!(
+            problem.message.contains(said) || hint.contains(said),
+            "{lines}: {problem:?}"
+        );
+        assert!(!problem.excerpt.contains("secret"), "{problem:?}");
+    }
+    only(
+        &format!("{CAMERA}{push}").replace("stream = \"a\"", "stream = \"b\""),
+        "output[0].stream",
+    );
+    let two = format!("{CAMERA}{push}[[output]]\nid = \"o\"\nstream = \"a\"\n{push}");
+    only(&two, "output[1].id");
+    let same = "serve = \"rtsp\"\npath = \"live\"\n";
+    let two = format!("{CAMERA}{same}[[output]]\nid = \"p\"\nstream = \"a\"\n{same}");
+    assert!(only(&two, "output[1]").message.contains("already"));
+}
+
+#[test]
+fn everything_wrong_with_an_output_is_told_at_once() {
+    let text = format!("{CAMERA}url = \"ftp://h\"\nfps = 0\nencodr = \"x264\"\n");
+    let paths: Vec<String> = problems(&text).into_iter().map(|p| p.path).collect();
+    assert_eq!(paths, ["output[0].url", "output[0].fps", "output[0].encodr"]);
+}
+
+#[test]
+fn rtsp_for_the_network_needs_a_login() {
+    let head = "schema_version = 1\n[rtsp]\nlisten = \"0.0.0.0:8554\"\n";
+    assert!(only(head, "rtsp.listen").hint.unwrap().contains("password"));
+    only(&format!("{head}user = \"u\"\n"), "rtsp.password");
+    only("schema_version = 1\n[rtsp]\nlisten = \"8554\"\n", "rtsp.listen");
+    let config = good("schema_version = 1");
+    assert_eq!(config.rtsp.listen, "127.0.0.1:8554".parse().unwrap());
+    assert!(config.rtsp.login.is_none());
+}
+
+#[test]
+fn an_output_is_read_with_its_options() {
+    let config = good(&format!(
+        "{CAMERA}url = \"rtsp://h:8554/x\"\ntransport = \"udp\"\ntranscode = \"always\"\nbitrate_kbps = 800\ngop_s = 0.5\n\
+         width = 320\nheight = 180\nfps = 10\nencoder = \"x264\"\n[[output]]\nid = \"a\"\nstream = \"a\"\n\
+         serve = \"rtsp\"\nenabled = false\n"
+    ));
+    let [pushed, served] = config.outputs.as_slice() else {
+        panic!("{:?}", config.outputs);
+    };
+    let OutputTarget::Push(push) = &pushed.wish.target else {
+        panic!("{pushed:?}");
+    };
+    assert_eq!(push.transport, RtspTransport::Udp);
+    let options = &pushed.wish.options;
+    assert_eq!(options.transcode, Transcode::Always);
+    assert_eq!(options.size, Some(Size::new(320, 180)));
+    assert_eq!(options.gop, Some(Span::from_millis(500)));
+    let encode = options.encode(Some(30.0));
+    assert_eq!(
+        (encode.bitrate_kbit, encode.gop, encode.max_fps),
+        (800, 5, Some(10))
+    );
+    assert_eq!(encode.encoder, Some(EncoderKind::X264));
+    // The path is the id.
+    let path = "a".to_owned();
+    assert_eq!(served.wish.target, OutputTarget::Serve { path });
+    assert!(pushed.enabled && !served.enabled);
+}

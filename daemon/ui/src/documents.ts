@@ -85,6 +85,12 @@ export interface SyncStatus {
   members: SyncMember[];
 }
 
+/** A place in the pictures of two cameras, `[x, y]` in fractions of each. */
+export interface ControlPointDoc {
+  cameras: [string, string];
+  at: [[number, number], [number, number]];
+}
+
 export type PanoramaState = "waiting" | "stopped" | "uncalibrated" | "running" | "degraded";
 
 export interface SeamDoc {

@@ -203,6 +203,16 @@ pub struct CalibrationDoc {
     pub picture: Option<String>,
 }
 
+/// A place that a person found in the pictures of two cameras.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlPointDoc {
+    /// Ids of the cameras.
+    pub cameras: [String; 2],
+    /// `[x, y]` in each one's picture, in fractions of it.
+    pub at: [[f64; 2]; 2],
+}
+
 /// A panorama, as the API lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct PanoramaDoc {

@@ -8,10 +8,11 @@ use crossbeam_channel::Sender;
 use synoptic_base::{BBox, ClockMap, InCamera, InPanorama, Mono, Rig, Span, StreamId, Utc};
 use synoptic_vision::panorama::boxes;
 
-use super::{Library, Order, Request};
+use super::{Library, Order, Request, points};
 use crate::config::Panorama;
 use crate::documents::{
-    CalibrationDoc, CalibrationJobDoc, JobState, PanoramaDoc, PanoramaState, SeamLineDoc, StitchStatus,
+    CalibrationDoc, CalibrationJobDoc, ControlPointDoc, JobState, PanoramaDoc, PanoramaState, SeamLineDoc,
+    StitchStatus,
 };
 use crate::web::{MappedBox, PanoramaAdmin, Problem};
 
@@ -299,6 +300,21 @@ impl PanoramaAdmin for Desk {
             .roll_back(version)
             .map_err(|e| Problem::conflict(format!("{e:#}")))?;
         adopt(&line, version)
+    }
+
+    fn control_points(&self, id: &StreamId) -> Result<Vec<ControlPointDoc>, Problem> {
+        let line = self.find(id)?;
+        line.library.points().map_err(failed("reading control points"))
+    }
+
+    fn set_control_points(&self, id: &StreamId, points: &[ControlPointDoc]) -> Result<(), Problem> {
+        let line = self.find(id)?;
+        if let Some(why) = points::wrong(points, &line.config.cameras) {
+            return Err(Problem::invalid("points", why));
+        }
+        line.library
+            .put_points(points)
+            .map_err(failed("writing control points"))
     }
 
     fn map(

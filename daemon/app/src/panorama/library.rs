@@ -176,7 +176,12 @@ impl Library {
         Ok(next)
     }
 
-    fn make_folder(&self) -> Result<()> {
+    /// Where control points are kept.
+    pub(super) fn points_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.control-points.json", self.name))
+    }
+
+    pub(super) fn make_folder(&self) -> Result<()> {
         std::fs::create_dir_all(&self.folder)
             .with_context(|| format!("making folder {}", self.folder.display()))
     }
@@ -221,7 +226,7 @@ pub(crate) fn read(path: &Path, version: Option<u32>) -> Result<Stored> {
     })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("writing into {}", folder.display()))?;

@@ -2,7 +2,7 @@
 //!
 //! * `task` is the thread, `stage` what it composes with, `figures` what it measures of itself;
 //! * `lineup` are the panoramas of one group, started and stopped one by one;
-//! * `calibrating` collects frames and computes where cameras look, `library` keeps the results;
+//! * `calibrating` collects frames and computes where cameras look, `points` are a person's help with that, `library` keeps the results;
 //! * `outlet` makes it a live stream, `finding` tells what was found in it;
 //! * `service` runs panoramas on request, `extras` is what they add to the configuration, `judge` how far they are;
 //! * `desk` is what the rest of the daemon sees of all of them.
@@ -16,6 +16,7 @@ mod judge;
 mod library;
 mod lineup;
 mod outlet;
+mod points;
 mod service;
 mod stage;
 mod task;

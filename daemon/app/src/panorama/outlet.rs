@@ -11,6 +11,8 @@ use super::stage::Composed;
 
 /// What a reader is told of the reason for coding.
 const WHY: &str = "panorama";
+/// Before the first picture.
+const NOTHING_YET: &str = "no picture has come yet";
 /// Kilobits a second for a million pixels: what the box gives to cameras (2.5 Mbit/s for 720p).
 const KBIT_FOR_MEGAPIXEL: f64 = 2_700.0;
 /// Below, text and faces blur; above, no browser's link keeps up.
@@ -20,7 +22,7 @@ const KBIT: std::ops::RangeInclusive<u32> = 1_000..=20_000;
 pub(super) struct Outlet {
     stream: Arc<CodedStream>,
     feed: Option<(Size, PixelFeed)>,
-    /// Why nothing comes, as readers were told.
+    /// Why nothing comes, as readers were told; `None` while pictures come.
     silent: Option<String>,
 }
 
@@ -28,17 +30,21 @@ impl Outlet {
     /// Into `stream`, of which nothing comes yet.
     pub(super) fn new(stream: Arc<CodedStream>) -> Outlet {
         stream.declare(Some(WHY));
-        Outlet {
+        let mut outlet = Outlet {
             stream,
             feed: None,
             silent: None,
-        }
+        };
+        outlet.silent(NOTHING_YET);
+        outlet
     }
 
     /// A picture was composed. Without a reader it costs one look. As long as the canvas is the same, so is the encoder:
     /// whatever cameras are missing.
     pub(super) fn picture(&mut self, composed: &Composed) {
-        self.silent = None;
+        if self.silent.take().is_some() {
+            self.stream.ready();
+        }
         let size = composed.meta.size;
         if self.feed.as_ref().is_none_or(|(of, _)| *of != size) {
             let options = EncodeOptions {

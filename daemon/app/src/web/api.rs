@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{FoundDoc, Problem};
 use crate::config::SettingsMap;
-use crate::documents::{AnyEventDoc, CalibrationDoc, ProbeDoc};
+use crate::documents::{AnyEventDoc, CalibrationDoc, ControlPointDoc, ProbeDoc};
 
 /// A future that a trait object may return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -94,6 +94,10 @@ pub trait PanoramaAdmin: Send + Sync {
     fn discard(&self, id: &StreamId) -> Result<(), Problem>;
     /// Takes an old version into use again, under a new number.
     fn restore(&self, id: &StreamId, version: u32) -> Result<CalibrationDoc, Problem>;
+    /// Places that a person found in two pictures, for the next calibrations.
+    fn control_points(&self, id: &StreamId) -> Result<Vec<ControlPointDoc>, Problem>;
+    /// Keeps these points and no others. 422 where one cannot be.
+    fn set_control_points(&self, id: &StreamId, points: &[ControlPointDoc]) -> Result<(), Problem>;
     /// Where a box of a camera is in the panorama, or, without a camera, where a box of the panorama is in each camera.
     fn map(
         &self,

@@ -213,6 +213,11 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::stop))
         .routes(routes!(panoramas::picture))
         .routes(routes!(panoramas::job, panoramas::calibrate))
+        .routes(routes!(
+            panoramas::control_points,
+            panoramas::set_control_points,
+            panoramas::add_control_points
+        ))
         .routes(routes!(panoramas::calibrations))
         .routes(routes!(panoramas::accept, panoramas::discard))
         .routes(routes!(panoramas::calibration))

@@ -12,7 +12,7 @@ use super::cameras::camera_id;
 use super::problem::{Body, NO_STORE, Path};
 use super::{CreatedDoc, MappedBox, Problem, WebState, blocking, picture};
 use crate::config::{PanoramaSettings, SettingsMap};
-use crate::documents::{CalibrationDoc, CalibrationJobDoc, PanoramaDoc};
+use crate::documents::{CalibrationDoc, CalibrationJobDoc, ControlPointDoc, PanoramaDoc};
 
 /// Seconds over which frames are collected, unless asked otherwise.
 const SECONDS: u32 = 8;
@@ -208,6 +208,54 @@ pub(super) async fn calibrate(
     log::info!("web: panorama {id}: calibration asked for");
     let place = format!("/api/v1/panoramas/{id}/calibrate");
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)]))
+}
+
+/// Places that a person found in the pictures of two cameras.
+#[utoipa::path(get, path = "/api/v1/panoramas/{id}/control-points", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 200, body = Vec<ControlPointDoc>), (status = 404, description = "No such panorama", body = Problem)))]
+pub(super) async fn control_points(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let id = panorama_id(&id)?;
+    let points = blocking(move || state.panoramas.control_points(&id)).await??;
+    Ok((NO_STORE, Json(points)))
+}
+
+/// Sets all control points anew; an empty list removes them. The next calibration holds on to them.
+#[utoipa::path(put, path = "/api/v1/panoramas/{id}/control-points", tag = "panoramas", request_body = Vec<ControlPointDoc>,
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "Kept"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 422, description = "A point cannot be", body = Problem)))]
+pub(super) async fn set_control_points(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+    Body(points): Body<Vec<ControlPointDoc>>,
+) -> Result<StatusCode, Problem> {
+    let id = panorama_id(&id)?;
+    blocking(move || state.panoramas.set_control_points(&id, &points)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Adds control points to those there are.
+#[utoipa::path(post, path = "/api/v1/panoramas/{id}/control-points", tag = "panoramas", request_body = Vec<ControlPointDoc>,
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "Kept"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 422, description = "A point cannot be", body = Problem)))]
+pub(super) async fn add_control_points(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+    Body(more): Body<Vec<ControlPointDoc>>,
+) -> Result<StatusCode, Problem> {
+    let id = panorama_id(&id)?;
+    let add = move || {
+        let mut points = state.panoramas.control_points(&id)?;
+        points.extend(more);
+        state.panoramas.set_control_points(&id, &points)
+    };
+    blocking(add).await??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// All stored calibrations: a candidate first, then the newest first. The first with a version is in use.

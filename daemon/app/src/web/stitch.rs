@@ -144,7 +144,7 @@ impl StitchWish {
     }
 }
 
-/// Starts and ends panoramas on request.
+/// Starts and ends panoramas on request. Every method may block; the server calls them off its own threads.
 pub trait StitchAdmin: Send + Sync {
     /// Begins one; the receiver tells how far it is. Needs a runtime. 409 when the same runs, 503 when as many run as may.
     fn begin(&self, wish: StitchWish) -> Result<watch::Receiver<StitchDoc>, Problem>;
@@ -284,7 +284,8 @@ pub(super) async fn begin(
 ) -> Result<impl IntoResponse, Problem> {
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
     let (wish, wait) = request.checked(host)?;
-    let mut news = state.stitch.begin(wish)?;
+    let stitch = Arc::clone(&state.stitch);
+    let mut news = blocking(move || stitch.begin(wish)).await??;
     let mut shutdown = state.shared.shutdown.clone();
     let doc = loop {
         let doc = news.borrow_and_update().clone();
@@ -315,8 +316,9 @@ pub(super) async fn begin(
 
 /// All panoramas on request, those that failed lately too.
 #[utoipa::path(get, path = "/stitch", tag = "stitch", responses((status = 200, body = Vec<StitchDoc>)))]
-pub(super) async fn list(State(state): State<WebState>) -> impl IntoResponse {
-    (NO_STORE, Json(state.stitch.list()))
+pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoResponse, Problem> {
+    let found = blocking(move || state.stitch.list()).await?;
+    Ok((NO_STORE, Json(found)))
 }
 
 /// How far a panorama on request is.
@@ -326,7 +328,8 @@ pub(super) async fn get(
     State(state): State<WebState>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let found = state.stitch.list().into_iter().find(|doc| doc.id == id);
+    let all = blocking(move || state.stitch.list()).await?;
+    let found = all.into_iter().find(|doc| doc.id == id);
     let doc = found.ok_or_else(|| Problem::not_found(format!("there is no request `{id}`")))?;
     Ok((NO_STORE, Json(doc)))
 }

@@ -146,7 +146,10 @@ fn a_panorama_calibrates_itself_and_outlives_the_loss_of_a_camera() {
         (&doc["kind"], &doc["transcoded"]),
         (&json!("panorama"), &json!("panorama"))
     );
-    assert_eq!((&doc["codec"], &doc["viewers"]), (&Value::Null, &json!(0)));
+    assert_eq!(
+        (&doc["codec"], &doc["viewers"], &doc["waiting"]),
+        (&Value::Null, &json!(0), &Value::Null)
+    );
     let mut watcher = Watcher::start(&format!("{}/live/whole.flv", daemon.url));
     if let Some(watcher) = &mut watcher {
         watcher.sees(20, canvas);
@@ -197,6 +200,14 @@ fn a_panorama_calibrates_itself_and_outlives_the_loss_of_a_camera() {
     assert_eq!(missing.unwrap_err().0, 404);
     let nothing = daemon.post("/api/v1/panoramas/whole/calibrations/candidate", &json!({}));
     assert_eq!(nothing.unwrap_err().0, 404);
+    // Places that a person found hold every later calibration.
+    let points = "/api/v1/panoramas/whole/control-points";
+    let one = json!({"cameras": ["cam0", "cam1"], "at": [[470.0 / 640.0, 0.5], [22.0 / 640.0, 0.5]]});
+    daemon.post(points, &json!([one])).unwrap();
+    let kept: Value = serde_json::from_slice(&daemon.get(points).unwrap()).unwrap();
+    assert_eq!(kept, json!([one]));
+    let outside = json!([{"cameras": ["cam0", "cam1"], "at": [[2.0, 0.5], [0.0, 0.5]]}]);
+    assert_eq!(daemon.post(points, &outside).unwrap_err().0, 422);
     let silly = daemon.post("/api/v1/panoramas/whole/calibrate", &json!({"seconds": 0}));
     assert_eq!(silly.unwrap_err().0, 422);
 }

@@ -66,10 +66,19 @@ struct State {
     unplayable: Option<&'static str>,
     /// Why no pictures come now.
     waiting: Option<String>,
+    /// Decoded pictures come, and are coded once somebody reads.
+    ready: bool,
     readers: Vec<Arc<Queue>>,
     /// The same pictures, coded otherwise.
     variants: Vec<Arc<CodedStream>>,
     ended: bool,
+}
+
+impl State {
+    /// Whether there was no picture, and none is known to come.
+    fn nothing_yet(&self) -> bool {
+        !self.ready && self.native_format.is_none() && self.encoded_format.is_none()
+    }
 }
 
 /// What a camera or panorama offers.
@@ -155,8 +164,7 @@ impl CodedStream {
     /// Why no pictures come now; `None` while they do.
     pub fn why_waiting(&self) -> Option<String> {
         let state = self.lock();
-        let nothing = state.native_format.is_none() && state.encoded_format.is_none();
-        let nothing = nothing.then(|| NOTHING_YET.to_owned());
+        let nothing = state.nothing_yet().then(|| NOTHING_YET.to_owned());
         state.waiting.clone().or(nothing)
     }
 
@@ -184,7 +192,7 @@ impl CodedStream {
         };
         if let Some(why) = &state.waiting {
             queue.waiting(why);
-        } else if gop.frames.is_empty() && state.native_format.is_none() && state.encoded_format.is_none() {
+        } else if gop.frames.is_empty() && state.nothing_yet() {
             queue.waiting(NOTHING_YET);
         } else {
             gop.frames.iter().for_each(|frame| queue.frame(frame, now));
@@ -300,9 +308,17 @@ impl CodedStream {
         self.lock().encoded.clear();
     }
 
+    /// Decoded pictures come of a stream that has no others: who begins to read gets them coded.
+    pub fn ready(&self) {
+        let mut state = self.lock();
+        state.waiting = None;
+        state.ready = true;
+    }
+
     /// No pictures come now, and why.
     pub fn waiting(&self, why: &str) {
         let mut state = self.lock();
+        state.ready = false;
         state.native.clear();
         state.encoded.clear();
         state.waiting = Some(why.to_owned());

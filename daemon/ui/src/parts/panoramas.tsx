@@ -3,8 +3,10 @@ import { command, get } from "../api";
 import type { CalibrationDoc, PanoramaDoc, SeamDoc } from "../documents";
 import { dayTime, signed } from "../format";
 import { locale, texts } from "../i18n";
+import { unwatch } from "../live";
 import { complain, notice, status } from "../state";
 import type { Texts } from "../texts/en";
+import { ControlPoints } from "./control-points";
 import { Dialog } from "./dialog";
 import { Live } from "./live";
 
@@ -40,11 +42,15 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
   const t = texts.value;
   const [seams, setSeams] = useState(false);
   const [versions, setVersions] = useState(false);
+  const [points, setPoints] = useState(false);
+  // Counts up where the picture has to begin anew.
+  const [round, setRound] = useState(0);
   const { state, reason, width, height, latency_ms: latency } = panorama.status;
   const shape = width !== null && height !== null ? `${width} / ${height}` : "16 / 5";
   return (
     <article class="card panorama" data-panorama={panorama.id}>
       <Live
+        key={round}
         stream={panorama.id}
         kind="panorama"
         name={panorama.name}
@@ -97,7 +103,11 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
           type="button"
           onClick={() => {
             const what = state === "stopped" ? "start" : "stop";
-            command("POST", `/panoramas/${panorama.id}/${what}`).catch(complain);
+            if (what === "stop") unwatch(panorama.id);
+            command("POST", `/panoramas/${panorama.id}/${what}`).catch((error) => {
+              setRound(round + 1);
+              complain(error);
+            });
           }}
         >
           {state === "stopped" ? t.panorama.start : t.panorama.stop}
@@ -105,7 +115,11 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
         <button type="button" onClick={() => setVersions(true)}>
           {t.panorama.versions}
         </button>
+        <button type="button" onClick={() => setPoints(true)}>
+          {t.panorama.points}
+        </button>
       </footer>
+      {points && <ControlPoints panorama={panorama} onClose={() => setPoints(false)} />}
       {versions && <Versions panorama={panorama} onClose={() => setVersions(false)} />}
     </article>
   );

@@ -145,7 +145,7 @@ pub(crate) struct ConfiguredCameras {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     /// One change of the file at a time.
-    pub editing: Mutex<()>,
+    pub editing: Arc<Mutex<()>>,
 }
 
 impl ConfiguredCameras {
@@ -166,8 +166,8 @@ impl ConfiguredCameras {
 fn problem(error: EditError) -> Problem {
     let text = error.to_string();
     match error {
-        EditError::Taken(_) | EditError::Changed(_) => Problem::conflict(text),
-        EditError::NoCamera(_) => Problem::not_found(text),
+        EditError::Taken(_) | EditError::OutputTaken(_) | EditError::Changed(_) => Problem::conflict(text),
+        EditError::NoCamera(_) | EditError::NoOutput(_) => Problem::not_found(text),
         EditError::Source(_) => Problem::invalid("source", text),
         EditError::Id(_) => Problem::invalid("id", text),
         EditError::NoGroup(_) => Problem::invalid("group", text),

@@ -13,6 +13,7 @@ mod guard;
 mod limit;
 mod live;
 mod metrics;
+mod outputs;
 mod page;
 mod panoramas;
 mod picture;
@@ -52,6 +53,7 @@ pub use cameras::CreatedDoc;
 pub use detections::{FoundDoc, FoundPage};
 pub use events::EventPage;
 pub use guard::Access;
+pub use outputs::{NoOutputs, OutputAdmin};
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
@@ -88,6 +90,8 @@ pub struct WebState {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// What leaves the box.
+    pub outputs: Arc<dyn OutputAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -121,6 +125,8 @@ pub struct Parts {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// What leaves the box.
+    pub outputs: Arc<dyn OutputAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -146,6 +152,7 @@ impl WebState {
             events: parts.events,
             cameras: parts.cameras,
             panoramas: parts.panoramas,
+            outputs: parts.outputs,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -210,6 +217,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
+        .routes(routes!(outputs::list, outputs::add))
+        .routes(routes!(outputs::get, outputs::replace, outputs::remove))
         .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))

@@ -15,6 +15,7 @@ mod handover;
 mod harness;
 mod main_job;
 mod mqtt;
+mod outputs;
 mod panorama;
 mod sub_stream;
 mod system;

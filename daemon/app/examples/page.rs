@@ -458,6 +458,7 @@ async fn main() -> anyhow::Result<()> {
         cameras: Arc::new(Admin(world.clone())),
         panoramas: Arc::new(synoptic_app::panorama::Desk::new(&data_dir)),
         stitch: Arc::new(NoStitching),
+        outputs: Arc::new(synoptic_app::web::NoOutputs),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
         metrics_token: None,

@@ -146,7 +146,7 @@ pub(crate) struct ConfiguredCameras {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     /// One change of the file at a time.
-    pub editing: Mutex<()>,
+    pub editing: Arc<Mutex<()>>,
 }
 
 impl ConfiguredCameras {
@@ -167,9 +167,13 @@ impl ConfiguredCameras {
 fn problem(error: EditError) -> Problem {
     let text = error.to_string();
     match error {
-        EditError::Taken(_) | EditError::Changed(_) => Problem::conflict(text),
-        EditError::NoCamera(_) | EditError::NoPanorama(_) => Problem::not_found(text),
-        EditError::StreamTaken(_) => Problem::conflict(text),
+        EditError::Taken(_)
+        | EditError::StreamTaken(_)
+        | EditError::OutputTaken(_)
+        | EditError::Changed(_) => Problem::conflict(text),
+        EditError::NoCamera(_) | EditError::NoPanorama(_) | EditError::NoOutput(_) => {
+            Problem::not_found(text)
+        }
         EditError::Setting(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text),
         EditError::Source(_) => Problem::invalid("source", text),
         EditError::Id(_) => Problem::invalid("id", text),

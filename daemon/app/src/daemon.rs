@@ -233,7 +233,7 @@ impl Daemon {
                 hub: self.hub.clone(),
                 clock: self.clock.clone(),
                 map: self.map.clone(),
-                editing: std::sync::Mutex::new(()),
+                editing: self.outputs.editing(),
             }),
             panoramas: self.desk.clone(),
             stitch: Arc::new(Service::new(ServiceParts {
@@ -245,6 +245,7 @@ impl Daemon {
                 map: self.map.clone(),
                 outputs: self.outputs.clone(),
             })),
+            outputs: outputs::ConfiguredOutputs::shared(&self.path, &self.hub, &self.outputs),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -519,7 +520,7 @@ impl Daemon {
         if let Some(groups) = self.groups.take() {
             tokio::task::block_in_place(|| groups.stop());
         }
-        tokio::task::block_in_place(|| self.outputs.close());
+        let outputs = self.outputs.close(PART_LIMIT);
         drop(web_stop);
         let mqtt = self.mqtt.take();
         let broker = async {
@@ -538,7 +539,7 @@ impl Daemon {
                 log::warn!("a page did not let go in time");
             }
         };
-        tokio::join!(broker, pages);
+        tokio::join!(broker, pages, outputs);
         match tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await {
             Ok(Ok(())) => log::info!("stopped"),
             Ok(Err(error)) => log::error!("closing the database: {error}"),

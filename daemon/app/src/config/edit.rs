@@ -72,6 +72,12 @@ pub enum EditError {
     /// The group does not exist.
     #[error("there is no group `{0}`")]
     NoGroup(String),
+    /// The id is another output's.
+    #[error("there is an output `{0}` already: choose another id")]
+    OutputTaken(StreamId),
+    /// The output does not exist.
+    #[error("there is no output `{0}` in the configuration")]
+    NoOutput(String),
     /// The camera does not exist.
     #[error("there is no camera `{0}`")]
     NoCamera(String),
@@ -95,13 +101,13 @@ pub enum EditError {
 /// A change of the configuration file: what will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The camera.
+    /// The camera, panorama or output.
     pub id: StreamId,
     /// The new text of the configuration.
     pub text: String,
-    /// What happens to the camera's password.
+    /// What happens to its password.
     pub secret: SecretChange,
-    pub(super) before: String,
+    before: String,
 }
 
 /// What an [`Edit`] does with the file of a password. Relative paths begin at the configuration's folder.
@@ -283,6 +289,16 @@ pub fn set_biases(text: &str, biases: &[BiasEdit]) -> Result<Edit, EditError> {
 }
 
 impl Edit {
+    /// A change of `before` into what `doc` says.
+    pub(super) fn new(id: StreamId, doc: &DocumentMut, secret: SecretChange, before: &str) -> Edit {
+        Edit {
+            id,
+            text: doc.to_string(),
+            secret,
+            before: before.to_owned(),
+        }
+    }
+
     /// Checks the new text, writes or removes the password's file, and writes the configuration to `path`.
     ///
     /// Fails, and leaves the configuration as it is, when the new text is wrong, the file was changed since the
@@ -374,7 +390,7 @@ pub(super) fn parse(text: &str) -> Result<DocumentMut, EditError> {
     text.parse().map_err(unreadable)
 }
 
-fn secret_path(doc: &DocumentMut, id: &str) -> PathBuf {
+pub(super) fn secret_path(doc: &DocumentMut, id: &str) -> PathBuf {
     let device = doc.get("device").and_then(Item::as_table_like);
     let data_dir = device.and_then(|d| d.get("data_dir")).and_then(Item::as_str);
     Path::new(data_dir.unwrap_or(raw::DATA_DIR))

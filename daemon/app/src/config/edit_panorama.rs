@@ -69,7 +69,7 @@ pub fn add_panorama(text: &str, settings: &SettingsMap) -> Result<Edit, EditErro
         rows.extend(value(json).map(|value| (key.as_str(), value)));
     }
     push_entry(&mut doc, "panorama", rows).map_err(|why| EditError::Unreadable(why.to_owned()))?;
-    Ok(edit(id, &doc, text))
+    Ok(Edit::new(id, &doc, SecretChange::Keep, text))
 }
 
 /// Changes a panorama; settings that are absent stay as they are, with their comments.
@@ -91,7 +91,7 @@ pub fn change_panorama(text: &str, id: &StreamId, settings: &SettingsMap) -> Res
             }
         }
     });
-    Ok(edit(*id, &doc, text))
+    Ok(Edit::new(*id, &doc, SecretChange::Keep, text))
 }
 
 /// Removes a panorama.
@@ -102,16 +102,7 @@ pub fn remove_panorama(text: &str, id: &StreamId) -> Result<Edit, EditError> {
     let mut doc = parse(text)?;
     let index = position(&doc, id)?;
     remove_entry(&mut doc, "panorama", index);
-    Ok(edit(*id, &doc, text))
-}
-
-fn edit(id: StreamId, doc: &toml_edit::DocumentMut, before: &str) -> Edit {
-    Edit {
-        id,
-        text: doc.to_string(),
-        secret: SecretChange::Keep,
-        before: before.to_owned(),
-    }
+    Ok(Edit::new(*id, &doc, SecretChange::Keep, text))
 }
 
 fn position(doc: &toml_edit::DocumentMut, id: &StreamId) -> Result<usize, EditError> {

@@ -2,12 +2,13 @@
 //!
 //! * [`load`] reads a file into a [`Config`] that cannot be wrong, or into all that is wrong with it.
 //! * [`plan`] says what a changed configuration means for a running daemon.
-//! * [`add_camera`], [`remove_camera`], [`add_panorama`] and their like, and [`save`], change the file and keep its comments.
+//! * [`add_camera`], [`add_panorama`], [`add_output`] and their kin, and [`save`] change the file and keep its comments.
 //! * [`schema`] is its JSON Schema.
 
 mod diff;
 mod document;
 mod edit;
+mod edit_output;
 mod edit_panorama;
 mod load;
 mod mask;
@@ -30,6 +31,7 @@ mod words;
 
 pub use diff::*;
 pub use edit::*;
+pub use edit_output::*;
 pub use edit_panorama::*;
 pub use load::{Loaded, load, load_with, parse};
 pub use problem::*;

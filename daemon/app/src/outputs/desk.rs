@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use synoptic_base::{Clock, ClockMap, StreamId};
@@ -64,6 +65,10 @@ pub struct Desk {
     clock: Arc<dyn Clock>,
     map: Arc<ArcSwap<ClockMap>>,
     state: Mutex<State>,
+    /// One configuration at a time.
+    turn: Mutex<()>,
+    /// One change of the file at a time, cameras' changes among them.
+    editing: Arc<Mutex<()>>,
 }
 
 impl Desk {
@@ -82,7 +87,13 @@ impl Desk {
             relay,
             clock,
             map,
+            turn: Mutex::default(),
+            editing: Arc::default(),
         }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,6 +102,7 @@ impl Desk {
 
     /// Starts, stops and changes the configured outputs as `config` says. What did not change goes on.
     pub fn apply(&self, config: &Config) {
+        let _turn = self.turn();
         let mut state = self.state();
         state.serving.configure(&config.rtsp);
         let stays = |id: &StreamId, entry: &Entry| {
@@ -106,13 +118,10 @@ impl Desk {
             .filter(|(id, entry)| !stays(id, entry))
             .map(|(id, _)| *id)
             .collect();
-        let mut ending: Vec<Entry> = gone.iter().filter_map(|id| state.take(id)).collect();
-        // All are told before any is waited for.
-        ending
-            .iter_mut()
-            .filter_map(|e| e.pusher.as_mut())
-            .for_each(Pusher::tell);
-        drop(ending);
+        let ending = gone.iter().filter_map(|id| state.take(id)).collect();
+        drop(state);
+        end(ending);
+        let mut state = self.state();
         for output in &config.outputs {
             if state.entries.contains_key(&output.wish.id) {
                 continue;
@@ -179,7 +188,9 @@ impl Desk {
             None => Err(OutputError::None(*id)),
             Some(entry) if entry.configured => Err(OutputError::Configured(*id)),
             Some(_) => {
-                drop(state.take(id));
+                let ending = state.take(id).into_iter().collect();
+                drop(state);
+                end(ending);
                 Ok(())
             }
         }
@@ -204,17 +215,37 @@ impl Desk {
         self.state().serving.look();
     }
 
-    /// Ends every output and waits.
-    pub fn close(&self) {
+    /// Ends every output, and waits for up to `limit`.
+    pub fn close(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
         let mut state = self.state();
-        let entries = std::mem::take(&mut state.entries);
-        let ids: Vec<StreamId> = entries.keys().copied().collect();
-        let mut entries: Vec<Entry> = entries.into_values().collect();
-        let pushers = entries.iter_mut().filter_map(|e| e.pusher.as_mut());
-        pushers.for_each(Pusher::tell);
-        ids.iter().for_each(|id| state.serving.remove(id));
-        drop(entries);
+        let ids: Vec<StreamId> = state.entries.keys().copied().collect();
+        let ending: Vec<Entry> = ids.iter().filter_map(|id| state.take(id)).collect();
+        drop(state);
+        // On a thread that the end of the process does not wait for.
+        let (ended, all_ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            end(ending);
+            // Nobody listens any more where it took too long.
+            ended.send(()).ok();
+        });
+        async move {
+            if tokio::time::timeout(limit, all_ended).await.is_err() {
+                log::warn!("a server did not let an output go in time");
+            }
+        }
     }
+
+    /// Held by who changes the configuration file.
+    pub(crate) fn editing(&self) -> Arc<Mutex<()>> {
+        self.editing.clone()
+    }
+}
+
+/// Ends outputs that were taken out, without anybody waiting for the lock meanwhile: a server that is asked to end a
+/// connection may take seconds. All are told before any is waited for.
+fn end(mut entries: Vec<Entry>) {
+    let pushers = entries.iter_mut().filter_map(|e| e.pusher.as_mut());
+    pushers.for_each(Pusher::tell);
 }
 
 impl State {

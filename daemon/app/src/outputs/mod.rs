@@ -12,12 +12,14 @@
 //! | `retrying` | it failed, and why; the next try comes by itself |
 //! | `stopped` | the configuration says so |
 
+mod admin;
 mod desk;
 mod push;
 mod serving;
 mod status;
 mod wish;
 
+pub(crate) use admin::ConfiguredOutputs;
 pub use desk::{Desk, OutputError};
 pub use status::{OutputDoc, OutputKind, OutputState};
 pub use wish::{OutputOptions, OutputTarget, OutputWish, Transcode};

@@ -13,6 +13,7 @@ mod guard;
 mod limit;
 mod live;
 mod metrics;
+mod outputs;
 mod page;
 mod panoramas;
 mod picture;
@@ -53,6 +54,7 @@ pub use cameras::CreatedDoc;
 pub use detections::{FoundDoc, FoundPage};
 pub use events::EventPage;
 pub use guard::Access;
+pub use outputs::{NoOutputs, OutputAdmin};
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
@@ -92,6 +94,8 @@ pub struct WebState {
     pub panoramas: Arc<dyn PanoramaAdmin>,
     /// Panoramas on request.
     pub stitch: Arc<dyn StitchAdmin>,
+    /// What leaves the box.
+    pub outputs: Arc<dyn OutputAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -127,6 +131,8 @@ pub struct Parts {
     pub panoramas: Arc<dyn PanoramaAdmin>,
     /// Panoramas on request.
     pub stitch: Arc<dyn StitchAdmin>,
+    /// What leaves the box.
+    pub outputs: Arc<dyn OutputAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -153,6 +159,7 @@ impl WebState {
             cameras: parts.cameras,
             panoramas: parts.panoramas,
             stitch: parts.stitch,
+            outputs: parts.outputs,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -226,6 +233,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::map))
         .routes(routes!(stitch::list, stitch::begin))
         .routes(routes!(stitch::get, stitch::end))
+        .routes(routes!(outputs::list, outputs::add))
+        .routes(routes!(outputs::get, outputs::replace, outputs::remove))
         .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))

@@ -2,7 +2,7 @@
 //! is held against the instant that it shows.
 
 mod flv_server;
-mod programs;
+pub(crate) mod programs;
 
 use synoptic_base::{Epoch, Rotation, Span, StreamStart, TimeSource};
 use synoptic_engine::starts::{StartBook, StartNews};
@@ -27,7 +27,7 @@ fn pulled(kind: PullKind, url: &str) -> Source {
     }
 }
 
-fn rig(source: Source, bias: Span, bias_error: Span) -> Rig {
+pub(crate) fn rig(source: Source, bias: Span, bias_error: Span) -> Rig {
     Rig::with(vec![CameraOptions {
         id: id(0),
         source,
@@ -40,7 +40,7 @@ fn rig(source: Source, bias: Span, bias_error: Span) -> Rig {
 
 /// Holds frames of camera 0 to their barcodes, until [`FRAMES`] of them were timed by `source` (by any: `None`). Returns the
 /// median of these frames' error.
-fn frames_are_true(rig: &mut Rig, what: &str, source: impl Into<Option<TimeSource>>) -> Span {
+pub(crate) fn frames_are_true(rig: &mut Rig, what: &str, source: impl Into<Option<TimeSource>>) -> Span {
     let source = source.into();
     let mut errors = Vec::new();
     let mut last = None;

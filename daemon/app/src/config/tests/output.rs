@@ -4,6 +4,7 @@ use synoptic_base::{Size, Span};
 use synoptic_media::RtspTransport;
 use synoptic_media::encode::EncoderKind;
 
+use super::super::{EditError, NewOutput, add_output, load, remove_output, replace_output};
 use super::{good, only, problems};
 use crate::outputs::{OutputTarget, Transcode};
 
@@ -123,4 +124,77 @@ fn an_output_is_read_with_its_options() {
     let path = "a".to_owned();
     assert_eq!(served.wish.target, OutputTarget::Serve { path });
     assert!(pushed.enabled && !served.enabled);
+}
+
+const HOUSE: &str = "schema_version = 1\n\n[device]\ndata_dir = \"data\"\n\n[[camera]]\nid = \"a\"\nsource = \"a.mp4\"\n\n\
+    # To the world.\n[[output]]\nid = \"o\" # keep\nstream = \"a\"\nserve = \"rtsp\"\nfps = 10\n\n[store]\n";
+
+fn pushed(id: &str) -> NewOutput {
+    NewOutput {
+        id: id.to_owned(),
+        stream: "a".to_owned(),
+        url: Some("rtsp://me:hunter2@relay:8554/x".to_owned()),
+        ..NewOutput::default()
+    }
+}
+
+#[test]
+fn an_output_is_added_changed_and_removed_and_its_password_is_in_no_file_but_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("synoptic.toml");
+    std::fs::write(&path, HOUSE).unwrap();
+    let edit = add_output(HOUSE, &pushed("p")).unwrap();
+    assert!(!edit.text.contains("hunter2") && edit.text.starts_with(HOUSE.trim_end_matches("\n[store]\n")));
+    edit.save(&path).unwrap();
+    let secret = folder.path().join("data/secrets/output-p.password");
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "hunter2");
+    let with = |text: &str| {
+        load(&path)
+            .unwrap_or_else(|e| panic!("{e}\n{text}"))
+            .config
+            .outputs
+    };
+    assert_eq!(with(&edit.text).len(), 2);
+
+    // A change without a password keeps it; one without a user lets it go.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let change = NewOutput {
+        url: Some("rtsp://relay:8554/y".to_owned()),
+        user: Some("me".to_owned()),
+        enabled: Some(false),
+        ..pushed("p")
+    };
+    replace_output(&text, &change).unwrap().save(&path).unwrap();
+    let outputs = with(&text);
+    let OutputTarget::Push(push) = &outputs[1].wish.target else {
+        panic!("{outputs:?}");
+    };
+    assert!(!outputs[1].enabled && push.password.as_ref().is_some_and(|p| p.expose() == "hunter2"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    remove_output(&text, "p").unwrap().save(&path).unwrap();
+    assert!(!secret.exists());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let other = NewOutput {
+        stream: "a".to_owned(),
+        serve: Some("rtsp".to_owned()),
+        gop_s: Some(1.5),
+        ..NewOutput {
+            id: "o".to_owned(),
+            ..NewOutput::default()
+        }
+    };
+    let changed = replace_output(&text, &other).unwrap().text;
+    assert!(
+        changed.contains("# To the world.\n[[output]]\nid = \"o\" # keep\n"),
+        "{changed}"
+    );
+    assert!(
+        changed.contains("gop_s = 1.5") && !changed.contains("fps"),
+        "{changed}"
+    );
+    assert!(matches!(
+        add_output(&text, &other),
+        Err(EditError::OutputTaken(_))
+    ));
+    assert!(matches!(remove_output(&text, "q"), Err(EditError::NoOutput(_))));
 }

@@ -1,6 +1,7 @@
 //! The server over real sockets: every route, and who may come in.
 
 mod access;
+mod outputs;
 mod routes;
 mod streams;
 
@@ -21,6 +22,7 @@ use super::*;
 use crate::config::WebConfig;
 use crate::documents::*;
 use crate::hub::LatestPicture;
+use outputs::Outputs;
 
 /// A clock that stands still until it is told.
 pub(crate) struct ManualClock(Mutex<Mono>);
@@ -406,6 +408,7 @@ impl Server {
             cameras: admin.clone(),
             panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
             stitch: Arc::new(NoStitching),
+            outputs: Arc::new(Outputs::default()),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),

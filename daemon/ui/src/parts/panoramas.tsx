@@ -12,6 +12,9 @@ import { Live } from "./live";
 
 const TONE = { waiting: "warn", stopped: "idle", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
 
+/** A calibration that runs, or waits for a person. */
+const BUSY: readonly string[] = ["collecting", "solving", "ready"];
+
 /** What stands in the place of a picture. */
 const NOTHING: Partial<Record<PanoramaDoc["status"]["state"], (t: Texts) => string>> = {
   uncalibrated: (t) => t.panorama.notCalibrated,
@@ -99,6 +102,15 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
       <Seams seams={panorama.status.seams} />
       {state !== "stopped" && <Calibration panorama={panorama} />}
       <footer>
+        {state !== "stopped" && (
+          <button
+            type="button"
+            disabled={BUSY.includes(panorama.job?.state ?? "")}
+            onClick={() => void command("POST", `/panoramas/${panorama.id}/calibrate`, {}).catch(complain)}
+          >
+            {t.panorama.calibrate}
+          </button>
+        )}
         <button
           type="button"
           onClick={() => {
@@ -182,7 +194,7 @@ function Seams({ seams }: { seams: SeamDoc[] }) {
   );
 }
 
-/** Begins a calibration, shows how far it is, and asks what to do with the result. */
+/** How far a calibration is, and what to do with the result. */
 function Calibration({ panorama }: { panorama: PanoramaDoc }) {
   const t = texts.value;
   const { job } = panorama;
@@ -197,6 +209,7 @@ function Calibration({ panorama }: { panorama: PanoramaDoc }) {
       </div>
     );
   }
+  if (job?.state !== "refused" && job?.state !== "ready") return null;
   return (
     <div class="job">
       {job?.state === "refused" && <p class="reason">{job.reason}</p>}
@@ -211,11 +224,6 @@ function Calibration({ panorama }: { panorama: PanoramaDoc }) {
             {t.panorama.discard}
           </button>
         </>
-      )}
-      {job?.state !== "ready" && (
-        <button type="button" onClick={() => run(command("POST", `${path}/calibrate`, {}))}>
-          {t.panorama.calibrate}
-        </button>
       )}
     </div>
   );

@@ -25,7 +25,7 @@ mod secret;
 mod source;
 mod surroundings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod units;
 mod words;
 

@@ -297,3 +297,130 @@ impl State {
         Some(now.doc(about, map))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::tests::good;
+    use crate::outputs::OutputOptions;
+    use crate::web::tests::ManualClock;
+    use synoptic_base::{BootId, Span};
+
+    fn id(text: &str) -> StreamId {
+        StreamId::new(text).unwrap()
+    }
+
+    fn desk(rtsp: &str) -> Desk {
+        synoptic_media::init().unwrap();
+        let map = ClockMap {
+            boot_id: BootId(uuid::Uuid::nil()),
+            version: 1,
+            utc_minus_mono: Span::from_secs(1_795_000_000),
+            error: None,
+        };
+        let clock = ManualClock::shared();
+        let config = RtspConfig {
+            listen: rtsp.parse().unwrap(),
+            login: None,
+        };
+        Desk::new(
+            Relay::new(clock.clone()),
+            clock,
+            Arc::new(ArcSwap::from_pointee(map)),
+            config,
+        )
+    }
+
+    fn wish(name: &str, target: OutputTarget) -> OutputWish {
+        OutputWish {
+            id: id(name),
+            stream: id("pano"),
+            target,
+            options: OutputOptions::default(),
+        }
+    }
+
+    fn served(path: &str) -> OutputTarget {
+        let path = path.to_owned();
+        OutputTarget::Serve { path }
+    }
+
+    #[test]
+    fn other_parts_start_and_stop_outputs_of_their_own() {
+        let desk = desk("127.0.0.1:0");
+        desk.start(wish("a", served("live"))).unwrap();
+        let told = desk.status(&id("a")).unwrap();
+        assert_eq!((told.state, told.configured), (OutputState::Waiting, false));
+        assert!(told.reason.unwrap().contains("no picture"));
+        assert_eq!(
+            desk.start(wish("a", served("x"))),
+            Err(OutputError::Taken(id("a")))
+        );
+        // What names the box's own server is served there.
+        let own = OutputTarget::from_url(&told.url).unwrap();
+        let refused = desk.start(wish("b", own)).unwrap_err();
+        assert!(matches!(refused, OutputError::PathTaken { .. }), "{refused}");
+        let second = told.url.replace("live", "other");
+        desk.start(wish("b", OutputTarget::from_url(&second).unwrap()))
+            .unwrap();
+        let told = desk.status(&id("b")).unwrap();
+        assert_eq!((told.kind, told.url), (OutputKind::RtspServer, second));
+        let away = OutputTarget::from_url("rtmp://127.0.0.1:9/live/streamkey").unwrap();
+        desk.start(wish("c", away)).unwrap();
+        let told = desk.status(&id("c")).unwrap();
+        assert_eq!(
+            (told.kind, told.url.as_str()),
+            (OutputKind::RtmpPush, "rtmp://127.0.0.1:9/live/***")
+        );
+        assert_eq!(desk.docs().len(), 3);
+        for name in ["a", "b", "c"] {
+            desk.stop(&id(name)).unwrap();
+        }
+        assert_eq!(desk.stop(&id("a")), Err(OutputError::None(id("a"))));
+        assert!(desk.docs().is_empty());
+    }
+
+    #[test]
+    fn a_configuration_is_followed_and_leaves_what_others_started() {
+        const HEAD: &str = "schema_version = 1\n[rtsp]\nlisten = \"127.0.0.1:0\"\n[[camera]]\nid = \"pano\"\n\
+            source = \"a.mp4\"\n";
+        let output = |id: &str, path: &str, more: &str| {
+            format!(
+                "[[output]]\nid = \"{id}\"\nstream = \"pano\"\nserve = \"rtsp\"\npath = \"{path}\"\n{more}"
+            )
+        };
+        let desk = desk("127.0.0.1:0");
+        desk.start(wish("own", served("mine"))).unwrap();
+        let (one, two) = (
+            output("one", "one", ""),
+            output("two", "two", "enabled = false\n"),
+        );
+        desk.apply(&good(&format!("{HEAD}{one}{two}")));
+        let states =
+            || -> Vec<(String, OutputState)> { desk.docs().into_iter().map(|d| (d.id, d.state)).collect() };
+        let (waits, stopped) = (OutputState::Waiting, OutputState::Stopped);
+        let named = |name: &str, state| (name.to_owned(), state);
+        assert_eq!(
+            states(),
+            [named("one", waits), named("own", waits), named("two", stopped)]
+        );
+        assert_eq!(desk.stop(&id("one")), Err(OutputError::Configured(id("one"))));
+        let address = desk.status(&id("own")).unwrap().url;
+        // What is gone is ended; what stays keeps its address, and so its clients.
+        desk.apply(&good(&format!("{HEAD}{two}")));
+        assert_eq!(states(), [named("own", waits), named("two", stopped)]);
+        assert_eq!(desk.status(&id("own")).unwrap().url, address);
+    }
+
+    #[test]
+    fn an_address_in_use_is_told_and_tried_again() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let desk = desk(&other.local_addr().unwrap().to_string());
+        desk.start(wish("a", served("live"))).unwrap();
+        let told = desk.status(&id("a")).unwrap();
+        assert_eq!(told.state, OutputState::Retrying);
+        assert!(told.reason.unwrap().contains("rtsp.listen"));
+    }
+}

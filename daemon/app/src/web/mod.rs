@@ -28,7 +28,7 @@ mod stitch_metrics;
 mod streams;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod video;
 mod wire;

@@ -252,11 +252,12 @@ fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>) {
                 locked(&mounts)
                     .served
                     .iter()
-                    // The path of a stream within it (`/id/stream=0`) is its own too.
-                    .find(|(p, _)| {
+                    // The path of a stream within it (`/id/stream=0`) is its own too; of `a` and `a/b` the longer one is meant.
+                    .filter(|(p, _)| {
                         path.strip_prefix(p.as_str())
                             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                     })
+                    .max_by_key(|(p, _)| p.len())
                     .map(|(_, s)| s.clone())
             }
         };

@@ -422,3 +422,39 @@ fn an_rtsp_server_takes_a_push_and_its_sender_reports_are_capture_times() {
         println!("{error}");
     }
 }
+
+#[test]
+fn clients_that_take_nothing_hold_nobody_up() {
+    let this = Box::start(&three()[0]);
+    let server = this.serve(None);
+    // They ask for the stream and read no byte of it.
+    let stalled: Vec<Reader> = (0..8)
+        .map(|_| Reader::play(server.address(), "yard/cam"))
+        .collect();
+    let mut reader = Reader::play(server.address(), "yard/cam");
+    this.until("nine clients", || server.clients("yard/cam") == 9);
+    assert_eq!(this.stream().readers(), 1, "one pipeline for all");
+    let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+    let mut subscription = this.stream().subscribe(Want::Playable);
+    let relayed = std::thread::spawn(move || {
+        let mut keys = Vec::new();
+        while stopped.try_recv() != Err(crossbeam_channel::TryRecvError::Disconnected) {
+            if let Some(Ok(CodedEvent::Frame(frame))) = subscription.next_timeout(Span::from_millis(50)) {
+                keys.push(frame.key);
+            }
+        }
+        keys
+    });
+    reader.hear(0, 30);
+    let heard = reader.hear(1, 120);
+    drop(stop);
+    let relayed = relayed.join().unwrap();
+    // Every picture that the relay had between the first and the last one has come.
+    let heard: Vec<_> = heard.pictures.iter().map(|p| p.sei.key).collect();
+    let from = relayed.iter().position(|key| *key == heard[0]).unwrap();
+    let to = (from + heard.len()).min(relayed.len());
+    assert_eq!(heard[..to - from], relayed[from..to]);
+    assert!(to - from >= 60, "{}", to - from);
+    drop(stalled);
+    this.until("the eight to be forgotten", || server.clients("yard/cam") == 1);
+}

@@ -109,7 +109,7 @@ fn streams(root: &Section<'_, '_>, cameras: &[Listed<'_>]) -> Vec<String> {
     // What is wrong with the panoramas is told where they are read.
     let panoramas = root.find("panorama");
     if let Some(DeValue::Array(tables)) = panoramas.map(|p| p.value) {
-        for table in tables.iter() {
+        for table in tables {
             if let DeValue::Table(table) = table.get_ref()
                 && let Some(id) = table.get("id")
                 && let DeValue::String(id) = id.get_ref()

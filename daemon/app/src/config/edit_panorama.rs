@@ -157,14 +157,14 @@ mod tests {
     const FILE: &str = "# The yard.\nschema_version = 1\n\n[[camera]]\nid = \"a\"\nsource = \"a.mp4\"\n\n\
         # Both.\n[[panorama]]\nid = \"whole\" # all of it\nscale = 0.5 # half\nmissing = \"hold\"\n# The end.\n";
 
-    fn settings(json: Json) -> SettingsMap {
+    fn settings(json: &Json) -> SettingsMap {
         json.as_object().unwrap().clone()
     }
 
     #[test]
     fn a_change_keeps_what_is_not_meant() {
         let id = StreamId::new("whole").unwrap();
-        let change = settings(json!({"scale": 1, "missing": null, "threads": 2, "name": "All"}));
+        let change = settings(&json!({"scale": 1, "missing": null, "threads": 2, "name": "All"}));
         let edit = change_panorama(FILE, &id, &change).unwrap();
         let expected = FILE.replace(
             "scale = 0.5 # half\nmissing = \"hold\"\n",
@@ -176,7 +176,7 @@ mod tests {
             lines
         };
         assert_eq!(sorted(&edit.text), sorted(&expected), "{}", edit.text);
-        let stop = change_panorama(FILE, &id, &settings(json!({"enabled": false}))).unwrap();
+        let stop = change_panorama(FILE, &id, &settings(&json!({"enabled": false}))).unwrap();
         assert!(stop.text.contains("enabled = false"), "{}", stop.text);
     }
 
@@ -188,22 +188,22 @@ mod tests {
             (json!({"scale": "big"}), "f64"),
             (json!({"id": "other"}), "never changes"),
         ] {
-            let error = change_panorama(FILE, &id, &settings(change)).unwrap_err();
+            let error = change_panorama(FILE, &id, &settings(&change)).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
         }
         let other = StreamId::new("other").unwrap();
-        let missing = change_panorama(FILE, &other, &settings(json!({})));
+        let missing = change_panorama(FILE, &other, &settings(&json!({})));
         assert!(matches!(missing, Err(EditError::NoPanorama(_))));
         for (new, taken) in [("whole", true), ("a", true), ("Not an id", false)] {
-            let error = add_panorama(FILE, &settings(json!({"id": new}))).unwrap_err();
+            let error = add_panorama(FILE, &settings(&json!({"id": new}))).unwrap_err();
             assert_eq!(matches!(error, EditError::StreamTaken(_)), taken, "{error}");
         }
-        assert!(add_panorama(FILE, &settings(json!({}))).is_err());
+        assert!(add_panorama(FILE, &settings(&json!({}))).is_err());
     }
 
     #[test]
     fn one_is_added_and_removed() {
-        let wish = settings(json!({"id": "gate", "cameras": ["a", "b"], "auto_calibrate": false}));
+        let wish = settings(&json!({"id": "gate", "cameras": ["a", "b"], "auto_calibrate": false}));
         let added = add_panorama(FILE, &wish).unwrap();
         let table = "[[panorama]]\nid = \"gate\"\n";
         assert!(added.text.contains(table), "{}", added.text);

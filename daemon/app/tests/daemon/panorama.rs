@@ -218,7 +218,10 @@ fn panoramas_are_added_changed_stopped_and_removed_while_cameras_go_on() {
     let tables = stage.file_camera("a") + &stage.file_camera("b");
     let daemon = Daemon::start(&stage.configure(&(tables + "# The end.\n")));
     let connections = |daemon: &Daemon| -> Vec<u64> {
-        let online = daemon.online();
+        // The counters come with the cameras' first report.
+        let online = daemon.until("all cameras counted", |s| {
+            s.cameras.len() == 2 && s.cameras.iter().all(|c| c.traffic.connections > 0)
+        });
         online.cameras.iter().map(|c| c.traffic.connections).collect()
     };
     let before = connections(&daemon);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use synoptic_app::documents::PanoramaDoc;
+use synoptic_sim::camera::Camera;
 
 use crate::daemon::Daemon;
 use crate::harness::{Stage, camera, free_port, until, views};
@@ -62,7 +63,7 @@ fn a_panorama_on_request_is_served_by_rtsp() {
 fn two_streams_become_one_on_request_and_leave_nothing() {
     let Some(stage) = Stage::set() else { return };
     let cameras: Vec<_> = views(2).iter().map(camera).collect();
-    let urls: Vec<String> = cameras.iter().map(|c| c.url()).collect();
+    let urls: Vec<String> = cameras.iter().map(Camera::url).collect();
     let config = stage.configure("[stitch]\nworkers = 1\n");
     let before = std::fs::read_to_string(&config).unwrap();
     let daemon = Daemon::start(&config);

@@ -70,7 +70,16 @@ impl Box {
             sim,
             _notes: notes,
         };
-        this.until("pictures", || this.stream().why_waiting().is_none());
+        // Until the box knows by sender reports when the light fell: before that its times move.
+        let mut settled = this.stream().subscribe(Want::Playable);
+        this.until("pictures timed by sender reports", || {
+            let mut by_report = false;
+            while let Some(Ok(event)) = settled.next_timeout(Span::ZERO) {
+                by_report |=
+                    matches!(&event, CodedEvent::Frame(f) if f.captured.source == TimeSource::SenderReport);
+            }
+            by_report
+        });
         this
     }
 

@@ -27,6 +27,7 @@ use synoptic_base::Mono;
 
 use crate::coded::{CodedFrame, CodedStream, Variant};
 use crate::encode::EncodeOptions;
+use times::RtpTimes;
 
 /// Running time begins this long before the pipeline, so that a picture of before (the last GOP) has one.
 const BEFORE: synoptic_base::Span = synoptic_base::Span::from_secs(60);
@@ -73,14 +74,9 @@ fn run_on_the_boxs_clock(pipeline: &gst::Pipeline, now: Mono) -> Mono {
     base
 }
 
-/// A buffer with a picture in Annex B form; its time stamp is the capture time, and never before `last`.
-fn access_unit(frame: &CodedFrame, base: Mono, last: &mut Option<gst::ClockTime>) -> gst::Buffer {
-    let ns = (frame.captured.mono - base).as_nanos().max(0) as u64;
-    let next = last.map_or(gst::ClockTime::ZERO, |last| {
-        last + gst::ClockTime::from_useconds(1)
-    });
-    let pts = gst::ClockTime::from_nseconds(ns).max(next);
-    *last = Some(pts);
+/// A buffer with a picture in Annex B form; its time stamp is the capture time.
+fn access_unit(frame: &CodedFrame, times: &RtpTimes) -> gst::Buffer {
+    let pts = times.running_time(frame.captured.mono);
     let mut buffer = gst::Buffer::from_slice(frame.annex_b());
     if let Some(data) = buffer.get_mut() {
         data.set_pts(pts);

@@ -35,9 +35,8 @@ pub struct Push {
     source: AppSrc,
     options: PushOptions,
     stream: Arc<CodedStream>,
-    base: Mono,
+    times: Arc<RtpTimes>,
     epoch: Option<Epoch>,
-    last_pts: Option<gst::ClockTime>,
     pictures: u64,
     bytes: u64,
     /// Since when something waits.
@@ -50,6 +49,7 @@ impl Push {
     pub fn start(options: &PushOptions, stream: &Arc<CodedStream>) -> Result<Push, PushError> {
         let pipeline = gst::Pipeline::new();
         let base = run_on_the_boxs_clock(&pipeline, stream.now());
+        let times = RtpTimes::new(stream.clone(), base);
         let source = AppSrc::builder()
             .format(gst::Format::Time)
             .is_live(true)
@@ -76,7 +76,6 @@ impl Push {
                 source.set_caps(Some(&h264_caps()));
                 let parser = make("h264parse", "gstreamer1.0-plugins-bad")?;
                 let sink = make("rtspclientsink", "gstreamer1.0-rtsp")?;
-                let times = RtpTimes::new(stream.clone(), base);
                 set_rtsp(&sink, options, &times).map_err(|why| broken(&why))?;
                 let linked = pipeline.add_many([&parser, &sink]).is_ok()
                     && source.link(&parser).is_ok()
@@ -91,9 +90,8 @@ impl Push {
             source,
             options: options.clone(),
             stream: stream.clone(),
-            base,
+            times,
             epoch: None,
-            last_pts: None,
             pictures: 0,
             bytes: 0,
             behind_since: None,
@@ -126,7 +124,7 @@ impl Push {
                 buffers.push(rtmp::picture(frame));
                 buffers
             }
-            PushKind::Rtsp => vec![access_unit(frame, self.base, &mut self.last_pts)],
+            PushKind::Rtsp => vec![access_unit(frame, &self.times)],
         };
         self.epoch = Some(frame.key.epoch);
         self.pictures += 1;

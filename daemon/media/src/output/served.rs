@@ -120,6 +120,7 @@ fn configure(served: &Served, path: &str, media: &RTSPMedia) -> Result<(), Strin
     let base = run_on_the_boxs_clock(&pipeline, reading.stream().now());
     let times = RtpTimes::new(reading.stream().clone(), base);
     times.watch_payloader(&payloader);
+    let of_feed = times.clone();
     media.connect_prepared(move |_| {
         let rtpbin = pipeline
             .children()
@@ -145,21 +146,14 @@ fn configure(served: &Served, path: &str, media: &RTSPMedia) -> Result<(), Strin
     let counters = served.counters.clone();
     std::thread::Builder::new()
         .name(format!("rtsp {path}"))
-        .spawn(move || feed(&reading, &source, base, &counters, &ended))
+        .spawn(move || feed(&reading, &source, &of_feed, &counters, &ended))
         .map(drop)
         .map_err(|e| format!("no thread: {e}"))
 }
 
 /// Gives the stream's pictures to a pipeline, until it is gone, or told to end.
-fn feed(
-    reading: &Reading,
-    source: &AppSrc,
-    base: synoptic_base::Mono,
-    counters: &Counters,
-    ended: &Receiver<()>,
-) {
+fn feed(reading: &Reading, source: &AppSrc, times: &RtpTimes, counters: &Counters, ended: &Receiver<()>) {
     let mut reader = reading.stream().subscribe(Want::Playable);
-    let mut last = None;
     let mut await_key = true;
     loop {
         match ended.try_recv() {
@@ -179,7 +173,7 @@ fn feed(
             counters.left_out.fetch_add(1, Ordering::Relaxed);
             continue;
         }
-        let buffer = access_unit(&frame, base, &mut last);
+        let buffer = access_unit(&frame, times);
         counters.pictures.fetch_add(1, Ordering::Relaxed);
         counters.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
         if source.push_buffer(buffer).is_err() {

@@ -4,6 +4,7 @@
 //! apart were measured between two of its settings. Here both halves are of one instant of the box's clock: its UTC by the
 //! relay's clock map, and its RTP time by a packet that left.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -17,14 +18,25 @@ use crate::session::locked;
 const NTP_64: &str = "urn:ietf:params:rtp-hdrext:ntp-64";
 /// Its id on our lines: any of 1 to 14 (RFC 8285 section 4.2).
 const NTP_64_ID: u8 = 1;
+/// Pictures between the feed and the network of which more than the running time must be known: two seconds of them.
+const MAX_MOVED: usize = 120;
 
 /// What ties a stream's RTP times to its capture times.
 pub(super) struct RtpTimes {
     stream: Arc<CodedStream>,
     /// The box's clock at running time 0.
     base: Mono,
-    /// The newest packet: its RTP time, and when its picture was captured.
+    /// The newest packet: its RTP time, and what that is on the box's clock.
     last: Mutex<Option<(u32, Mono)>>,
+    given: Mutex<Given>,
+}
+
+/// Running times that were given.
+#[derive(Default)]
+struct Given {
+    last: Option<gst::ClockTime>,
+    /// Those of the newest pictures that are not their capture times, which are beside them.
+    moved: VecDeque<(gst::ClockTime, Mono)>,
 }
 
 impl RtpTimes {
@@ -33,7 +45,25 @@ impl RtpTimes {
             stream,
             base,
             last: Mutex::default(),
+            given: Mutex::default(),
         })
+    }
+
+    /// The running time of a picture: its capture time. Where a better time source moves capture times back, the pictures up
+    /// to the last one's time follow it closely, for RTP times do not go back; their headers and SEI are exact all the same.
+    pub(super) fn running_time(&self, captured: Mono) -> gst::ClockTime {
+        let exact = gst::ClockTime::from_nseconds((captured - self.base).as_nanos().max(0) as u64);
+        let mut given = locked(&self.given);
+        let next = given.last.map(|last| last + gst::ClockTime::from_useconds(1));
+        let time = next.map_or(exact, |next| exact.max(next));
+        if time != exact {
+            if given.moved.len() == MAX_MOVED {
+                given.moved.pop_front();
+            }
+            given.moved.push_back((time, captured));
+        }
+        given.last = Some(time);
+        time
     }
 
     /// Makes a payloader write the RFC 6051 extension, where this GStreamer (1.22 and up) has it, and watches what it sends.
@@ -57,17 +87,25 @@ impl RtpTimes {
     }
 
     fn learn(&self, packet: &gst::BufferRef) {
-        let Some(captured) = self.captured(packet) else {
+        let Some(pts) = packet.pts() else {
             return;
         };
+        // The RTP time is linear in the running time, whatever was captured then.
+        let captured = self.base + Span::from_nanos(pts.nseconds() as i64);
         if let Some(ticks) = packet.map_readable().ok().and_then(|p| rtp::timestamp(&p)) {
             *locked(&self.last) = Some((ticks, captured));
         }
     }
 
     fn captured(&self, packet: &gst::BufferRef) -> Option<Mono> {
-        let pts = packet.pts()?.nseconds();
-        Some(self.base + Span::from_nanos(i64::try_from(pts).ok()?))
+        let pts = packet.pts()?;
+        let moved = locked(&self.given)
+            .moved
+            .iter()
+            .find(|(time, _)| *time == pts)
+            .map(|(_, captured)| *captured);
+        let plain = || Some(self.base + Span::from_nanos(i64::try_from(pts.nseconds()).ok()?));
+        moved.or_else(plain)
     }
 
     fn ntp(&self, at: Mono) -> u64 {
@@ -161,4 +199,36 @@ fn ask_for_extension(pad: &gst::Pad) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clocks::SystemClock;
+    use crate::coded::Relay;
+    use synoptic_base::StreamId;
+
+    #[test]
+    fn running_times_never_go_back_and_the_capture_times_are_remembered() {
+        gst::init().unwrap();
+        let stream = Relay::new(SystemClock::shared()).stream(StreamId::new("a").unwrap());
+        let base = Mono::from_nanos(1_000_000_000);
+        let times = RtpTimes::new(stream, base);
+        let at = |ms: i64| base + Span::from_millis(ms);
+        let given: Vec<u64> = [0, 66, 132, 100, 166, 300]
+            .map(|ms| times.running_time(at(ms)).useconds())
+            .to_vec();
+        assert_eq!(given, [0, 66_000, 132_000, 132_001, 166_000, 300_000]);
+        let mut packet = gst::Buffer::new();
+        let mut captured = |us: u64| {
+            let packet = packet.make_mut();
+            packet.set_pts(gst::ClockTime::from_useconds(us));
+            times.captured(packet)
+        };
+        assert_eq!(captured(132_001), Some(at(100)));
+        assert_eq!(captured(132_000), Some(at(132)));
+        assert_eq!(captured(166_000), Some(at(166)));
+        // Before the pipeline began to count.
+        assert_eq!(times.running_time(base - Span::from_secs(1)).useconds(), 300_001);
+    }
 }

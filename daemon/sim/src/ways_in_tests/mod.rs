@@ -40,7 +40,7 @@ pub(crate) fn rig(source: Source, bias: Span, bias_error: Span) -> Rig {
 
 /// Holds frames of camera 0 to their barcodes, until [`FRAMES`] of them were timed by `source` (by any: `None`). Returns the
 /// median of these frames' error.
-pub(crate) fn frames_are_true(rig: &mut Rig, what: &str, source: impl Into<Option<TimeSource>>) -> Span {
+fn frames_are_true(rig: &mut Rig, what: &str, source: impl Into<Option<TimeSource>>) -> Span {
     let source = source.into();
     let mut errors = Vec::new();
     let mut last = None;

@@ -2,11 +2,11 @@
 # The virtual box without Synoptic: Debian packages in a tar, made once for a list of packages.
 #
 #   root.sh      prints the tar's path, making it where it is not there
-#   BOX_MIRROR   a Debian mirror, as a rule https://deb.debian.org/debian
+#   BOX_MIRROR   another Debian mirror than mmdebstrap's own
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 here=hw-tests/virtual-box
-suite=bookworm mirror=${BOX_MIRROR:-http://deb.debian.org/debian}
+suite=bookworm
 
 sum=$(cat "$here"/{packages.txt,prune.sh,root.sh} | sha256sum | cut -c 1-12)
 made=$tools/box/root-$sum.tar.zst
@@ -52,7 +52,7 @@ mmdebstrap --quiet --mode="$mode" --variant=minbase --format=tar \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --include="$packages" \
     --customize-hook="sh $PWD/$here/prune.sh \"\$1\"" --customize-hook="sh $work/initramfs \"\$1\"" \
-    "$suite" "$work/root.tar" "$mirror" >&2
+    "$suite" "$work/root.tar" ${BOX_MIRROR:+"$BOX_MIRROR"} >&2
 zstd -q -3 -T0 --rm "$work/root.tar" -o "$work/root.tar.zst"
 mv "$work/root.tar.zst" "$made"
 echo "$made"

@@ -347,6 +347,11 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             drops: BTreeMap::from([("late".to_owned(), 2 * n as u64)]),
             traffic: Default::default(),
             sub: None,
+            attention: Some(AttentionDoc {
+                looked: 900,
+                still: 300,
+                ..AttentionDoc::default()
+            }),
         }
     });
     let docs = docs.collect::<Vec<_>>();
@@ -380,6 +385,31 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error_ms: Some(1.8),
         },
         panoramas: Vec::new(),
+        detectors: vec![DetectorDoc {
+            name: "people".to_owned(),
+            group: "yard".to_owned(),
+            model: "yolox-nano".to_owned(),
+            cameras: cameras.iter().take(2).map(|(id, ..)| id.clone()).collect(),
+            engine: EngineDoc {
+                wanted: "tensorrt".to_owned(),
+                state: "preparing".to_owned(),
+                running: Some("rten 0.27".to_owned()),
+                reason: Some("its plan is being built".to_owned()),
+            },
+        }],
+        gpus: vec![GpuDoc {
+            index: 0,
+            name: "Orin".to_owned(),
+            source: "sysfs".to_owned(),
+            temperature_c: Some(61.5),
+            power_w: Some(9.2),
+            load: Some(0.43),
+            clock_mhz: Some(612.0),
+            clock_max_mhz: Some(918.0),
+            memory_used_bytes: Some(3_100_000_000),
+            memory_bytes: Some(8_000_000_000),
+            throttled: None,
+        }],
         groups: vec![SyncStatus {
             group: "yard".to_owned(),
             state: SyncState::Locked,
@@ -579,6 +609,7 @@ fn step(
                 label: "person".to_owned(),
                 score: 0.91,
                 bbox,
+                carried: false,
             }]),
             pixels: Arc::new(pixels),
         });

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_base::{Clock, ClockMap, Epoch, Mono, StreamId};
 use synoptic_engine::system::SystemInput;
 use synoptic_engine::timebase::LearnedDelay;
 use synoptic_engine::track::TrackIds;
 use synoptic_media::clocks::{self, SystemClock};
 use synoptic_media::{CameraOptions, Epochs};
-use synoptic_store::{Opened, Options, RetentionLimits, Store, StoreStats};
+use synoptic_store::{Opened, Store};
 use synoptic_vision::jpeg;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -25,14 +25,17 @@ use crate::box_clock::BoxClock;
 use crate::config::{self, Config};
 use crate::documents::{CameraState, SyncState};
 use crate::documents::{
-    ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, StorageDoc, StorageState, round_ms,
+    ClockDoc, DetectorDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms,
 };
+use crate::gpu_watch::GpuWatch;
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
+use crate::inference::{self, EngineRoom};
 use crate::mqtt::{Publisher, Topics, initial_state};
 use crate::panorama::Desk;
 use crate::recorder::Recorder;
 use crate::service;
+use crate::storage::{retention, storage_doc, store_options};
 use crate::time_memory::TimeMemory;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
@@ -102,6 +105,8 @@ struct Daemon {
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     desk: Arc<Desk>,
+    room: Arc<EngineRoom>,
+    gpus: GpuWatch,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -159,7 +164,10 @@ pub async fn run(path: PathBuf) -> Result<()> {
     };
     let desk = Arc::new(Desk::new(&config.device.data_dir));
     let memory = Arc::new(TimeMemory::open(&config.device.data_dir));
+    let program = std::env::current_exe().context("finding this program, which builds plans")?;
+    let room = EngineRoom::new(config.device.data_dir.join(inference::FOLDER), program);
     let config = Arc::new(config);
+    let watchman = Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone()));
     let mut daemon = Daemon {
         path,
         started_with: config.clone(),
@@ -174,9 +182,11 @@ pub async fn run(path: PathBuf) -> Result<()> {
         beats: Arc::new(Beats::new(clock.clone())),
         store,
         memory,
-        watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
+        gpus: GpuWatch::of_this_machine(clock.clone(), watchman.clone()),
+        watchman,
         recorder,
         desk,
+        room: Arc::new(room),
         groups: None,
         mqtt: None,
         mqtt_state: watch::Sender::new(initial_state(None)),
@@ -196,56 +206,6 @@ fn load(path: &Path) -> Result<Config> {
         log::warn!("{}", config::render(path, &loaded.warnings).trim_end());
     }
     Ok(loaded.config)
-}
-
-fn store_options(config: &Config, boot_id: BootId) -> Options {
-    let s = &config.store;
-    Options {
-        dir: config.device.data_dir.clone(),
-        boot_id,
-        keep_events: s.keep_events,
-        keep_detections: s.keep_detections,
-        max_bytes: s.max_bytes,
-        min_free_bytes: s.min_free_bytes,
-    }
-}
-
-fn retention(config: &Config) -> RetentionLimits {
-    let s = &config.store;
-    RetentionLimits {
-        keep_events: s.keep_events,
-        keep_detections: s.keep_detections,
-        max_bytes: s.max_bytes,
-        min_free_bytes: s.min_free_bytes,
-    }
-}
-
-/// What the store says of itself, as a document. Before its first look all bytes are 0, which is no shortage.
-fn storage_doc(stats: &StoreStats, config: &Config) -> StorageDoc {
-    let limits = &config.store;
-    let looked = stats.bytes > 0;
-    let state = if stats.last_error.is_some() || stats.damaged {
-        StorageState::Failing
-    } else if looked && stats.free_bytes < limits.min_free_bytes {
-        StorageState::DiskShort
-    } else if stats.making_room {
-        StorageState::Full
-    } else {
-        StorageState::Okay
-    };
-    StorageDoc {
-        state,
-        bytes: stats.bytes,
-        max_bytes: limits.max_bytes,
-        free_bytes: stats.free_bytes,
-        min_free_bytes: limits.min_free_bytes,
-        waiting: stats.queue + stats.spill_waiting,
-        spilled: stats.spill_waiting,
-        outbox: stats.outbox_rows,
-        events_removed: stats.events_removed,
-        lost: stats.lost,
-        error: stats.last_error.clone(),
-    }
 }
 
 fn topics(config: &Config) -> Option<Topics> {
@@ -332,6 +292,7 @@ impl Daemon {
             }),
             track_ids: TrackIds::default(),
             desk: self.desk.clone(),
+            room: self.room.clone(),
         }
     }
 
@@ -490,7 +451,11 @@ impl Daemon {
     fn publish_status(&mut self) {
         let now = self.clock.now();
         let map = self.box_clock.map();
-        let cameras = self.board.cameras(now, &map);
+        let mut cameras = self.board.cameras(now, &map);
+        for camera in &mut cameras {
+            camera.engine = self.hub.engines.of_camera(&camera.id);
+        }
+        let detectors = self.hub.engines.docs();
         let groups = self.board.groups(now, &map);
         let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
         let stored = self.store.stats();
@@ -498,7 +463,8 @@ impl Daemon {
             || cameras
                 .iter()
                 .any(|c| !well(c.status.state) || c.status.reason.is_some())
-            || groups.iter().any(|g| g.state == SyncState::Lost);
+            || groups.iter().any(|g| g.state == SyncState::Lost)
+            || detectors.iter().any(DetectorDoc::is_trouble);
         let state = if degraded {
             DeviceState::Degraded
         } else {
@@ -527,6 +493,8 @@ impl Daemon {
             cameras,
             groups,
             panoramas: self.desk.docs(now, &map),
+            detectors,
+            gpus: self.gpus.docs(),
             mqtt,
             storage: storage_doc(&stored, &self.config.load()),
             restart_needed: self.restart_needed.iter().map(|key| (*key).to_owned()).collect(),

@@ -371,6 +371,7 @@ impl PanoramaTask {
             label: u.label,
             score: u.score,
             bbox: [u.bbox.x, u.bbox.y, u.bbox.w, u.bbox.h],
+            carried: false,
         });
         Some(Some(docs.collect()))
     }

@@ -105,6 +105,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "rotate"
         | "stall_after"
         | "ignore"
+        | "detect_max_fps"
+        | "detect_region"
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",
@@ -117,7 +119,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
         "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
         | "patience" => "[[panorama]]",
-        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
+        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" | "precision"
+        | "device" | "fallback" | "every" | "gate" => "[[detector]]",
         _ => return None,
     })
 }

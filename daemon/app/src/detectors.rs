@@ -9,7 +9,7 @@ use synoptic_engine::track::TrackConfig;
 use synoptic_gpu::trt::Precision;
 use synoptic_vision::fetch;
 use synoptic_vision::motion::{self, MotionDetector};
-use synoptic_vision::onnx::{self, EngineChoice, EngineInfo, OnnxDetector, OnnxError, OnnxOptions};
+use synoptic_vision::onnx::{self, EngineChoice, OnnxDetector, OnnxError, OnnxOptions};
 
 use crate::config::{DetectorConfig, DetectorKind, TensorRtWish};
 use crate::inference::switch::{LoadCpu, Switching};
@@ -98,7 +98,7 @@ fn on_engine(
     let (manifest, file) = (spec.manifest.clone(), spec.onnx.clone());
     let load = move || {
         let detector = OnnxDetector::load(&file, manifest.clone(), &options)?;
-        let engine = describe(detector.engine());
+        let engine = detector.engine().clone();
         Ok::<_, OnnxError>((Box::new(detector) as Box<dyn Detector>, engine))
     };
     let Some(wish) = tensorrt else {
@@ -107,12 +107,15 @@ fn on_engine(
         tell(&EngineState {
             wanted,
             phase: EnginePhase::AsWanted,
-            running: Some(engine),
-            reason: None,
+            running: Some(engine.to_string()),
+            reason: engine.fallback.map(|why| format!("not onnxruntime: {why}")),
         });
         return Ok(detector);
     };
-    let load: LoadCpu = Box::new(move || load().map_err(|e| e.to_string()));
+    let load: LoadCpu = Box::new(move || {
+        let loaded = load().map_err(|e| e.to_string())?;
+        Ok((loaded.0, loaded.1.to_string()))
+    });
     let request = Wish {
         room: room.clone(),
         spec,
@@ -127,14 +130,6 @@ fn on_engine(
 /// known track that is half hidden (ByteTrack's second round).
 fn floor(threshold: f32) -> f32 {
     TrackConfig::for_threshold(threshold).low_score
-}
-
-/// The engine, and why it is not onnxruntime.
-fn describe(engine: &EngineInfo) -> String {
-    match &engine.fallback {
-        Some(why) => format!("{engine}, not onnxruntime: {why}"),
-        None => engine.to_string(),
-    }
 }
 
 /// A detector under the name it has in the configuration.

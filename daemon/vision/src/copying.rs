@@ -166,7 +166,7 @@ mod tests {
                 let bottom = part.top as u32 + part.size.height;
                 assert!(right <= w && bottom <= h, "{size:?} {region:?} {part:?}");
                 assert!(
-                    part.size.width >= 16.min(w) && part.left % 2 == 0,
+                    part.size.width >= 16.min(w) && part.left.is_multiple_of(2),
                     "{size:?} {part:?}"
                 );
                 assert!(PictureBuf::part(&PictureBuf::black(size).unwrap(), &region).is_ok());

@@ -126,7 +126,7 @@ pub(super) fn run(command: &Command, config: &Path) -> Result<ExitCode> {
             match plan.spec(config) {
                 Ok(spec) => build_here(&room, &spec, *steps, *json),
                 // The daemon reads why.
-                Err(error) if *steps => told(Err(Fault::Model(format!("{error:#}")))),
+                Err(error) if *steps => told(&Err(Fault::Model(format!("{error:#}")))),
                 Err(error) => Err(error),
             }
         }
@@ -265,7 +265,7 @@ fn build_here(room: &EngineRoom, spec: &ModelSpec, steps: bool, json: bool) -> R
         }
     });
     if steps {
-        return told(built);
+        return told(&built);
     }
     let seconds = (SystemClock.now() - began).as_secs_f64();
     if json {
@@ -283,8 +283,8 @@ fn build_here(room: &EngineRoom, spec: &ModelSpec, steps: bool, json: bool) -> R
 }
 
 /// Tells the daemon how a build ended.
-fn told(built: Result<(), Fault>) -> Result<ExitCode> {
-    if let Err(fault) = &built {
+fn told(built: &Result<(), Fault>) -> Result<ExitCode> {
+    if let Err(fault) = built {
         say(&Step::Failed {
             why: fault.to_string(),
             may_pass: fault.may_pass(),

@@ -130,11 +130,15 @@ fn every_payload_is_valid() {
     ) = Default::default();
     (seam.ghost_edge_fraction, seam.delta_e00, seam.jitter_px) = Default::default();
     (seam.skew_ms, seam.skew_sd_ms) = Default::default();
+    status.detectors[0].engine.running = None;
+    let gpu = &mut status.gpus[0];
+    (gpu.temperature_c, gpu.power_w, gpu.load) = Default::default();
+    (gpu.clock_mhz, gpu.clock_max_mhz) = Default::default();
     telemetry.update(&status);
     telemetry.reconnected();
     let empty = std::iter::from_fn(|| telemetry.next(Mono::from_nanos(0)));
     let all: Vec<_> = full.into_iter().chain(empty).collect();
-    assert_eq!(all.len(), 16);
+    assert_eq!(all.len(), 20);
     for due in all {
         validate(&due.topic, &due.payload);
     }

@@ -2,6 +2,9 @@
 //!
 //! `cargo run -p synoptic --example page -- 127.0.0.1:8480`; for work on the page and its browser tests.
 
+#[path = "page/box_docs.rs"]
+mod box_docs;
+
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::net::SocketAddr;
@@ -385,31 +388,8 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error_ms: Some(1.8),
         },
         panoramas: Vec::new(),
-        detectors: vec![DetectorDoc {
-            name: "people".to_owned(),
-            group: "yard".to_owned(),
-            model: "yolox-nano".to_owned(),
-            cameras: cameras.iter().take(2).map(|(id, ..)| id.clone()).collect(),
-            engine: EngineDoc {
-                wanted: "tensorrt".to_owned(),
-                state: "preparing".to_owned(),
-                running: Some("rten 0.27".to_owned()),
-                reason: Some("its plan is being built".to_owned()),
-            },
-        }],
-        gpus: vec![GpuDoc {
-            index: 0,
-            name: "Orin".to_owned(),
-            source: "sysfs".to_owned(),
-            temperature_c: Some(61.5),
-            power_w: Some(9.2),
-            load: Some(0.43),
-            clock_mhz: Some(612.0),
-            clock_max_mhz: Some(918.0),
-            memory_used_bytes: Some(3_100_000_000),
-            memory_bytes: Some(8_000_000_000),
-            throttled: None,
-        }],
+        detectors: box_docs::detectors(cameras.iter().take(2).map(|(id, ..)| id.clone()).collect()),
+        gpus: box_docs::gpus(),
         groups: vec![SyncStatus {
             group: "yard".to_owned(),
             state: SyncState::Locked,
@@ -431,19 +411,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error: None,
             outbox: 0,
         },
-        storage: StorageDoc {
-            state: StorageState::Okay,
-            bytes: 1_200_000_000,
-            max_bytes: 20_000_000_000,
-            free_bytes: 50_000_000_000,
-            min_free_bytes: 1_000_000_000,
-            waiting: 0,
-            spilled: 0,
-            outbox: 0,
-            events_removed: 0,
-            lost: 0,
-            error: None,
-        },
+        storage: box_docs::storage(),
         restart_needed: Vec::new(),
     }
 }

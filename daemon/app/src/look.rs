@@ -56,7 +56,7 @@ impl CameraLook {
         self.region.map(|region| PictureBuf::part(surface, &region))
     }
 
-    /// What was looked at so far; `None` where nothing is ever passed over.
+    /// What was looked at so far.
     pub(crate) fn counts(&self) -> AttentionCounts {
         self.attention.counts()
     }

@@ -2,6 +2,9 @@
 //!
 //! `cargo run -p synoptic --example page -- 127.0.0.1:8480`; for work on the page and its browser tests.
 
+#[path = "page/box_docs.rs"]
+mod box_docs;
+
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::net::SocketAddr;
@@ -347,6 +350,11 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             drops: BTreeMap::from([("late".to_owned(), 2 * n as u64)]),
             traffic: Default::default(),
             sub: None,
+            attention: Some(AttentionDoc {
+                looked: 900,
+                still: 300,
+                ..AttentionDoc::default()
+            }),
         }
     });
     let docs = docs.collect::<Vec<_>>();
@@ -380,6 +388,8 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error_ms: Some(1.8),
         },
         panoramas: Vec::new(),
+        detectors: box_docs::detectors(cameras.iter().take(2).map(|(id, ..)| id.clone()).collect()),
+        gpus: box_docs::gpus(),
         groups: vec![SyncStatus {
             group: "yard".to_owned(),
             state: SyncState::Locked,
@@ -401,19 +411,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             error: None,
             outbox: 0,
         },
-        storage: StorageDoc {
-            state: StorageState::Okay,
-            bytes: 1_200_000_000,
-            max_bytes: 20_000_000_000,
-            free_bytes: 50_000_000_000,
-            min_free_bytes: 1_000_000_000,
-            waiting: 0,
-            spilled: 0,
-            outbox: 0,
-            events_removed: 0,
-            lost: 0,
-            error: None,
-        },
+        storage: box_docs::storage(),
         restart_needed: Vec::new(),
     }
 }
@@ -581,6 +579,7 @@ fn step(
                 label: "person".to_owned(),
                 score: 0.91,
                 bbox,
+                carried: false,
             }]),
             pixels: Arc::new(pixels),
         });

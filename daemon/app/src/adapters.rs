@@ -95,6 +95,7 @@ fn found_doc(row: &DetectionRow) -> FoundDoc {
         label: d.label.clone(),
         score: d.score,
         bbox: [d.bbox.x, d.bbox.y, d.bbox.w, d.bbox.h],
+        carried: false,
     };
     FoundDoc {
         key: row.frame.to_string(),

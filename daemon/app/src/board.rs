@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use synoptic_base::{ClockMap, Mono, Span, StreamId, StreamStart, TimeSource, Utc};
+use synoptic_engine::attention::AttentionCounts;
 use synoptic_engine::pair::PairCounts;
 use synoptic_engine::sync::{SyncGrade, SyncReport, WINDOW};
 use synoptic_engine::timebase::{Diagnosis, TimeHealth, diagnose};
@@ -12,8 +13,8 @@ use synoptic_media::session::StreamInfo;
 
 use crate::config::Config;
 use crate::documents::{
-    CameraDoc, CameraState, CameraStatus, CameraTime, DoctorDoc, Quantiles, StreamDoc, StreamStartDoc,
-    SubDoc, SyncMember, SyncState, SyncStatus, TimeQuality, TrafficDoc, round_ms,
+    AttentionDoc, CameraDoc, CameraState, CameraStatus, CameraTime, DoctorDoc, Quantiles, StreamDoc,
+    StreamStartDoc, SubDoc, SyncMember, SyncState, SyncStatus, TimeQuality, TrafficDoc, round_ms,
 };
 
 /// Delivered frames a second are counted over this.
@@ -24,8 +25,8 @@ struct CameraLine {
     name: String,
     source: String,
     detector: Option<String>,
-    /// What runs its detector's model.
-    engine: Option<String>,
+    /// What its detector looked at.
+    attention: Option<AttentionCounts>,
     /// Why its detector does not run.
     blind: Option<String>,
     state: CameraState,
@@ -139,7 +140,7 @@ impl Board {
                 name: String::new(),
                 source,
                 detector: None,
-                engine: None,
+                attention: None,
                 blind: None,
                 state,
                 reason: None,
@@ -153,6 +154,9 @@ impl Board {
                 sub: None,
             });
             line.name.clone_from(&camera.name);
+            if line.detector != camera.detector {
+                line.attention = None;
+            }
             line.detector.clone_from(&camera.detector);
             if camera.options.source.sub().is_none() || camera.detector.is_none() {
                 line.sub = None;
@@ -198,10 +202,10 @@ impl Board {
         }
     }
 
-    /// Says what runs the model of a camera's detector.
-    pub fn camera_engine(&self, id: &StreamId, engine: Option<String>) {
+    /// What a camera's detector looked at so far.
+    pub fn camera_attention(&self, id: &StreamId, counts: AttentionCounts) {
         if let Some(line) = self.lines().cameras.get_mut(id) {
-            line.engine = engine;
+            line.attention = Some(counts);
         }
     }
 
@@ -387,7 +391,7 @@ impl CameraLine {
             name: self.name.clone(),
             source: self.source.clone(),
             detector: self.detector.clone(),
-            engine: self.engine.clone(),
+            engine: None, // by the registry of engines
             status: CameraStatus {
                 state: self.state,
                 reason: self
@@ -416,6 +420,12 @@ impl CameraLine {
             drops: self.drops.clone(),
             traffic: traffic(&self.stats),
             sub: self.sub.as_ref().map(SubLine::doc),
+            attention: self.attention.map(|a| AttentionDoc {
+                looked: a.looked,
+                every: a.every,
+                rate: a.rate,
+                still: a.still,
+            }),
         }
     }
 }

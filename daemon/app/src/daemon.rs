@@ -24,9 +24,13 @@ use crate::board::Board;
 use crate::box_clock::BoxClock;
 use crate::config::{self, Config};
 use crate::documents::{CameraState, SyncState};
-use crate::documents::{ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms};
+use crate::documents::{
+    ClockDoc, DetectorDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms,
+};
+use crate::gpu_watch::GpuWatch;
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
+use crate::inference::{self, EngineRoom};
 use crate::mqtt::{Publisher, Topics, initial_state};
 use crate::outputs;
 use crate::panorama::{Desk, Extras, Service, ServiceParts};
@@ -108,6 +112,8 @@ struct Daemon {
     desk: Arc<Desk>,
     /// What leaves the box.
     outputs: Arc<outputs::Desk>,
+    room: Arc<EngineRoom>,
+    gpus: GpuWatch,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -165,8 +171,11 @@ pub async fn run(path: PathBuf) -> Result<()> {
     };
     let desk = Arc::new(Desk::new(&config.device.data_dir));
     let memory = Arc::new(TimeMemory::open(&config.device.data_dir));
+    let program = std::env::current_exe().context("finding this program, which builds plans")?;
+    let room = EngineRoom::new(config.device.data_dir.join(inference::FOLDER), program);
     let config = Arc::new(config);
     let outputs = outputs::Desk::new(hub.relay.clone(), clock.clone(), map.clone(), config.rtsp.clone());
+    let watchman = Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone()));
     let mut daemon = Daemon {
         path,
         file: Config::clone(&config),
@@ -183,10 +192,12 @@ pub async fn run(path: PathBuf) -> Result<()> {
         beats: Arc::new(Beats::new(clock.clone())),
         store,
         memory,
-        watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
+        gpus: GpuWatch::of_this_machine(clock.clone(), watchman.clone()),
+        watchman,
         recorder,
         desk,
         outputs: Arc::new(outputs),
+        room: Arc::new(room),
         groups: None,
         mqtt: None,
         mqtt_state: watch::Sender::new(initial_state(None)),
@@ -304,6 +315,7 @@ impl Daemon {
             }),
             track_ids: TrackIds::default(),
             desk: self.desk.clone(),
+            room: self.room.clone(),
         }
     }
 
@@ -469,7 +481,11 @@ impl Daemon {
     fn publish_status(&mut self) {
         let now = self.clock.now();
         let map = self.box_clock.map();
-        let cameras = self.board.cameras(now, &map);
+        let mut cameras = self.board.cameras(now, &map);
+        for camera in &mut cameras {
+            camera.engine = self.hub.engines.of_camera(&camera.id);
+        }
+        let detectors = self.hub.engines.docs();
         let groups = self.board.groups(now, &map);
         let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
         let stored = self.store.stats();
@@ -477,7 +493,8 @@ impl Daemon {
             || cameras
                 .iter()
                 .any(|c| !well(c.status.state) || c.status.reason.is_some())
-            || groups.iter().any(|g| g.state == SyncState::Lost);
+            || groups.iter().any(|g| g.state == SyncState::Lost)
+            || detectors.iter().any(DetectorDoc::is_trouble);
         let state = if degraded {
             DeviceState::Degraded
         } else {
@@ -506,6 +523,8 @@ impl Daemon {
             cameras,
             groups,
             panoramas: self.desk.docs(now, &map),
+            detectors,
+            gpus: self.gpus.docs(),
             mqtt,
             storage: storage_doc(&stored, &self.config.load()),
             restart_needed: self.restart_needed.iter().map(|key| (*key).to_owned()).collect(),

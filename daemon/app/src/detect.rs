@@ -8,20 +8,21 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use synoptic_base::{
     BBox, BestFrame, Clock, ClockMap, Detection, Detector, DetectorError, EndReason, EventChange, Frame,
-    FrameMeta, FramePacket, Mono, Picture, Slot, Span, StreamId, TrackId,
+    FrameMeta, FramePacket, Mono, Picture, Slot, Span, StreamId, Surface, TrackId,
 };
 use synoptic_engine::pair::{Look, SubStream};
 use synoptic_engine::rules::{EventMachine, EventOutput};
 use synoptic_engine::track::TrackInput;
 use synoptic_media::Pixels;
 use synoptic_store::{DetectionRow, Store};
-use synoptic_vision::jpeg;
+use synoptic_vision::{PictureBuf, jpeg};
 
 use crate::beat::Pulse;
 use crate::board::Board;
 use crate::documents::DetectionDoc;
 use crate::found::Looked;
 use crate::hub::{Hub, LatestPicture};
+use crate::look::{CameraLook, in_whole};
 use crate::recorder::Recorder;
 
 /// The thread looks up at least this often, packets or not: tracks end when time passes.
@@ -40,12 +41,17 @@ pub(crate) struct Watch {
     pub detector: Box<dyn Detector>,
     /// Its model; `motion` where it has none.
     pub model: String,
-    /// What runs its model, for people.
-    pub engine: Option<String>,
     /// The score from which its detections are believed, 0 to 1. Weaker ones only keep known tracks.
     pub threshold: f32,
     pub cameras: Vec<StreamId>,
 }
+
+/// A frame of the main stream, the sub frame that is looked at for it, and the part of either that is, with its place.
+type Glance<'a> = (
+    &'a Frame<Pixels>,
+    Option<Frame<Pixels>>,
+    Option<(PictureBuf, BBox)>,
+);
 
 /// What a detect thread needs.
 pub(crate) struct DetectTask {
@@ -56,6 +62,8 @@ pub(crate) struct DetectTask {
     pub subs: BTreeMap<StreamId, SubStream<Pixels>>,
     pub board: Arc<Board>,
     pub watches: Vec<Watch>,
+    /// How much of each camera is looked at; one for each with a detector.
+    pub attention: BTreeMap<StreamId, CameraLook>,
     /// One for each camera with a detector.
     pub machines: BTreeMap<StreamId, EventMachine>,
     /// Parts of each camera's picture in which nothing is detected.
@@ -91,6 +99,7 @@ impl DetectTask {
         Leftovers {
             watches: self.watches,
             machines: self.machines,
+            attention: self.attention,
             reason: EndReason::Shutdown,
             recorder: self.recorder,
             clock: self.clock,
@@ -116,26 +125,52 @@ impl DetectTask {
         }
         for index in 0..self.watches.len() {
             let cameras = self.watches[index].cameras.clone();
-            let mut looks: Vec<(&Frame<Pixels>, Option<Frame<Pixels>>)> = Vec::new();
+            let mut looks: Vec<Glance<'_>> = Vec::new();
             for frame in packet.frames().filter(|f| cameras.contains(&f.meta.key.stream)) {
-                match self.look(now, &frame.meta) {
-                    Look::Sub(sub) => looks.push((frame, Some(sub))),
-                    Look::Main => looks.push((frame, None)),
+                let sub = match self.look(now, &frame.meta) {
+                    Look::Sub(sub) => Some(sub),
+                    Look::Main => None,
                     Look::Nothing | Look::Wait(_) => {
                         self.hub.found.skipped(vec![frame.meta.key]);
                         self.show(frame, None);
+                        continue;
                     }
+                };
+                if self.passes_over(now, frame, sub.as_ref()) {
+                    continue;
                 }
+                let surface = &*sub.as_ref().unwrap_or(frame).pixels;
+                let attention = self.attention.get(&frame.meta.key.stream);
+                let part = match attention.and_then(|a| a.part(surface)).transpose() {
+                    Ok(part) => part,
+                    Err(why) => {
+                        let frame_key = frame.meta.key.to_string();
+                        self.failed(
+                            now,
+                            frame,
+                            &DetectorError::Picture {
+                                frame: frame_key,
+                                why,
+                            },
+                        );
+                        continue;
+                    }
+                };
+                looks.push((frame, sub, part));
             }
             if looks.is_empty() {
                 continue;
             }
             let batch: Vec<Picture<'_>> = looks
                 .iter()
-                .map(|(main, sub)| sub.as_ref().unwrap_or(main))
-                .map(|f| Picture {
-                    meta: &f.meta,
-                    surface: &*f.pixels,
+                .map(|(main, sub, part)| {
+                    let looked = sub.as_ref().unwrap_or(main);
+                    Picture {
+                        meta: &looked.meta,
+                        surface: part
+                            .as_ref()
+                            .map_or(&*looked.pixels, |(part, _)| part as &dyn Surface),
+                    }
                 })
                 .collect();
             let watch = &mut self.watches[index];
@@ -147,13 +182,68 @@ impl DetectTask {
                 .inferred(watch.detector.name(), &watch.model, took);
             let by = (watch.detector.name().to_owned(), watch.threshold);
             drop(batch);
-            for ((frame, _), found) in looks.iter().zip(found) {
+            for ((frame, _, part), found) in looks.iter().zip(found) {
                 match found {
-                    Ok(detections) => self.found(now, frame, detections, &by),
+                    Ok(mut detections) => {
+                        if let Some((_, place)) = part {
+                            detections = detections.into_iter().map(|d| in_whole(d, place)).collect();
+                        }
+                        self.found(now, frame, detections, &by);
+                    }
+                    // Said where it was chosen: the detector's state.
+                    Err(DetectorError::NotReady { .. }) => {
+                        self.hub.found.skipped(vec![frame.meta.key]);
+                        self.show(frame, None);
+                    }
                     Err(error) => self.failed(now, frame, &error),
                 }
             }
         }
+    }
+
+    /// Whether a frame is not looked at, to save work. Its tracks are carried on.
+    fn passes_over(&mut self, now: Mono, main: &Frame<Pixels>, sub: Option<&Frame<Pixels>>) -> bool {
+        let camera = main.meta.key.stream;
+        let Some(attention) = self.attention.get_mut(&camera) else {
+            return false;
+        };
+        let machine = self.machines.get_mut(&camera);
+        let follows = machine.as_ref().is_some_and(|m| m.follows());
+        let looked = sub.unwrap_or(main);
+        let regions = self.ignore.get(&camera);
+        let ignored = |b: &BBox| regions.is_some_and(|regions| is_ignored(b, regions));
+        let passed = attention
+            .judge(&looked.meta, &*looked.pixels, follows, ignored)
+            .is_err();
+        self.board.camera_attention(&camera, attention.counts());
+        if !passed {
+            return false;
+        }
+        let mut docs = Vec::new();
+        if let Some(machine) = machine {
+            machine.handle(now, TrackInput::Time, &self.map.load());
+            drain(machine, &camera, None, &self.recorder);
+            let carried = machine.carried(main.meta.captured.mono).into_iter();
+            docs.extend(carried.map(|(track, label, score, b)| DetectionDoc {
+                track: Some(track.0),
+                label,
+                score,
+                bbox: [b.x, b.y, b.w, b.h],
+                carried: true,
+            }));
+        }
+        if docs.is_empty() {
+            self.hub.found.skipped(vec![main.meta.key]);
+            self.show(main, None);
+        } else {
+            let looked = Looked {
+                meta: main.meta,
+                detections: docs.clone(),
+            };
+            self.hub.found.looked(looked, self.clock.now());
+            self.show(main, Some(docs));
+        }
+        true
     }
 
     /// What to look at for a frame of a packet taken at `taken`. Boxes are fractions of the picture, and both streams of
@@ -233,6 +323,7 @@ impl DetectTask {
             label: d.label.clone(),
             score: d.score,
             bbox: [d.bbox.x, d.bbox.y, d.bbox.w, d.bbox.h],
+            carried: false,
         });
         let docs: Vec<DetectionDoc> = docs.collect();
         let looked = Looked {
@@ -284,6 +375,7 @@ fn believed(
 pub(crate) struct Leftovers {
     watches: Vec<Watch>,
     machines: BTreeMap<StreamId, EventMachine>,
+    attention: BTreeMap<StreamId, CameraLook>,
     /// Why events end that nobody takes over.
     reason: EndReason,
     recorder: Arc<Recorder>,
@@ -301,6 +393,11 @@ impl Leftovers {
     pub(crate) fn detector(&mut self, name: &str) -> Option<Watch> {
         let index = self.watches.iter().position(|w| w.detector.name() == name)?;
         Some(self.watches.swap_remove(index))
+    }
+
+    /// Takes a camera's attention over.
+    pub(crate) fn attention(&mut self, camera: &StreamId) -> Option<CameraLook> {
+        self.attention.remove(camera)
     }
 
     /// Takes a camera's machine over, with the events that last.

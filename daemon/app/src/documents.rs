@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use synoptic_base::{Captured, ClockMap, Span, Stamp};
 use utoipa::ToSchema;
 
+mod engines;
 mod events;
 mod panorama;
 mod time;
 
+pub use engines::*;
 pub use events::*;
 pub use panorama::*;
 pub use time::*;
@@ -263,6 +265,9 @@ pub struct DetectionDoc {
     pub score: f32,
     /// `[x, y, w, h]` in fractions of the picture.
     pub bbox: [f32; 4],
+    /// Whether nobody looked at this frame, and the box is a known track's, carried on by its movement.
+    #[serde(default)]
+    pub carried: bool,
 }
 
 /// A frame and what was found in it: the `synoptic-frame` header of `GET /api/v1/cameras/{id}/picture`.
@@ -374,6 +379,9 @@ pub struct CameraDoc {
     /// Its sub stream; `null` where none is used.
     #[serde(default)]
     pub sub: Option<SubDoc>,
+    /// What its detector looked at; `null` without a detector.
+    #[serde(default)]
+    pub attention: Option<AttentionDoc>,
 }
 
 /// State of the connection to the broker.
@@ -459,6 +467,12 @@ pub struct StatusDoc {
     /// Panoramas.
     #[serde(default)]
     pub panoramas: Vec<PanoramaDoc>,
+    /// Detectors with a model, and what runs it.
+    #[serde(default)]
+    pub detectors: Vec<DetectorDoc>,
+    /// GPUs.
+    #[serde(default)]
+    pub gpus: Vec<GpuDoc>,
     /// The broker.
     pub mqtt: MqttDoc,
     /// The database.

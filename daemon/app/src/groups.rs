@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
+use synoptic_engine::attention::AttentionConfig;
 use synoptic_engine::pair::SubStream;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
 use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
@@ -19,13 +20,15 @@ use synoptic_store::Store;
 
 use crate::beat::Beats;
 use crate::board::Board;
-use crate::config::{Config, DetectorConfig, DetectorKind, Panorama};
+use crate::config::{CameraAttention, Config, DetectorConfig, Panorama};
 use crate::detect::{DetectTask, Leftovers, Watch};
-use crate::detectors;
 use crate::group::GroupTask;
 use crate::hub::Hub;
+use crate::inference::EngineRoom;
+use crate::look::CameraLook;
 use crate::panorama::{self, Desk, Lineup};
 use crate::recorder::Recorder;
+use crate::watches::watches;
 use crate::watchman::Watchman;
 
 /// Frames on their way to a group's aligner, for each of its cameras. The aligner takes them at once; this bounds
@@ -48,6 +51,7 @@ pub(crate) struct Shared {
     pub epochs: Arc<dyn Epochs>,
     pub track_ids: TrackIds,
     pub desk: Arc<Desk>,
+    pub room: Arc<EngineRoom>,
 }
 
 /// A camera of a group.
@@ -56,6 +60,7 @@ struct Member {
     options: CameraOptions,
     detector: Option<String>,
     ignore: Vec<BBox>,
+    attention: CameraAttention,
 }
 
 /// A group as it is to run: what the threads depend on, so that comparing two says whether to restart them.
@@ -70,6 +75,21 @@ struct GroupSpec {
     panoramas: Vec<Panorama>,
 }
 
+impl GroupSpec {
+    /// How much a detector looks at a camera, and at which part of it.
+    fn attention(&self, detector: &str, camera: &StreamId) -> (AttentionConfig, Option<BBox>) {
+        let limits = self.cameras.iter().find(|m| m.options.id == *camera);
+        let limits = limits.map(|m| m.attention).unwrap_or_default();
+        let detector = self.detectors.iter().find(|d| d.name == detector);
+        let config = AttentionConfig {
+            every: detector.map_or(1, |d| d.every),
+            max_fps: limits.max_fps,
+            gated: detector.is_some_and(|d| d.gated),
+        };
+        (config, limits.region)
+    }
+}
+
 /// The groups of a configuration, and one of its own for each enabled camera in none.
 fn specs(config: &Config) -> Vec<GroupSpec> {
     let camera = |id: &StreamId| {
@@ -78,6 +98,7 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             options: camera.options.clone(),
             detector: camera.detector.clone(),
             ignore: camera.ignore.clone(),
+            attention: camera.attention,
         })
     };
     let spec = |id, cameras: Vec<Member>, align: AlignConfig, share| {
@@ -206,6 +227,7 @@ impl Groups {
             if let Some(group) = self.running.remove(&id) {
                 group.remove();
                 self.shared.hub.stages.forget(id.as_str());
+                self.shared.hub.engines.place(id, &[]);
             }
         }
         self.announce(config, now);
@@ -267,7 +289,8 @@ impl Running {
         let capacity = spec.cameras.len() * QUEUE_PER_CAMERA;
         // New detectors are built before the old threads stop: a model takes a while to load.
         let stays = |d: &DetectorConfig| old.as_ref().is_some_and(|old| old.keeps(d, &spec));
-        let (mut built, blind) = build(spec.detectors.iter().filter(|d| !stays(d)), &spec.model_dirs);
+        let new = spec.detectors.iter().filter(|d| !stays(d));
+        let (mut built, blind) = watches(spec.id, new, &spec.model_dirs, shared);
         for member in &spec.cameras {
             let why = member.detector.as_ref().and_then(|name| blind.get(name)).cloned();
             if let Some(why) = &why {
@@ -275,7 +298,7 @@ impl Running {
             }
             shared.board.camera_blind(&member.options.id, why);
         }
-        let mut machines = BTreeMap::new();
+        let (mut machines, mut attention) = (BTreeMap::new(), BTreeMap::new());
         let mut share = None;
         let (main, sub) = match old {
             Some(mut old) => {
@@ -290,6 +313,7 @@ impl Running {
                     for member in spec.cameras.iter().filter(|m| old.follows(m, &spec)) {
                         let id = member.options.id;
                         machines.extend(left.machine(&id).map(|machine| (id, machine)));
+                        attention.extend(left.attention(&id).map(|attention| (id, attention)));
                     }
                 }
                 // Ends the events of all others.
@@ -307,11 +331,12 @@ impl Running {
             }
             None => (Streams::new(capacity), Streams::new(capacity)),
         };
-        for member in &spec.cameras {
-            let looks = |w: &&Watch| member.detector.as_deref() == Some(w.detector.name());
-            let engine = built.iter().find(looks).and_then(|w| w.engine.clone());
-            shared.board.camera_engine(&member.options.id, engine);
-        }
+        let of = |name: &str| {
+            let looks = |m: &Member| (m.detector.as_deref() == Some(name)).then_some(m.options.id);
+            (name.to_owned(), spec.cameras.iter().filter_map(looks).collect())
+        };
+        let placed: Vec<_> = built.iter().map(|w| of(w.detector.name())).collect();
+        shared.hub.engines.place(spec.id, &placed);
         let (id, options) = (spec.id, spec.share.clone());
         let mut running = Running {
             spec,
@@ -325,7 +350,7 @@ impl Running {
             stitching: Lineup::default(),
         };
         running
-            .start_threads(built, machines, shared)
+            .start_threads(built, machines, attention, shared)
             .context("starting its threads")?;
         let failed = |id: &StreamId| format!("starting the thread of camera {id}");
         for Member {
@@ -375,6 +400,7 @@ impl Running {
         &mut self,
         mut watches: Vec<Watch>,
         mut machines: BTreeMap<StreamId, EventMachine>,
+        mut attention: BTreeMap<StreamId, CameraLook>,
         shared: &Shared,
     ) -> std::io::Result<()> {
         for watch in &mut watches {
@@ -386,9 +412,12 @@ impl Running {
             }
             watch.cameras = cameras;
             for camera in &watch.cameras {
+                let (config, region) = self.spec.attention(&name, camera);
+                let kept = attention.remove(camera).filter(|a| a.is(config, region));
+                attention.insert(*camera, kept.unwrap_or_else(|| CameraLook::new(config, region)));
                 machines
                     .entry(*camera)
-                    .or_insert_with(|| machine(watch, *camera, shared));
+                    .or_insert_with(|| machine(watch, *camera, config.interval(), shared));
             }
         }
         let (stop, stopped) = bounded(0);
@@ -435,6 +464,7 @@ impl Running {
         let detect = DetectTask {
             packets,
             machines,
+            attention,
             sub_frames: self.sub.frames.receiver().clone(),
             subs,
             watches,
@@ -526,36 +556,9 @@ fn open_share(group: StreamId, options: Option<ShareOptions>, shared: &Shared) -
     }
 }
 
-/// Makes detectors ready to look. Of those that cannot be built: the reason, by name; their cameras go without.
-fn build<'a>(
-    configs: impl Iterator<Item = &'a DetectorConfig>,
-    model_dirs: &[PathBuf],
-) -> (Vec<Watch>, BTreeMap<String, String>) {
-    let mut watches = Vec::new();
-    let mut blind = BTreeMap::new();
-    for config in configs {
-        match detectors::build(config, model_dirs) {
-            Ok(built) => watches.push(Watch {
-                detector: built.detector,
-                engine: built.engine,
-                model: match &config.kind {
-                    DetectorKind::Motion => "motion".to_owned(),
-                    DetectorKind::Onnx { model, .. } => model.clone(),
-                },
-                threshold: built.threshold,
-                cameras: Vec::new(),
-            }),
-            Err(error) => {
-                let why = format!("no detection: detector {}: {error:#}", config.name);
-                blind.insert(config.name.clone(), why);
-            }
-        }
-    }
-    (watches, blind)
-}
-
-fn machine(watch: &Watch, camera: StreamId, shared: &Shared) -> EventMachine {
-    let config = TrackConfig::for_threshold(watch.threshold);
+/// For a detector that looks at least every `interval` while something moves.
+fn machine(watch: &Watch, camera: StreamId, interval: Span, shared: &Shared) -> EventMachine {
+    let config = TrackConfig::for_threshold(watch.threshold).for_interval(interval);
     let tracker = Tracker::new(camera, shared.track_ids.clone(), config);
     let new_id = Box::new(|utc| event_id(utc, rand::random()));
     EventMachine::new(

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::documents::{AnyEventDoc, DetectionDoc, PacketLine, StatusDoc};
 use crate::found::Found;
+use crate::inference::registry::Engines;
 use crate::stages::Stages;
 use crate::starts::Starts;
 
@@ -67,6 +68,8 @@ pub struct Hub {
     pub found: Found,
     /// When streams began.
     pub starts: Starts,
+    /// What runs detectors' models.
+    pub engines: Engines,
     pictures: Mutex<BTreeMap<StreamId, LatestPicture>>,
     boxes: Mutex<BTreeMap<StreamId, Boxes>>,
 }
@@ -88,6 +91,7 @@ impl Hub {
             relay: Relay::new(SystemClock::shared()),
             found: Found::default(),
             starts: Starts::default(),
+            engines: Engines::default(),
             pictures: Mutex::default(),
             boxes: Mutex::default(),
         };

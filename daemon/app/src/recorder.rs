@@ -320,6 +320,27 @@ pub fn system_doc(event: &SystemEvent, boot: BootId) -> SystemEventDoc {
             doc.kind = SystemEventType::Restamp;
             doc.restamp = Some(RestampDoc::new(restamp, event));
         }
+        SystemChange::DetectorEngine {
+            detector,
+            from,
+            to,
+            reason,
+        } => {
+            doc.kind = SystemEventType::DetectorEngine;
+            doc.from.clone_from(from);
+            doc.to.clone_from(to);
+            let why = reason.as_deref().unwrap_or("as wanted");
+            doc.reason = Some(format!("detector {detector}: {why}"));
+        }
+        SystemChange::GpuOkay { gpu } => {
+            doc.kind = SystemEventType::GpuOkay;
+            doc.to = Some(gpu.clone());
+        }
+        SystemChange::GpuThrottled { gpu, reason } => {
+            doc.kind = SystemEventType::GpuThrottled;
+            doc.to = Some(gpu.clone());
+            doc.reason = Some(reason.clone());
+        }
     }
     doc
 }

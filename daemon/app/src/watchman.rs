@@ -88,10 +88,15 @@ fn log(event: &SystemEvent) {
         SystemChange::CameraOnline | SystemChange::CameraOffline { .. } | SystemChange::Restamp(_) => {
             log::Level::Debug
         }
-        SystemChange::TimeSource { .. } | SystemChange::StitchOkay => log::Level::Info,
+        SystemChange::TimeSource { .. }
+        | SystemChange::StitchOkay
+        | SystemChange::GpuOkay { .. }
+        | SystemChange::DetectorEngine { reason: None, .. } => log::Level::Info,
         SystemChange::CameraClockStep { .. }
         | SystemChange::BoxClockStep { .. }
         | SystemChange::CameraTime { .. }
+        | SystemChange::DetectorEngine { .. }
+        | SystemChange::GpuThrottled { .. }
         | SystemChange::StitchDegraded { .. } => log::Level::Warn,
     };
     log::log!(level, "{about}: {}: event {}", described(event), event.id.0);
@@ -120,6 +125,20 @@ pub(crate) fn described(event: &SystemEvent) -> String {
             r.moved,
             r.rel_error
         ),
+        SystemChange::DetectorEngine {
+            detector,
+            from,
+            to,
+            reason,
+        } => format!(
+            "detector {detector}: {} instead of {}{}{}",
+            to.as_deref().unwrap_or("nothing"),
+            from.as_deref().unwrap_or("nothing"),
+            if reason.is_some() { ": " } else { "" },
+            reason.as_deref().unwrap_or_default()
+        ),
+        SystemChange::GpuOkay { gpu } => format!("GPU {gpu} is at full speed"),
+        SystemChange::GpuThrottled { gpu, reason } => format!("GPU {gpu} is slowed down: {reason}"),
     };
     match event.untold {
         0 => text,

@@ -35,6 +35,12 @@ pub enum DetectorError {
         /// What failed.
         why: String,
     },
+    /// Its engine is not ready yet, or off; who chose that has said why.
+    #[error("detector {detector} does not look at present")]
+    NotReady {
+        /// Name of the detector.
+        detector: String,
+    },
     /// The engine failed.
     #[error("detector {detector}: {why}")]
     Engine {

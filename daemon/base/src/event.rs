@@ -188,11 +188,34 @@ pub enum SystemChange {
     },
     /// Frames of the camera would be timed better today.
     Restamp(Restamp),
+    /// Another engine runs a detector's model, or none does.
+    DetectorEngine {
+        /// The detector.
+        detector: String,
+        /// What ran it before; `None`: nothing.
+        from: Option<String>,
+        /// What runs it now; `None`: nothing.
+        to: Option<String>,
+        /// Why, and what to do; `None` when it is as wanted.
+        reason: Option<String>,
+    },
+    /// A GPU is as it should be again.
+    GpuOkay {
+        /// The GPU.
+        gpu: String,
+    },
+    /// A GPU slows itself down.
+    GpuThrottled {
+        /// The GPU.
+        gpu: String,
+        /// Why, and what to do.
+        reason: String,
+    },
 }
 
 impl SystemChange {
     /// Every name of [`SystemChange::name`].
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 12] = [
         "camera_online",
         "camera_offline",
         "time_source",
@@ -202,6 +225,9 @@ impl SystemChange {
         "stitch_degraded",
         "camera_time",
         "restamp",
+        "detector_engine",
+        "gpu_okay",
+        "gpu_throttled",
     ];
 
     /// The event's type, as in topics, in documents and in the database.
@@ -216,6 +242,9 @@ impl SystemChange {
             SystemChange::StitchDegraded { .. } => "stitch_degraded",
             SystemChange::CameraTime { .. } => "camera_time",
             SystemChange::Restamp(_) => "restamp",
+            SystemChange::DetectorEngine { .. } => "detector_engine",
+            SystemChange::GpuOkay { .. } => "gpu_okay",
+            SystemChange::GpuThrottled { .. } => "gpu_throttled",
         }
     }
 }
@@ -278,7 +307,19 @@ mod tests {
                 rel_error: step,
                 source: TimeSource::SenderReport,
             }),
+            SystemChange::DetectorEngine {
+                detector: "people".to_owned(),
+                from: Some("TensorRT 10.3.0".to_owned()),
+                to: None,
+                reason: Some("the GPU's memory is full".to_owned()),
+            },
+            SystemChange::GpuOkay { gpu: "0".to_owned() },
+            SystemChange::GpuThrottled {
+                gpu: "0".to_owned(),
+                reason: "too hot".to_owned(),
+            },
         ];
+        assert_eq!(all.len(), SystemChange::NAMES.len());
         for (change, name) in all.iter().zip(SystemChange::NAMES) {
             let json = serde_json::to_value(change).unwrap();
             assert_eq!((json["type"].as_str(), change.name()), (Some(name), name));

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod align;
+pub mod attention;
 pub mod backoff;
 pub mod pacing;
 pub mod pair;

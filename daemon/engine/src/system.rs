@@ -22,7 +22,7 @@ pub struct SystemConfig {
     /// How long a time source must hold. A reconnected camera climbs the ladder anew: its first sender report comes
     /// within 5 s from most cameras (RFC 3550 section 6.2 gives that minimum).
     pub source_hold: Span,
-    /// How long a panorama must be as it is.
+    /// How long a panorama, or a GPU, must be as it is.
     pub stitch_hold: Span,
     /// How long something must be wrong with a camera's clocks before it is told, and how long right before the same
     /// is told again.
@@ -77,6 +77,19 @@ pub enum SystemInput {
     Findings(StreamId, Vec<(&'static str, String)>),
     /// Frames of the camera would be timed better today.
     Restamp(StreamId, Restamp),
+    /// Another engine runs a detector's model: the detector, what ran before and runs now, and why.
+    Engine {
+        /// The detector.
+        detector: String,
+        /// What ran it before.
+        from: Option<String>,
+        /// What runs it now.
+        to: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// How a GPU is: why it slows itself down, if it does. Repeats are welcome.
+    Gpu(String, Option<String>),
     /// The camera or panorama is gone from the configuration.
     Forget(StreamId),
 }
@@ -258,6 +271,9 @@ pub struct SystemRules {
     config: SystemConfig,
     cameras: BTreeMap<StreamId, Camera>,
     panoramas: BTreeMap<StreamId, Held<Stitch>>,
+    /// By detector.
+    engines: BTreeMap<String, Steps>,
+    gpus: BTreeMap<String, Held<Stitch>>,
     box_steps: Option<Steps>,
     outputs: VecDeque<SystemOutput>,
 }
@@ -269,6 +285,8 @@ impl SystemRules {
             config,
             cameras: BTreeMap::new(),
             panoramas: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            gpus: BTreeMap::new(),
             box_steps: None,
             outputs: VecDeque::new(),
         }
@@ -336,6 +354,31 @@ impl SystemRules {
                     self.tell(Some(id), now, SystemChange::Restamp(restamp), untold);
                 }
             }
+            SystemInput::Engine {
+                detector,
+                from,
+                to,
+                reason,
+            } => {
+                let fresh = || Steps::new(&config, now);
+                let steps = self.engines.entry(detector.clone()).or_insert_with(fresh);
+                if let Some(untold) = steps.step(&config, now) {
+                    let change = SystemChange::DetectorEngine {
+                        detector,
+                        from,
+                        to,
+                        reason,
+                    };
+                    self.tell(None, now, change, untold);
+                }
+            }
+            SystemInput::Gpu(gpu, trouble) => {
+                let fresh = || Held::new(&config, now);
+                self.gpus
+                    .entry(gpu)
+                    .or_insert_with(fresh)
+                    .set(now, Stitch(trouble));
+            }
             SystemInput::Forget(id) => {
                 self.cameras.remove(&id);
                 self.panoramas.remove(&id);
@@ -375,6 +418,7 @@ impl SystemRules {
                 }
             }
         }
+        self.gpus(now);
         for (id, panorama) in &mut self.panoramas {
             let taken = panorama.take(&config, now, |_| config.stitch_hold);
             // That all is well from the start is no event.
@@ -388,6 +432,29 @@ impl SystemRules {
             };
             self.outputs.push_back(SystemOutput {
                 stream: Some(*id),
+                at,
+                change,
+                untold,
+            });
+        }
+    }
+
+    /// GPUs that slowed themselves down for long enough, or stopped to.
+    fn gpus(&mut self, now: Mono) {
+        let config = self.config;
+        for (gpu, held) in &mut self.gpus {
+            let Some((before, Stitch(trouble), at, untold)) = held.take(&config, now, |_| config.stitch_hold)
+            else {
+                continue;
+            };
+            let gpu = gpu.clone();
+            let change = match trouble {
+                None if before.is_none() => continue,
+                None => SystemChange::GpuOkay { gpu },
+                Some(reason) => SystemChange::GpuThrottled { gpu, reason },
+            };
+            self.outputs.push_back(SystemOutput {
+                stream: None,
                 at,
                 change,
                 untold,
@@ -425,7 +492,12 @@ impl SystemRules {
             .panoramas
             .values()
             .filter_map(|p| p.due(&config, |_| config.stitch_hold));
-        self.cameras.values().filter_map(due).chain(panoramas).min()
+        let gpus = self
+            .gpus
+            .values()
+            .filter_map(|g| g.due(&config, |_| config.stitch_hold));
+        let cameras = self.cameras.values().filter_map(due);
+        cameras.chain(panoramas).chain(gpus).min()
     }
 }
 
@@ -464,6 +536,41 @@ mod stitch_tests {
                 (at(40), SystemChange::StitchOkay)
             ]
         );
+    }
+}
+
+#[cfg(test)]
+mod engine_tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_told_at_once_and_gpus_once_they_are_hot_for_long() {
+        let at = |s: i64| Mono::from_nanos(0) + Span::from_secs(s);
+        let mut rules = SystemRules::new(SystemConfig::default());
+        let mut told = Vec::new();
+        for s in 0..60 {
+            let hot = (10..12).contains(&s) || (20..40).contains(&s);
+            rules.handle(
+                at(s),
+                SystemInput::Gpu("0".to_owned(), hot.then(|| "hot".to_owned())),
+            );
+            if s == 3 {
+                let engine = SystemInput::Engine {
+                    detector: "people".to_owned(),
+                    from: Some("TensorRT".to_owned()),
+                    to: Some("rten".to_owned()),
+                    reason: None,
+                };
+                // More than the allowance: the rest is counted.
+                for _ in 0..20 {
+                    rules.handle(at(s), engine.clone());
+                }
+            }
+            told.extend(std::iter::from_fn(|| rules.poll()));
+        }
+        let names: Vec<_> = told.iter().map(|o| (o.at, o.change.name())).collect();
+        assert_eq!(names[..6], [(at(3), "detector_engine"); 6]);
+        assert_eq!(names[6..], [(at(20), "gpu_throttled"), (at(40), "gpu_okay")]);
     }
 }
 

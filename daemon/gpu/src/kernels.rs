@@ -50,10 +50,17 @@ impl Kernels {
     /// # Errors
     /// When NVRTC is missing, a kernel does not compile, or the GPU does not take it.
     pub fn compile(gpu: &Gpu, cache: Option<&Path>) -> Result<Kernels, GpuError> {
-        let nvrtc = Nvrtc::load()?;
+        Kernels::compile_with(gpu, &Nvrtc::load()?, cache)
+    }
+
+    /// As [`Kernels::compile`], with this NVRTC.
+    ///
+    /// # Errors
+    /// When a kernel does not compile, or the GPU does not take it.
+    pub fn compile_with(gpu: &Gpu, nvrtc: &Nvrtc, cache: Option<&Path>) -> Result<Kernels, GpuError> {
         let target = gpu.info().target();
         Kernels::from_images(gpu, |source| {
-            let file = cache.map(|folder| folder.join(cache_name(&nvrtc, source, &target)));
+            let file = cache.map(|folder| folder.join(cache_name(nvrtc, source, &target)));
             if let Some(image) = file.as_ref().and_then(|f| std::fs::read(f).ok()) {
                 return Ok(image);
             }

@@ -5,7 +5,8 @@
 //! * [`preprocess`], [`detect`] and [`panorama`] are what they compute, held to `synoptic-vision` by `hw-tests/gpu`
 //!   on a GPU and by tests of this crate's emulation (`emulate/`) without one;
 //! * [`trt`] is TensorRT 8.5 to 11 and TensorRT-RTX by their virtual tables (docs/decisions/0011-tensorrt-vtables.md).
-//! * [`plans`] keeps what TensorRT built.
+//! * [`plans`] keeps what TensorRT built;
+//! * [`health`] is temperature, power, clocks and memory.
 //!
 //! This is the one crate of foreign functions. Every other crate uses it without `unsafe`.
 #![deny(unsafe_code)] // Allowed file by file below, where libraries are called.
@@ -13,6 +14,7 @@
 pub mod cuda;
 pub mod detect;
 mod error;
+pub mod health;
 mod kernels;
 #[allow(unsafe_code)] // Opens libraries, which runs their constructors.
 mod library;

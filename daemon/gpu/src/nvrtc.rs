@@ -43,7 +43,7 @@ impl Nvrtc {
     /// # Errors
     /// [`GpuError::Missing`] when it is not on this machine.
     pub fn load() -> Result<Nvrtc, GpuError> {
-        let library = Library::find(&Wanted {
+        Nvrtc::of(Library::find(&Wanted {
             what: "CUDA's run-time compiler (libnvrtc)",
             variable: "SYNOPTIC_LIBNVRTC",
             names: &[
@@ -53,7 +53,23 @@ impl Nvrtc {
                 "libnvrtc.so",
             ],
             mend: "install cuda-nvrtc of the box's CUDA; SYNOPTIC_LIBNVRTC names another file",
+        })?)
+    }
+
+    /// Loads the library in the file `path`.
+    ///
+    /// # Errors
+    /// As [`Nvrtc::load`].
+    pub fn load_file(path: &Path) -> Result<Nvrtc, GpuError> {
+        let library = Library::open(path).map_err(|tried| GpuError::Missing {
+            what: "CUDA's run-time compiler (libnvrtc)",
+            tried,
+            mend: "name a file that is one",
         })?;
+        Nvrtc::of(library)
+    }
+
+    fn of(library: Library) -> Result<Nvrtc, GpuError> {
         // SAFETY: types are those of NVRTC's reference; the library lives beside them.
         unsafe {
             Ok(Nvrtc {

@@ -153,6 +153,25 @@ export interface PanoramaDoc {
   job: CalibrationJobDoc | null;
 }
 
+export type EnginePhase = "as_wanted" | "preparing" | "fallback" | "off";
+
+export interface DetectorDoc {
+  name: string;
+  group: string;
+  model: string;
+  cameras: string[];
+  engine: { wanted: string; state: EnginePhase; running: string | null; reason: string | null };
+}
+
+export interface GpuDoc {
+  index: number;
+  name: string;
+  temperature_c: number | null;
+  power_w: number | null;
+  load: number | null;
+  throttled: string | null;
+}
+
 export interface StatusDoc {
   device: DeviceInfo;
   status: { state: DeviceState; since: string | null };
@@ -162,6 +181,8 @@ export interface StatusDoc {
   cameras: CameraDoc[];
   groups: SyncStatus[];
   panoramas: PanoramaDoc[];
+  detectors: DetectorDoc[];
+  gpus: GpuDoc[];
   storage: {
     state: "okay" | "full" | "disk_short" | "failing";
     bytes: number;
@@ -219,6 +240,9 @@ export interface SystemEventDoc {
     | "stitch_okay"
     | "stitch_degraded"
     | "camera_time"
+    | "detector_engine"
+    | "gpu_okay"
+    | "gpu_throttled"
     | "restamp";
   cam: string | null;
   utc: string;

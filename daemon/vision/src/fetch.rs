@@ -283,7 +283,10 @@ fn pump(
 }
 
 /// Checks a file that was read whole.
-pub(crate) fn check_bytes(path: &Path, manifest: &ModelManifest, data: &[u8]) -> Result<(), FetchError> {
+///
+/// # Errors
+/// [`FetchError`]: it is not the model's.
+pub fn check_bytes(path: &Path, manifest: &ModelManifest, data: &[u8]) -> Result<(), FetchError> {
     check(path, manifest, data.len() as u64, &hex(&Sha256::digest(data)))
 }
 

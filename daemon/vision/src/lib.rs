@@ -12,6 +12,7 @@
 
 pub mod bgr;
 pub mod color;
+mod copying;
 pub mod fetch;
 pub mod jpeg;
 pub mod manifest;

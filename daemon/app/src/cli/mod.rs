@@ -4,6 +4,7 @@ mod calibrate_bias;
 mod check;
 mod db;
 mod devices;
+mod engine;
 mod events;
 mod keys;
 mod models;
@@ -68,6 +69,9 @@ enum Command {
     /// List, fetch and verify detection models.
     #[command(subcommand)]
     Models(models::Command),
+    /// List, build, time and verify what runs models on a GPU.
+    #[command(subcommand)]
+    Engine(engine::Command),
     /// Calibrate panoramas.
     #[command(subcommand)]
     Stitch(stitch::Command),
@@ -118,6 +122,7 @@ impl Cli {
             Command::Packets(args) => packets::run(&args, &self.config),
             Command::CalibrateBias(args) => calibrate_bias::run(&args, &self.config),
             Command::Models(command) => models::run(&command, &self.config),
+            Command::Engine(command) => engine::run(&command, &self.config),
             Command::Stitch(command) => stitch::run(&command),
             Command::Events(command) => events::run(&command, &load(&self.config)?),
             Command::Db(command) => db::run(&command, &load(&self.config)?),

@@ -301,6 +301,14 @@ pub struct RawCamera {
     #[serde(default)]
     #[schemars(inner(length(equal = 4)))]
     pub ignore: Vec<[f64; 4]>,
+    /// Frames a second that its detector looks at, at most; tracks are carried between. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.1, max = 240))]
+    pub detect_max_fps: Option<f64>,
+    /// The part of the picture that its detector looks at, `[x, y, width, height]` in fractions of it: small things are
+    /// larger in it. Default: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detect_region: Option<[f64; 4]>,
     /// No frame for this long is a stall: the connection is closed and made anew.
     #[serde(default = "stall_after")]
     #[schemars(regex(pattern = TIME_PATTERN))]
@@ -374,10 +382,31 @@ pub struct RawDetector {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub threads: Option<u32>,
-    /// `onnx`: what runs the model. `auto` takes onnxruntime where it is built in and its library is found, else
-    /// rten. Default: `auto`.
+    /// `onnx`: what runs the model. `auto` takes TensorRT where GPU, driver and library are there, else the CPU;
+    /// `tensorrt` says so when it cannot; `onnx-cpu` takes onnxruntime where it is built in and its library is found,
+    /// else rten. Default: `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<RawEngine>,
+    /// `auto`, `tensorrt`: precision of the plan. `int8` wants a model with Q/DQ nodes; TensorRT 11 and RTX know only
+    /// `fp32`, which is what the model says. Default: `fp32`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<RawPrecision>,
+    /// `auto`, `tensorrt`: number of the GPU. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 63))]
+    pub device: Option<u32>,
+    /// `tensorrt`: what looks while TensorRT cannot, or while its plan is built: `cpu`, or `off` for nothing. Default:
+    /// `cpu`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<RawFallback>,
+    /// Only every so manieth frame of a camera is looked at; tracks are carried between. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub every: Option<u32>,
+    /// `onnx`: `motion` looks only where something moves or is followed, and once in a while; for fixed cameras.
+    /// Default: `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<RawGate>,
     /// `onnx`: the shared library of onnxruntime, the same for all detectors. Default: the one that the environment
     /// variable ORT_DYLIB_PATH names, else the newest in the usual folders.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -386,15 +415,54 @@ pub struct RawDetector {
 
 /// What runs a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum RawEngine {
     /// The fastest there is.
     Auto,
-    /// Built in.
+    /// The GPU, by NVIDIA's library.
+    Tensorrt,
+    /// The fastest on the CPU.
+    OnnxCpu,
+    /// Built in, on the CPU.
     Rten,
-    /// By its shared library, or no detection.
+    /// On the CPU by its shared library, or no detection.
     Onnxruntime,
+}
+
+/// Precision of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawPrecision {
+    /// As the model says.
+    Fp32,
+    /// 16-bit floats.
+    Fp16,
+    /// 8-bit integers.
+    Int8,
+}
+
+/// What looks while TensorRT cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawFallback {
+    /// The CPU.
+    Cpu,
+    /// Nothing.
+    Off,
+}
+
+/// When a detector looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawGate {
+    /// Always.
+    Off,
+    /// When something moves.
+    Motion,
 }
 
 /// Where a password is. The password itself is never written in this file.

@@ -257,18 +257,6 @@ impl<'r, 't> Section<'r, 't> {
         const HINT: &str =
             "write [[x, y, width, height], …] in fractions of the picture: [[0, 0, 1, 0.1]] is its top tenth";
         let found = self.find(key)?;
-        let number = |value: &DeValue<'_>| match value {
-            DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok().map(|i| i as f32),
-            DeValue::Float(f) => f.as_str().parse().ok(),
-            _ => None,
-        };
-        let region = |value: &DeValue<'_>| {
-            let DeValue::Array(array) = value else { return None };
-            let all: Option<Vec<f32>> = array.iter().map(|v| number(v.get_ref())).collect();
-            let [x, y, w, h] = all?[..] else { return None };
-            let inside = |from: f32, size: f32| from >= 0.0 && size > 0.0 && from + size <= 1.0001;
-            (inside(x, w) && inside(y, h)).then(|| BBox::new(x, y, w, h))
-        };
         let regions = match found.value {
             DeValue::Array(array) => array.iter().map(|v| region(v.get_ref())).collect(),
             _ => None,
@@ -278,6 +266,19 @@ impl<'r, 't> Section<'r, 't> {
                 .error_at(&found, "is no list of regions inside the picture", HINT);
         }
         regions
+    }
+
+    /// A part of a picture, `[x, y, width, height]` in fractions of it.
+    pub(super) fn region(&self, key: &'static str) -> Option<BBox> {
+        const HINT: &str =
+            "write [x, y, width, height] in fractions of the picture: [0, 0.5, 1, 0.5] is its lower half";
+        let found = self.find(key)?;
+        let region = region(found.value);
+        if region.is_none() {
+            self.reader
+                .error_at(&found, "is no region inside the picture", HINT);
+        }
+        region
     }
 
     /// A length of time within `range`.
@@ -530,4 +531,18 @@ fn item_found<'r, 't>(
         span: item.span(),
         path: format!("{}[{index}]", list.path),
     }
+}
+
+/// `[x, y, width, height]` inside the picture.
+fn region(value: &DeValue<'_>) -> Option<BBox> {
+    let number = |value: &DeValue<'_>| match value {
+        DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok().map(|i| i as f32),
+        DeValue::Float(f) => f.as_str().parse().ok(),
+        _ => None,
+    };
+    let DeValue::Array(array) = value else { return None };
+    let all: Option<Vec<f32>> = array.iter().map(|v| number(v.get_ref())).collect();
+    let [x, y, w, h] = all?[..] else { return None };
+    let inside = |from: f32, size: f32| from >= 0.0 && size > 0.0 && from + size <= 1.0001;
+    (inside(x, w) && inside(y, h)).then(|| BBox::new(x, y, w, h))
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use synoptic_base::{BBox, Span, StreamId};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::stitch::MissingPolicy;
+use synoptic_gpu::trt::Precision;
 use synoptic_media::output::Login;
 use synoptic_media::{CameraOptions, Secret};
 use synoptic_packets::PixelLayout;
@@ -70,6 +71,17 @@ pub struct Camera {
     pub detector: Option<String>,
     /// Parts of the picture in which nothing is detected.
     pub ignore: Vec<BBox>,
+    /// What its detector looks at of it.
+    pub attention: CameraAttention,
+}
+
+/// Limits of what a detector looks at of a camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CameraAttention {
+    /// Frames a second at most; `None`: all.
+    pub max_fps: Option<f64>,
+    /// The part of the picture; `None`: all of it.
+    pub region: Option<BBox>,
 }
 
 /// Cameras whose frames form packets. A camera is in one group at most.
@@ -163,6 +175,23 @@ pub struct DetectorConfig {
     pub threshold: Option<f32>,
     /// Labels kept; empty: all.
     pub labels: Vec<String>,
+    /// Every so manieth frame of a camera is looked at.
+    pub every: u32,
+    /// Whether it looks only where something moves or is followed.
+    pub gated: bool,
+}
+
+/// How TensorRT is to run a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorRtWish {
+    /// Whether it was asked for by name: then it is trouble when it cannot.
+    pub must: bool,
+    /// Precision of the plan.
+    pub precision: Precision,
+    /// Number of the GPU.
+    pub device: usize,
+    /// Whether the CPU looks while TensorRT cannot.
+    pub on_cpu_meanwhile: bool,
 }
 
 /// What a detector is.
@@ -176,8 +205,10 @@ pub enum DetectorKind {
         model: String,
         /// Threads; `None`: half the cores.
         threads: Option<usize>,
-        /// What runs the model.
+        /// What runs the model on the CPU.
         engine: EngineChoice,
+        /// How TensorRT is to run it; `None`: it is not to.
+        tensorrt: Option<TensorRtWish>,
         /// The shared library of onnxruntime; `None`: searched.
         library: Option<PathBuf>,
     },

@@ -131,6 +131,12 @@ pub enum SystemEventType {
     CameraTime,
     /// Frames of a camera would be timed better today.
     Restamp,
+    /// Another engine runs a detector's model, or none does.
+    DetectorEngine,
+    /// A GPU is as it should be again.
+    GpuOkay,
+    /// A GPU slows itself down.
+    GpuThrottled,
 }
 
 /// `…/event/{type}` of all types but `track`, and the same in the API: what happened to a camera or to the box.
@@ -152,14 +158,15 @@ pub struct SystemEventDoc {
     pub error_ms: Option<f64>,
     /// Boot of the box.
     pub boot_id: String,
-    /// `time_source`: the source before; else `null`.
+    /// `time_source`: the source before; `detector_engine`: what ran the model before; else `null`.
     pub from: Option<String>,
     /// `time_source`: the source now; `camera_offline`: `offline`, `stalled` or `auth_failed`;
-    /// `camera_time`: what is wrong, in a word; else `null`.
+    /// `camera_time`: what is wrong, in a word; `detector_engine`: what runs the model now; `gpu_…`: the GPU; else `null`.
     pub to: Option<String>,
     /// `camera_clock_step`, `box_clock_step`: by how much, positive: forward; else `null`.
     pub step_ms: Option<f64>,
-    /// `camera_offline`, `camera_time`, `stitch_degraded`: what is wrong and what to do, in a sentence; else `null`.
+    /// `camera_offline`, `camera_time`, `stitch_degraded`, `gpu_throttled`: what is wrong and what to do, in a sentence;
+    /// `detector_engine`: the detector and why; else `null`.
     pub reason: Option<String>,
     /// `restamp`: the frames and their better capture times; else `null`.
     #[serde(default)]

@@ -84,6 +84,7 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
         drops: Default::default(),
         traffic: Default::default(),
         sub: None,
+        attention: None,
     };
     let member = |id: &&str| SyncMember {
         cam: (*id).to_owned(),
@@ -121,6 +122,8 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             members: cameras.iter().map(member).collect(),
         }],
         panoramas: vec![panorama(cameras)],
+        detectors: Vec::new(),
+        gpus: Vec::new(),
         mqtt: super::initial_state(None),
         storage: StorageDoc {
             state: StorageState::Okay,
@@ -246,6 +249,36 @@ pub(super) fn changes() -> Vec<EventChange> {
     ]
 }
 
+/// A detector on the GPU, and the GPU.
+pub(super) fn engines() -> (DetectorDoc, GpuDoc) {
+    let detector = DetectorDoc {
+        name: "people".into(),
+        group: "all".into(),
+        model: "yolox-nano".into(),
+        cameras: vec!["front".into()],
+        engine: EngineDoc {
+            wanted: "tensorrt".into(),
+            state: "as_wanted".into(),
+            running: Some("TensorRT 10.3.0, fp16, on Orin".into()),
+            reason: None,
+        },
+    };
+    let gpu = GpuDoc {
+        index: 0,
+        name: "Orin".into(),
+        source: "sysfs".into(),
+        temperature_c: Some(61.5),
+        power_w: Some(9.2),
+        load: Some(0.43),
+        clock_mhz: Some(612.0),
+        clock_max_mhz: Some(918.0),
+        memory_used_bytes: None,
+        memory_bytes: None,
+        throttled: None,
+    };
+    (detector, gpu)
+}
+
 /// One of each type.
 pub(super) fn system_events() -> Vec<SystemEvent> {
     let step = Span::from_millis(-2_000);
@@ -279,10 +312,27 @@ pub(super) fn system_events() -> Vec<SystemEvent> {
             rel_error: Span::from_millis(3),
             source: TimeSource::SenderReport,
         }),
+        SystemChange::DetectorEngine {
+            detector: "people".into(),
+            from: Some("TensorRT 10.3.0, fp16, on Orin".into()),
+            to: Some("rten 0.27".into()),
+            reason: Some("not on TensorRT: the GPU's memory is full".into()),
+        },
+        SystemChange::GpuOkay { gpu: "0".into() },
+        SystemChange::GpuThrottled {
+            gpu: "0".into(),
+            reason: "it is too hot: 97 °C".into(),
+        },
     ];
     let event = |(n, change): (u128, SystemChange)| {
         let seen = sighting(1_000);
-        let of_the_box = matches!(change, SystemChange::BoxClockStep { .. });
+        let of_the_box = matches!(
+            change,
+            SystemChange::BoxClockStep { .. }
+                | SystemChange::DetectorEngine { .. }
+                | SystemChange::GpuOkay { .. }
+                | SystemChange::GpuThrottled { .. }
+        );
         SystemEvent {
             id: EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0100 + n)),
             stream: (!of_the_box).then_some(seen.frame.stream),

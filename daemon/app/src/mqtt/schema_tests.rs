@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use crate::documents::{
-    CameraStatus, CameraTime, DeviceInfo, DeviceStatus, EventMessage, StitchStatus, SyncStatus,
-    SystemEventDoc,
+    CameraStatus, CameraTime, DetectorDoc, DeviceInfo, DeviceStatus, EventMessage, GpuDoc, StitchStatus,
+    SyncStatus, SystemEventDoc,
 };
 use crate::mqtt::telemetry::Telemetry;
 use crate::mqtt::{event_message, samples, system_message};
@@ -32,6 +32,8 @@ fn schemas() -> Vec<(&'static str, Schema)> {
         ("camera-time", schema::<CameraTime>()),
         ("sync-status", schema::<SyncStatus>()),
         ("stitch-status", schema::<StitchStatus>()),
+        ("detector-status", schema::<DetectorDoc>()),
+        ("gpu-status", schema::<GpuDoc>()),
         ("event", schema::<EventMessage>()),
         ("system-event", schema::<SystemEventDoc>()),
     ]
@@ -54,6 +56,8 @@ pub(super) fn validate(topic: &str, payload: &[u8]) {
         ["cam", _, "time"] => "camera-time",
         ["sync", _, "status"] => "sync-status",
         ["stitch", _, "status"] => "stitch-status",
+        ["detector", _, _, "status"] => "detector-status",
+        ["gpu", _, "status"] => "gpu-status",
         ["event", "track"] => "event",
         ["event", kind] if SystemChange::NAMES.contains(&kind) => "system-event",
         _ => panic!("{topic} has no schema"),
@@ -96,6 +100,9 @@ fn committed_schemas_are_current() {
 #[test]
 fn every_payload_is_valid() {
     let mut status = samples::status(&["front", "yard"]);
+    let (detector, gpu) = samples::engines();
+    status.detectors.push(detector);
+    status.gpus.push(gpu);
     let mut telemetry = Telemetry::new(samples::topics(), None, &status.device, &status.status);
     telemetry.update(&status);
     // What is not known is null, and that is valid, too.
@@ -123,11 +130,15 @@ fn every_payload_is_valid() {
     ) = Default::default();
     (seam.ghost_edge_fraction, seam.delta_e00, seam.jitter_px) = Default::default();
     (seam.skew_ms, seam.skew_sd_ms) = Default::default();
+    status.detectors[0].engine.running = None;
+    let gpu = &mut status.gpus[0];
+    (gpu.temperature_c, gpu.power_w, gpu.load) = Default::default();
+    (gpu.clock_mhz, gpu.clock_max_mhz) = Default::default();
     telemetry.update(&status);
     telemetry.reconnected();
     let empty = std::iter::from_fn(|| telemetry.next(Mono::from_nanos(0)));
     let all: Vec<_> = full.into_iter().chain(empty).collect();
-    assert_eq!(all.len(), 16);
+    assert_eq!(all.len(), 20);
     for due in all {
         validate(&due.topic, &due.payload);
     }

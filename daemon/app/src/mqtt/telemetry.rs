@@ -137,6 +137,22 @@ impl Telemetry {
                 repeats: true,
             });
         }
+        for detector in &status.detectors {
+            documents.push(Document {
+                topic: topics.detector_status(&detector.group, &detector.name),
+                payload: messages::json(detector),
+                gist: json!(detector),
+                repeats: true,
+            });
+        }
+        for gpu in &status.gpus {
+            documents.push(Document {
+                topic: topics.gpu_status(&gpu.index.to_string()),
+                payload: messages::json(gpu),
+                gist: json!([gpu.name, gpu.throttled.is_some()]),
+                repeats: true,
+            });
+        }
         if let Some(prefix) = &self.home_assistant {
             let config = home_assistant::config(topics, status, &mut self.announced);
             documents.push(Document {
@@ -315,6 +331,31 @@ mod tests {
         assert_eq!(
             names(&all(&mut t, at(6))),
             ["cam/front/status", "cam/front/time", "sync/all/status"]
+        );
+    }
+
+    #[test]
+    fn another_engine_and_a_hot_gpu_are_told_at_once_and_degrees_are_not() {
+        let mut t = telemetry();
+        let mut status = samples::status(&["front"]);
+        let (detector, gpu) = samples::engines();
+        status.detectors.push(detector);
+        status.gpus.push(gpu);
+        t.update(&status);
+        let due = all(&mut t, at(0));
+        assert_eq!(
+            names(&due)[due.len() - 2..],
+            ["detector/all/people/status", "gpu/0/status"]
+        );
+        status.gpus[0].temperature_c = Some(62.0);
+        t.update(&status);
+        assert_eq!(all(&mut t, at(1)), []);
+        status.gpus[0].throttled = Some("hot".into());
+        status.detectors[0].engine.reason = Some("its plan is being built".into());
+        t.update(&status);
+        assert_eq!(
+            names(&all(&mut t, at(2))),
+            ["detector/all/people/status", "gpu/0/status"]
         );
     }
 

@@ -60,18 +60,31 @@ impl Topics {
         format!("{}/stitch/{panorama}/status", self.prefix())
     }
 
+    /// What runs the model of a group's detector.
+    pub fn detector_status(&self, group: &str, detector: &str) -> String {
+        format!("{}/detector/{group}/{detector}/status", self.prefix())
+    }
+
+    /// State of a GPU.
+    pub fn gpu_status(&self, index: &str) -> String {
+        format!("{}/gpu/{index}/status", self.prefix())
+    }
+
     /// Events of a type: `track`, or the name of a system event.
     pub fn event(&self, kind: &str) -> String {
         format!("{}/event/{kind}", self.prefix())
     }
 
-    /// Filters for every retained topic that belongs to a camera, a group or a panorama, present or removed.
-    pub fn member_filters(&self) -> [String; 4] {
+    /// Filters for every retained topic that belongs to a camera, a group, a panorama, a detector or a GPU, present or
+    /// removed.
+    pub fn member_filters(&self) -> [String; 6] {
         [
             self.camera_status("+"),
             self.camera_time("+"),
             self.sync_status("+"),
             self.stitch_status("+"),
+            self.detector_status("+", "+"),
+            self.gpu_status("+"),
         ]
     }
 
@@ -132,6 +145,8 @@ mod tests {
         assert_eq!(filters[1], "synoptic/v1/acme/box-1/cam/+/time");
         assert_eq!(filters[2], "synoptic/v1/acme/box-1/sync/+/status");
         assert_eq!(filters[3], "synoptic/v1/acme/box-1/stitch/+/status");
+        assert_eq!(filters[4], "synoptic/v1/acme/box-1/detector/+/+/status");
+        assert_eq!(filters[5], "synoptic/v1/acme/box-1/gpu/+/status");
     }
 
     #[test]

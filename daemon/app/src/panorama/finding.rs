@@ -70,6 +70,7 @@ impl Finding {
             label: u.label,
             score: u.score,
             bbox: [u.bbox.x, u.bbox.y, u.bbox.w, u.bbox.h],
+            carried: false,
         });
         Find::Known(docs.collect())
     }

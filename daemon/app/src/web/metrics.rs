@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::tally::{SPREAD_EDGES_S, Tally};
-use super::{WebState, stitch_metrics, workings};
+use super::{WebState, engine_metrics, stitch_metrics, workings};
 use crate::documents::{CameraState, StatusDoc, SyncState, TrafficDoc};
 use crate::stages::Measured;
 
@@ -74,6 +74,9 @@ fn render(status: Option<&StatusDoc>, tally: &Tally, measured: &Measured) -> Str
         streams(&mut page, status);
         groups(&mut page, status);
         stitch_metrics::panoramas(&mut page, &status.panoramas);
+        engine_metrics::detectors(&mut page, &status.detectors);
+        engine_metrics::attention(&mut page, &status.cameras);
+        engine_metrics::gpus(&mut page, &status.gpus);
         workings::storage(&mut page, &status.storage);
     }
     workings::stages(&mut page, measured);

@@ -8,6 +8,7 @@ mod auth;
 mod cameras;
 mod clocks;
 mod detections;
+mod engine_metrics;
 mod events;
 mod guard;
 mod limit;

@@ -68,7 +68,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it and waits until its API answers.
     pub(crate) fn start(config: &Path) -> Daemon {
+        Daemon::start_with(config, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(config: &Path, environment: &[(&str, &Path)]) -> Daemon {
         let mut child = synoptic()
+            .envs(environment.iter().copied())
             .arg("--config")
             .arg(config)
             .arg("run")

@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod daemon;
 mod disk;
+mod engines;
 mod faults;
 mod handover;
 mod harness;

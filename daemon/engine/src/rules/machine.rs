@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use synoptic_base::{ClockMap, EndReason, Mono};
+use synoptic_base::{BBox, ClockMap, EndReason, Mono, TrackId};
 
 use super::lifecycle::Lifecycle;
 use super::{EventConfig, EventCounts, EventOutput, NewEventId};
-use crate::track::{TrackCounts, TrackInput, TrackOutput, Tracker};
+use crate::track::{TrackCounts, TrackInput, TrackOutput, TrackState, Tracker};
 
 /// Detections of one stream in, events out.
 pub struct EventMachine {
@@ -48,6 +48,24 @@ impl EventMachine {
                 }
             }
         }
+    }
+
+    /// Whether anything is followed, told of or not.
+    pub fn follows(&self) -> bool {
+        self.tracker.tracks().next().is_some()
+    }
+
+    /// Where the objects seen last are thought to be at `at`: for frames that no detector looks at. Their track, label,
+    /// score and box of the last sighting, moved on by its velocity.
+    pub fn carried(&self, at: Mono) -> Vec<(TrackId, String, f32, BBox)> {
+        let seen = self.tracker.tracks().filter(|t| t.state == TrackState::Confirmed);
+        seen.map(|t| {
+            let since = (at - t.last.captured.mono).as_secs_f64() as f32;
+            let BBox { x, y, w, h, .. } = t.bbox;
+            let moved = BBox::new(x + t.velocity.0 * since, y + t.velocity.1 * since, w, h);
+            (t.id, t.label.clone(), t.last.score, moved.clamped())
+        })
+        .collect()
     }
 
     /// Ends every event, for good. Drain [`EventMachine::poll`] after it.

@@ -91,6 +91,20 @@ impl TrackConfig {
     }
 }
 
+impl TrackConfig {
+    /// For a detector that looks only every `interval`: a track may miss two looks, as it may miss frames otherwise.
+    #[must_use]
+    pub fn for_interval(self, interval: Span) -> TrackConfig {
+        let gap = interval * 5 / 2;
+        TrackConfig {
+            tentative_gap: self.tentative_gap.max(gap),
+            lost_after: self.lost_after.max(gap),
+            silence: self.silence.max(gap),
+            ..self
+        }
+    }
+}
+
 /// Where a track stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrackState {

@@ -6,5 +6,6 @@
 mod emulate;
 
 mod cuda;
+mod health;
 mod real;
 mod tensorrt;

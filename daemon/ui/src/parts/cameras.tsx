@@ -117,10 +117,30 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
           <dt>{t.drops}</dt>
           <dd title={reasons.join(", ")}>{drops}</dd>
         </div>
+        <Engine camera={camera.id} />
         {stats && <Playing stats={stats} />}
       </dl>
       {time.doctor && <ClockDoctor time={time} doctor={time.doctor} />}
     </article>
+  );
+}
+
+/** What runs the model of a camera's detector, and why not something else. */
+function Engine({ camera }: { camera: string }) {
+  const t = texts.value;
+  const detector = (status.value?.detectors ?? []).find((d) => d.cameras.includes(camera));
+  if (!detector) return null;
+  const { state, running, reason } = detector.engine;
+  const tone = state === "as_wanted" ? "muted" : state === "preparing" ? "warn" : "bad";
+  return (
+    <div data-engine={state}>
+      <dt title={detector.model}>{t.engine}</dt>
+      <dd title={reason ?? ""}>
+        {running ?? t.nothingLooks}{" "}
+        {state !== "as_wanted" && <span class={`chip ${tone}`}>{t.engineState[state]}</span>}
+        {state !== "as_wanted" && reason && <span class="muted whole">{reason}</span>}
+      </dd>
+    </div>
   );
 }
 

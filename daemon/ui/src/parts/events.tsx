@@ -126,6 +126,7 @@ function Row({ event, onOpen }: { event: EventDoc; onOpen: () => void }) {
 function happened(event: SystemEventDoc): string {
   const t = texts.value;
   if (event.step_ms !== null) return signed(event.step_ms);
+  if (event.type === "detector_engine") return `${event.from ?? "–"} → ${event.to ?? "–"}: ${event.reason ?? ""}`;
   if (event.from && event.to) {
     return `${t.timeSources[event.from] ?? event.from} → ${t.timeSources[event.to] ?? event.to}`;
   }
@@ -134,7 +135,7 @@ function happened(event: SystemEventDoc): string {
 
 function SystemRow({ event }: { event: SystemEventDoc }) {
   const t = texts.value;
-  const bad = event.type === "camera_offline" || event.type === "stitch_degraded";
+  const bad = event.type === "camera_offline" || event.type === "stitch_degraded" || event.type === "gpu_throttled";
   const text = happened(event);
   return (
     <div class="row system" data-event={event.id}>

@@ -24,6 +24,7 @@ mod blobs;
 mod cells;
 #[cfg(test)]
 mod clip_tests;
+mod gate;
 mod light;
 mod sightings;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::picture::check;
 use background::{Background, EMPTY, OBJECT, share};
 use blobs::{Blob, Finder, MIN_AREA};
 use cells::Cells;
+pub use gate::Gate;
 use light::Nature;
 use sightings::Sightings;
 

@@ -276,7 +276,11 @@ fn threads(options: &OnnxOptions) -> Result<usize, OnnxError> {
     Ok(threads)
 }
 
-fn keep(manifest: &ModelManifest, labels: &[String]) -> Result<Vec<bool>, OnnxError> {
+/// By class: whether it is among `labels`; without any, all are.
+///
+/// # Errors
+/// [`OnnxError::Label`] for one that the model does not have.
+pub fn keep(manifest: &ModelManifest, labels: &[String]) -> Result<Vec<bool>, OnnxError> {
     if let Some(label) = labels.iter().find(|l| !manifest.labels.contains(l)) {
         let some: Vec<_> = manifest.labels.iter().take(12).map(String::as_str).collect();
         let more = if manifest.labels.len() > some.len() {

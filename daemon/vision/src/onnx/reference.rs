@@ -74,6 +74,37 @@ pub fn boxes(
         .collect())
 }
 
+/// A model in rten with nothing around it: what a detector's overhead is measured against.
+pub struct Bare {
+    engine: RtenEngine,
+    input: usize,
+    shape: [usize; 4],
+}
+
+impl Bare {
+    /// Loads the model in the file `path`, for so many threads.
+    ///
+    /// # Errors
+    /// When the model cannot be read.
+    pub fn load(path: &Path, manifest: &ModelManifest, threads: usize) -> Result<Bare, String> {
+        let data = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let engine = RtenEngine::load(data, threads)?;
+        Ok(Bare {
+            input: super::input(&engine, manifest).map_err(|e| e.to_string())?,
+            shape: [1, 3, manifest.input.height, manifest.input.width],
+            engine,
+        })
+    }
+
+    /// Runs it once on `tensor` and drops what comes out.
+    ///
+    /// # Errors
+    /// When the model cannot be run.
+    pub fn run(&mut self, tensor: &[f32]) -> Result<(), String> {
+        self.engine.run(self.input, self.shape, tensor, &mut |_| Ok(()))
+    }
+}
+
 /// Outputs (shape and values of each, in the model's order) of the model in the file `path` for `tensor`, by rten.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use synoptic_media::{CameraOptions, PullKind, RtspTransport, Source, V4l2Format}
 use super::{Context, belongs_elsewhere};
 use crate::config::raw;
 use crate::config::reader::{Found, Section};
-use crate::config::resolved::Camera;
+use crate::config::resolved::{Camera, CameraAttention};
 use crate::config::units::parse_span;
 use crate::config::words::nearest;
 use crate::config::{secret, source};
@@ -72,6 +72,10 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
     let rotation = rotation(section);
     let detector = detector(section, detectors);
     let ignore = section.regions("ignore");
+    let attention = CameraAttention {
+        max_fps: section.number("detect_max_fps", 0.1..=240.0).map(|f| f.value),
+        region: section.region("detect_region"),
+    };
     let stall_after = section.span("stall_after", STALL_AFTER);
     let bias = section.number("capture_bias_ms", -MAX_BIAS_MS..=MAX_BIAS_MS);
     let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
@@ -92,6 +96,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         enabled: enabled.unwrap_or(true),
         detector,
         ignore: ignore.unwrap_or_default(), // without the key nothing is ignored
+        attention,
     })
 }
 

@@ -2,15 +2,20 @@
 
 use std::path::PathBuf;
 
+use synoptic_gpu::trt::Precision;
 use synoptic_vision::onnx::EngineChoice;
 
 use super::belongs_elsewhere;
 use crate::config::raw;
 use crate::config::reader::Section;
-use crate::config::resolved::{DetectorConfig, DetectorKind};
+use crate::config::resolved::{DetectorConfig, DetectorKind, TensorRtWish};
 
 /// More threads than any box of this class has cores.
 const MAX_THREADS: i64 = 256;
+/// More GPUs than any machine has.
+const MAX_DEVICE: i64 = 63;
+/// Fewer looks than one in so many frames are better said by `detect_max_fps`.
+const MAX_EVERY: i64 = 100;
 
 pub(super) struct Detectors {
     /// Those without an error.
@@ -42,6 +47,8 @@ pub(super) fn detectors(root: &Section<'_, '_>) -> Detectors {
             kind: DetectorKind::Motion,
             threshold: None,
             labels: Vec::new(),
+            every: 1,
+            gated: false,
         };
         all.list.insert(0, motion);
     }
@@ -59,15 +66,39 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
     let threshold = section.number("threshold", 0.0..=1.0);
     let labels = section.texts("labels");
     let threads = section.integer("threads", 1..=MAX_THREADS);
+    // On the CPU, and whether TensorRT is to run it: if it can, or by name.
     let engines = [
-        ("auto", EngineChoice::Auto),
-        ("rten", EngineChoice::Rten),
-        ("onnxruntime", EngineChoice::OnnxRuntime),
+        ("auto", (EngineChoice::Auto, Some(false))),
+        ("tensorrt", (EngineChoice::Auto, Some(true))),
+        ("onnx-cpu", (EngineChoice::Auto, None)),
+        ("rten", (EngineChoice::Rten, None)),
+        ("onnxruntime", (EngineChoice::OnnxRuntime, None)),
     ];
     let engine = section.choice("engine", &engines);
+    let (on_cpu, on_gpu) = engine.as_ref().map_or(engines[0].1, |e| e.value);
+    let precisions = [
+        ("fp32", Precision::Model),
+        ("fp16", Precision::Half),
+        ("int8", Precision::Int8),
+    ];
+    let precision = section.choice("precision", &precisions);
+    let device = section.integer("device", 0..=MAX_DEVICE);
+    let fallback = section.choice("fallback", &[("cpu", true), ("off", false)]);
+    let every = section.integer("every", 1..=MAX_EVERY);
+    let gate = section.choice("gate", &[("off", false), ("motion", true)]);
+    if on_gpu.is_none() {
+        for key in ["precision", "device", "fallback"] {
+            section.out_of_place(key, "is for engine = \"tensorrt\" or \"auto\"");
+        }
+    } else if on_gpu == Some(false) && fallback.as_ref().is_some_and(|f| !f.value) {
+        section.out_of_place(
+            "fallback",
+            "= \"off\" is for engine = \"tensorrt\": `auto` takes the CPU",
+        );
+    }
     let library = section.filled("library");
-    if let (Some(engine), Some(library)) = (&engine, &library)
-        && engine.value == EngineChoice::Rten
+    if let Some(library) = &library
+        && on_cpu == EngineChoice::Rten
     {
         let message = "engine = \"rten\" needs no library";
         reader.error_at(library, message, "remove the line, or choose another engine");
@@ -99,7 +130,16 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
     }
     let kind = match kind?.value {
         Kind::Motion => {
-            for key in ["model", "threads", "engine", "library"] {
+            for key in [
+                "model",
+                "threads",
+                "engine",
+                "library",
+                "precision",
+                "device",
+                "fallback",
+                "gate",
+            ] {
                 section.out_of_place(key, "is for kind = \"onnx\"");
             }
             if let (Some([_, ..]), Some(place)) = (labels.as_deref(), section.find("labels")) {
@@ -113,7 +153,13 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
             DetectorKind::Onnx {
                 model: model.value.to_owned(),
                 threads: threads.and_then(|t| usize::try_from(t.value).ok()),
-                engine: engine.map_or(EngineChoice::Auto, |e| e.value),
+                engine: on_cpu,
+                tensorrt: on_gpu.map(|must| TensorRtWish {
+                    must,
+                    precision: precision.map_or(Precision::Model, |p| p.value),
+                    device: device.map_or(0, |d| d.value as usize),
+                    on_cpu_meanwhile: fallback.is_none_or(|f| f.value),
+                }),
                 library: library.map(|l| PathBuf::from(l.value)),
             }
         }
@@ -123,5 +169,7 @@ fn detector(section: &Section<'_, '_>, names: &mut Vec<String>) -> Option<Detect
         kind,
         threshold: threshold.map(|t| t.value as f32),
         labels: labels.into_iter().flatten().map(|l| l.value.to_owned()).collect(),
+        every: every.map_or(1, |e| e.value as u32),
+        gated: gate.is_some_and(|g| g.value),
     })
 }

@@ -112,6 +112,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "rotate"
         | "stall_after"
         | "ignore"
+        | "detect_max_fps"
+        | "detect_region"
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",
@@ -127,7 +129,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "patience" => "[[panorama]]",
         "stream" | "serve" | "path" | "transcode" | "bitrate_kbps" | "gop_s" | "width" | "height"
         | "encoder" => "[[output]]",
-        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
+        "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" | "precision"
+        | "device" | "fallback" | "every" | "gate" => "[[detector]]",
         _ => return None,
     })
 }

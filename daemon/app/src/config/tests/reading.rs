@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use synoptic_base::{Rotation, Size, Span, StreamId};
+use synoptic_gpu::trt::Precision;
 use synoptic_media::{RtspTransport, Secret, Source, V4l2Format};
 use synoptic_vision::onnx::EngineChoice;
 
 use super::super::problem::Severity;
-use super::super::{DetectorKind, MqttTls};
+use super::super::{DetectorKind, MqttTls, TensorRtWish};
 use super::{good, machine, parse_on};
 
 fn id(text: &str) -> StreamId {
@@ -303,13 +304,41 @@ fn detectors_by_name() {
         name = "motion"
         kind = "motion"
         threshold = 0.5
+        every = 2
+        [[detector]]
+        name = "fast"
+        kind = "onnx"
+        model = "yolox-nano"
+        engine = "tensorrt"
+        precision = "fp16"
+        device = 1
+        fallback = "off"
+        every = 3
+        gate = "motion"
         [[camera]]
         id = "a"
         source = "a.mp4"
         detector = "people"
+        detect_max_fps = 2.5
+        detect_region = [0, 0.5, 1, 0.5]
         "#,
     );
-    assert_eq!(config.detectors.len(), 2);
+    assert_eq!(config.detectors.len(), 3);
+    let fast = &config.detectors[2];
+    assert_eq!((fast.every, fast.gated, config.detectors[1].every), (3, true, 2));
+    let DetectorKind::Onnx { tensorrt, .. } = &fast.kind else {
+        panic!("{fast:?}");
+    };
+    let wish = TensorRtWish {
+        must: true,
+        precision: Precision::Half,
+        device: 1,
+        on_cpu_meanwhile: false,
+    };
+    assert_eq!(*tensorrt, Some(wish));
+    let attention = config.cameras[0].attention;
+    assert_eq!(attention.max_fps, Some(2.5));
+    assert_eq!(attention.region.map(|r| (r.y, r.h)), Some((0.5, 0.5)));
     let people = &config.detectors[0];
     assert_eq!(
         (people.threshold, &people.labels[..]),
@@ -319,6 +348,7 @@ fn detectors_by_name() {
         model: "yolox-nano".to_owned(),
         threads: Some(3),
         engine: EngineChoice::OnnxRuntime,
+        tensorrt: None,
         library: Some("/opt/libonnxruntime.so".into()),
     };
     assert_eq!(people.kind, kind);

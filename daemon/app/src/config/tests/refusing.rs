@@ -469,6 +469,20 @@ fn each_error_says_where_what_and_how() {
         ),
         (
             DETECTOR,
+            "kind = \"onnx\"\nmodel = \"m\"\nengine = \"onnx-cpu\"\nprecision = \"fp16\"",
+            "detector[0].precision",
+            "is for engine",
+            "remove",
+        ),
+        (
+            DETECTOR,
+            "kind = \"onnx\"\nmodel = \"m\"\nfallback = \"off\"",
+            "detector[0].fallback",
+            "is for engine",
+            "remove",
+        ),
+        (
+            DETECTOR,
             "kind = \"motion\"\nengine = \"rten\"",
             "detector[0].engine",
             "is for kind",

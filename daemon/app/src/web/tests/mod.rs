@@ -283,6 +283,12 @@ fn status() -> StatusDoc {
             looked_main: 8,
             looked_nothing: 2,
         }),
+        attention: Some(AttentionDoc {
+            looked: 30,
+            every: 0,
+            rate: 50,
+            still: 20,
+        }),
     };
     StatusDoc {
         device: DeviceInfo {
@@ -308,6 +314,31 @@ fn status() -> StatusDoc {
         cameras: vec![camera],
         groups: Vec::new(),
         panoramas: Vec::new(),
+        detectors: vec![DetectorDoc {
+            name: "people".to_owned(),
+            group: "hall".to_owned(),
+            model: "yolox-nano".to_owned(),
+            cameras: vec!["a".to_owned()],
+            engine: EngineDoc {
+                wanted: "tensorrt".to_owned(),
+                state: "fallback".to_owned(),
+                running: Some("rten 0.27".to_owned()),
+                reason: Some("not on TensorRT: the GPU's memory is full".to_owned()),
+            },
+        }],
+        gpus: vec![GpuDoc {
+            index: 0,
+            name: "Orin".to_owned(),
+            source: "sysfs".to_owned(),
+            temperature_c: Some(61.5),
+            power_w: Some(9.2),
+            load: Some(0.43),
+            clock_mhz: Some(612.0),
+            clock_max_mhz: Some(918.0),
+            memory_used_bytes: None,
+            memory_bytes: None,
+            throttled: Some("it is too hot".to_owned()),
+        }],
         mqtt: MqttDoc {
             state: "off".to_owned(),
             broker: None,
@@ -489,6 +520,7 @@ impl Server {
                 label: label.to_owned(),
                 score: 0.5,
                 bbox: [0.0, 0.0, 0.5, 0.5],
+                carried: false,
             }]),
             pixels: Arc::new(Grey),
         });

@@ -362,6 +362,7 @@ fn looked(cam: &str, media_us: i64) -> Looked {
             label: "person".to_owned(),
             score: 0.5,
             bbox: [0.25, 0.5, 0.5, 0.25],
+            carried: false,
         }],
     }
 }

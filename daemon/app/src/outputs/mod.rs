@@ -1,7 +1,7 @@
 //! Streams that leave the box: pushed to servers, or served by RTSP.
 //!
-//! The [`Desk`] holds all of them. Each push is a thread of its own (`push`) that connects, sends, and tries again with
-//! waits that grow; the served ones share one RTSP server (`serving`). What fails stops nothing else. Passwords, stream
+//! The [`Desk`] holds all of them. Each push is a thread of its own that connects, sends, and tries again with
+//! waits that grow; the served ones share one RTSP server. What fails stops nothing else. Passwords, stream
 //! keys and tokens of addresses are in no log and in no document.
 //!
 //! | state | meaning |

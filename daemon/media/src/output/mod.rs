@@ -5,7 +5,7 @@
 //! stream that all of its clients share, and it is there only while there are clients.
 //!
 //! RTP times and capture times: the pipelines' running time is the capture time on the box's clock, so the RTP time is linear
-//! in it; sender reports (and the RFC 6051 extension) are written with the UTC of that very instant (`times`).
+//! in it; sender reports (and the RFC 6051 extension) are written with the UTC of that very instant.
 
 mod options;
 mod push;

@@ -28,6 +28,8 @@ struct CameraLine {
     engine: Option<String>,
     /// Why its detector does not run.
     blind: Option<String>,
+    /// Why its motion vectors do not come.
+    motion: Option<String>,
     state: CameraState,
     reason: Option<String>,
     since: Utc,
@@ -141,6 +143,7 @@ impl Board {
                 detector: None,
                 engine: None,
                 blind: None,
+                motion: None,
                 state,
                 reason: None,
                 since: now,
@@ -195,6 +198,13 @@ impl Board {
     pub fn camera_blind(&self, id: &StreamId, why: Option<String>) {
         if let Some(line) = self.lines().cameras.get_mut(id) {
             line.blind = why;
+        }
+    }
+
+    /// Says why a camera has no motion vectors, or that it has, or that nobody wants them.
+    pub fn camera_motion(&self, id: &StreamId, why: Option<String>) {
+        if let Some(line) = self.lines().cameras.get_mut(id) {
+            line.motion = why;
         }
     }
 
@@ -394,6 +404,7 @@ impl CameraLine {
                     .reason
                     .clone()
                     .or_else(|| self.blind.clone())
+                    .or_else(|| self.motion.clone())
                     .or_else(|| self.sub.as_ref()?.trouble()),
                 since: self.since.to_rfc3339(),
             },

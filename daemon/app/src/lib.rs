@@ -18,6 +18,7 @@ mod groups;
 pub mod hub;
 pub mod logging;
 pub mod models;
+mod motion;
 pub mod mqtt;
 pub mod panorama;
 pub mod probe;

@@ -61,6 +61,8 @@ pub struct Camera {
     pub detector: Option<String>,
     /// Parts of the picture in which nothing is detected.
     pub ignore: Vec<BBox>,
+    /// Whether its motion vectors go into the packets for other programs.
+    pub motion_vectors: bool,
 }
 
 /// Cameras whose frames form packets. A camera is in one group at most.
@@ -199,6 +201,8 @@ pub struct PacketsConfig {
     pub max_bytes: u64,
     /// The groups whose packets are shared; `None`: all.
     pub groups: Option<Vec<StreamId>>,
+    /// The program that finds motion vectors; `None`: searched.
+    pub motion_helper: Option<PathBuf>,
 }
 
 /// TLS towards the broker.

@@ -8,6 +8,7 @@ mod file;
 mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+mod h265;
 mod hdrext;
 mod hls;
 mod known;

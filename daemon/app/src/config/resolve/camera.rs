@@ -73,6 +73,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
     let detector = detector(section, detectors);
     let ignore = section.regions("ignore");
     let stall_after = section.span("stall_after", STALL_AFTER);
+    let motion_vectors = section.flag("motion_vectors");
     let bias = section.number("capture_bias_ms", -MAX_BIAS_MS..=MAX_BIAS_MS);
     let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
 
@@ -92,6 +93,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         enabled: enabled.unwrap_or(true),
         detector,
         ignore: ignore.unwrap_or_default(), // without the key nothing is ignored
+        motion_vectors: motion_vectors.unwrap_or(false),
     })
 }
 

@@ -9,7 +9,7 @@ mod packets;
 mod panorama;
 mod place;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -26,6 +26,16 @@ pub(super) struct Context<'c> {
     pub(super) machine: &'c dyn Surroundings,
 }
 
+impl Context<'_> {
+    /// A program by its path, or by its name alone, which is searched on the PATH.
+    fn program(&self, text: &str) -> PathBuf {
+        match Path::new(text).parent() {
+            Some(folder) if folder.as_os_str().is_empty() => PathBuf::from(text),
+            _ => self.folder.join(text),
+        }
+    }
+}
+
 /// Reads the whole file. `None` when something is missing or wrong, which `reader` then knows.
 pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Context<'_>) -> Option<Config> {
     let root = Section::root(reader, root);
@@ -40,6 +50,9 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let cameras = camera::cameras(&root, context, &detectors.names);
     let groups = group::groups(&root, &cameras);
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
+    if let Some(packets) = &packets {
+        packets::motion_is_read(&root, &cameras, packets.as_ref(), &groups);
+    }
     let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
     root.finish(belongs_elsewhere);
     if reader.failed() {
@@ -105,6 +118,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "rotate"
         | "stall_after"
         | "ignore"
+        | "motion_vectors"
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",
@@ -114,7 +128,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_initial_stream_offset"
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
-        "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
+        "pixels" | "dir" | "max_memory" | "groups" | "motion_helper" => "[packets]",
         "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
         | "patience" => "[[panorama]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
 mod broker;
+mod clocks;
 mod commands;
 mod config;
 mod crash;
@@ -14,6 +15,7 @@ mod faults;
 mod handover;
 mod harness;
 mod main_job;
+mod motion;
 mod mqtt;
 mod panorama;
 mod sub_stream;

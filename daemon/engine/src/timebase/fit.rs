@@ -110,7 +110,12 @@ impl Slopes {
                     far += 1;
                 }
                 let from = far.max(i + 1);
-                row.extend(ys[from..].iter().zip(&xs[from..]).map(|(b, at)| (b - y) / (at - x)));
+                row.extend(
+                    ys[from..]
+                        .iter()
+                        .zip(&xs[from..])
+                        .map(|(b, at)| (b - y) / (at - x)),
+                );
             } else {
                 for (&at, &b) in xs[i + 1..].iter().zip(&ys[i + 1..]) {
                     if (at - x).abs() >= self.apart {
@@ -189,7 +194,11 @@ mod tests {
                 })
                 .collect();
             let line = RobustLine::fit(&points, 0.0).unwrap();
-            assert_eq!(RobustLine::fit(&points, line.drift), Some(line), "a guess changes nothing");
+            assert_eq!(
+                RobustLine::fit(&points, line.drift),
+                Some(line),
+                "a guess changes nothing"
+            );
             let newest = 300e9;
             let error = line.at(newest) - (7e9 + 20e-6 * newest);
             assert!(error.abs() < 0.4e6, "{late}: {error} ns");

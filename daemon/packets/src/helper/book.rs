@@ -41,7 +41,10 @@ impl Camera {
 
     fn waits_for(&mut self, key: &FrameKey) -> bool {
         let flows = self.flows;
-        !self.in_vain && self.entry(key).map_or(flows, |entry| matches!(entry, Entry::Asked))
+        !self.in_vain
+            && self
+                .entry(key)
+                .map_or(flows, |entry| matches!(entry, Entry::Asked))
     }
 }
 
@@ -204,7 +207,12 @@ mod tests {
             book.asked(key(media_us));
         }
         book.lost(&key(3));
-        let waits = |media_us| book.cameras().get_mut(&key(0).stream).unwrap().waits_for(&key(media_us));
+        let waits = |media_us| {
+            book.cameras()
+                .get_mut(&key(0).stream)
+                .unwrap()
+                .waits_for(&key(media_us))
+        };
         assert!(!waits(3) && waits(4) && waits(5) && waits(6) && waits(7));
         book.found(&key(5), Arc::new([]));
         assert!(!waits(4), "the one after it came out");

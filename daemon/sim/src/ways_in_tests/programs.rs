@@ -144,7 +144,9 @@ pub(super) fn listens(port: u16) {
     // The state 0A is LISTEN (proc(5), /proc/net/tcp; include/net/tcp_states.h of Linux).
     let there = || {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        table.lines().any(|l| l.contains(&format!(":{port:04X} 00000000:0000 0A")))
+        table
+            .lines()
+            .any(|l| l.contains(&format!(":{port:04X} 00000000:0000 0A")))
     };
     while !there() {
         assert!(clock.now() < give_up, "nothing listens on port {port}");

@@ -142,7 +142,13 @@ fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
         let request = match message(&mut input)? {
             Message::Request(request) => request,
             Message::Packet(packet) => {
-                if shared.players.lock().unwrap().iter().any(|p| Arc::ptr_eq(p, &output)) {
+                if shared
+                    .players
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .any(|p| Arc::ptr_eq(p, &output))
+                {
                     continue; // what a player reports back is not for the sender
                 }
                 hand_on(shared, &packet);

@@ -88,8 +88,15 @@ fn vlc_as_the_sender_is_true_within_its_bound() {
     let _vlc = Program::start(vlc, folder.path());
     answers(port);
     // VLC 3 serves RTP over UDP only.
-    let Source::Rtsp { url, sub_url, user, password, tls_insecure, tls_ca, .. } =
-        rtsp(&format!("rtsp://127.0.0.1:{port}/cam"))
+    let Source::Rtsp {
+        url,
+        sub_url,
+        user,
+        password,
+        tls_insecure,
+        tls_ca,
+        ..
+    } = rtsp(&format!("rtsp://127.0.0.1:{port}/cam"))
     else {
         unreachable!()
     };

@@ -11,22 +11,22 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use synoptic_base::{BBox, Clock, ClockMap, FramePacket, Rotation, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::pair::SubStream;
-use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
-use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
+use synoptic_engine::rules::EventMachine;
+use synoptic_engine::track::TrackIds;
 use synoptic_media::{Camera, CameraContext, CameraNote, CameraOptions, Epochs, FrameQueue, Pixels};
 use synoptic_packets::{Share, ShareOptions};
 use synoptic_store::Store;
 
 use crate::beat::Beats;
 use crate::board::Board;
-use crate::config::{Config, DetectorConfig, DetectorKind, Panorama};
+use crate::config::{Config, DetectorConfig, Panorama};
 use crate::detect::{DetectTask, Leftovers, Watch};
-use crate::detectors;
 use crate::group::GroupTask;
 use crate::hub::Hub;
 use crate::motion::{self, Motion, MotionContext};
 use crate::panorama::{Desk, Line, PanoramaTask};
 use crate::recorder::Recorder;
+use crate::watches::{build, machine};
 use crate::watchman::Watchman;
 
 /// Frames on their way to a group's aligner, for each of its cameras. The aligner takes them at once; this bounds
@@ -576,44 +576,4 @@ fn open_share(
             None
         }
     }
-}
-
-/// Makes detectors ready to look. Of those that cannot be built: the reason, by name; their cameras go without.
-fn build<'a>(
-    configs: impl Iterator<Item = &'a DetectorConfig>,
-    model_dirs: &[PathBuf],
-) -> (Vec<Watch>, BTreeMap<String, String>) {
-    let mut watches = Vec::new();
-    let mut blind = BTreeMap::new();
-    for config in configs {
-        match detectors::build(config, model_dirs) {
-            Ok(built) => watches.push(Watch {
-                detector: built.detector,
-                engine: built.engine,
-                model: match &config.kind {
-                    DetectorKind::Motion => "motion".to_owned(),
-                    DetectorKind::Onnx { model, .. } => model.clone(),
-                },
-                threshold: built.threshold,
-                cameras: Vec::new(),
-            }),
-            Err(error) => {
-                let why = format!("no detection: detector {}: {error:#}", config.name);
-                blind.insert(config.name.clone(), why);
-            }
-        }
-    }
-    (watches, blind)
-}
-
-fn machine(watch: &Watch, camera: StreamId, shared: &Shared) -> EventMachine {
-    let config = TrackConfig::for_threshold(watch.threshold);
-    let tracker = Tracker::new(camera, shared.track_ids.clone(), config);
-    let new_id = Box::new(|utc| event_id(utc, rand::random()));
-    EventMachine::new(
-        watch.detector.name().to_owned(),
-        tracker,
-        EventConfig::default(),
-        new_id,
-    )
 }

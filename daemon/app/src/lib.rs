@@ -27,5 +27,6 @@ pub mod service;
 pub mod stages;
 pub mod starts;
 mod time_memory;
+mod watches;
 mod watchman;
 pub mod web;

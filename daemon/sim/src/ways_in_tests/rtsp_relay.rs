@@ -2,7 +2,7 @@
 //! asked for its stream, it only announces it (RFC 2326 sections 10.3 and 10.11). RTP goes interleaved (section 10.12).
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -156,7 +156,7 @@ fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
             }
         };
         let sequence = request.headers.get("cseq").cloned().unwrap_or_default();
-        let mut answer = |status: &str, more: &str, body: &[u8]| {
+        let answer = |status: &str, more: &str, body: &[u8]| {
             let head = format!(
                 "RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{more}Content-Length: {}\r\n\r\n",
                 body.len()

@@ -6,7 +6,7 @@ use synoptic_sim::camera::CameraOptions;
 
 use crate::daemon::{Daemon, cam};
 use crate::harness::{Stage, camera, rtsp_camera, views};
-use crate::mqtt::Listener;
+use crate::mqtt::{Listener, Message};
 
 #[test]
 fn better_times_are_told_and_a_learned_delay_narrows_the_next_start() {
@@ -36,11 +36,12 @@ fn better_times_are_told_and_a_learned_delay_narrows_the_next_start() {
     assert_eq!(better.epoch, street.stream.as_ref().unwrap().epoch);
     assert_eq!(better.since_us, 0, "since the first frame of the epoch");
     assert!(better.until_us >= better.since_us);
-    // The first bound allowed for 150 ms from light to wire: half of that, and the camera's own 15 ms stay.
-    assert!(
-        better.since.rel_error_ms < 75.0 && better.moved_ms.abs() < 2_000.0,
-        "{better:?}"
-    );
+    // On a busy machine the first reports were read late, and say so; later ones were not.
+    let sharp = |m: &Message| {
+        let told = (m.topic == "event/restamp").then(|| m.read::<SystemEventDoc>().restamp.unwrap());
+        told.is_some_and(|r| r.since.rel_error_ms < 60.0 && r.since.source == "sender_report")
+    };
+    listener.until("a restamp within 60 ms by sender reports", sharp);
     // Asked for by name only: there are many, and few want them.
     let page = daemon.get("/api/v1/events?type=restamp&cam=street").unwrap();
     assert!(String::from_utf8(page).unwrap().contains(&told.id));

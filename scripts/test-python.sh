@@ -5,6 +5,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 scripts/setup.sh build run test python
 cargo build --quiet --locked --package synoptic --package synoptic-sim
+# Motion vectors, where their helper can be built: scripts/test-mv.sh.
+if pkg-config --exists libavcodec libavformat libavutil; then
+    CARGO_TARGET_DIR=$target/mv cargo build --quiet --locked --manifest-path helpers/mv/Cargo.toml
+    export SYNOPTIC_MV_BIN=$target/mv/debug/synoptic-mv
+else
+    say "libavcodec-dev, libavformat-dev and libavutil-dev are not installed: nothing is tested with motion vectors"
+fi
 export SYNOPTIC_BIN=$target/debug/synoptic SYNOPTIC_SIM_BIN=$target/debug/synoptic-sim
 export PYTHONPATH=$root/python/src PYTHONDONTWRITEBYTECODE=1
 python=$tools/python/bin/python

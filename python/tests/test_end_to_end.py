@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import av
 import barcode
 import numpy as np
 import pytest
@@ -143,17 +144,109 @@ def test_streams_that_begin_too_far_apart_are_an_error(sims):
         StreamSynchronizer(cams, max_initial_stream_offset=0.5, start_timeout=DEADLINE)
 
 
-def test_files_end(tmp_path):
-    clip = tmp_path / "clip.mp4"
+def clip(path, *options):
+    """A clip whose pictures all differ in what moves."""
     subprocess.run(
         ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=10:duration=2",
-         "-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "2", "-g", "10", str(clip)], check=True)
-    with StreamSynchronizer([{"source": str(clip)}], frame_packet_buffer_maxsize=-1) as cameras:
+         "-pix_fmt", "yuv420p", "-bf", "2", "-g", "10", *options, str(path)], check=True)
+    return str(path)
+
+
+@pytest.mark.parametrize("coder", ["libx264", "libx265"])
+def test_files_end(tmp_path, coder):
+    quiet = ["-x265-params", "log-level=none"] if coder == "libx265" else []
+    path = clip(tmp_path / "clip.mp4", "-c:v", coder, *quiet)
+    with StreamSynchronizer([{"source": path}], frame_packet_buffer_maxsize=-1) as cameras:
         kinds = [p[0]["frame_type"] for p in cameras if p[0]["frame_status"] == FRAME_OKAY]
     probed = subprocess.run(
         ["ffprobe", "-loglevel", "error", "-select_streams", "v", "-show_entries", "frame=pict_type", "-of", "csv=p=0",
-         str(clip)], check=True, capture_output=True, text=True)
+         path], check=True, capture_output=True, text=True)
     truth = [line.strip().strip(",")[0] for line in probed.stdout.splitlines() if line.strip()]
     # The first frames may pass before the reader is there.
     assert len(kinds) >= 5 and kinds == truth[-len(kinds):]
-    assert "B" in kinds
+    assert {"I", "P", "B"} == set(truth)
+
+
+COLUMNS = ("source", "w", "h", "src_x", "src_y", "dst_x", "dst_y", "motion_x", "motion_y", "motion_scale")
+
+
+def vectors_of(path):
+    """Presentation time in microseconds, kind and vectors of every frame, by PyAV: the truth."""
+    with av.open(path) as source:
+        stream = source.streams.video[0]
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        stream.thread_type = "NONE"
+        for frame in source.decode(stream):
+            found = frame.side_data.get("MOTION_VECTORS")
+            table = np.zeros((0, 10), np.int64)
+            if found is not None:
+                raw = found.to_ndarray()
+                table = np.stack([raw[name].astype(np.int64) for name in COLUMNS], axis=1)
+            yield round(frame.pts * stream.time_base * 1_000_000), table
+
+
+needs_helper = pytest.mark.skipif(
+    not os.environ.get("SYNOPTIC_MV_BIN"), reason="SYNOPTIC_MV_BIN names no helper: scripts/test-python.sh builds it"
+)
+
+
+@needs_helper
+def test_motion_vectors_are_those_of_the_very_frame(tmp_path):
+    # Pictures out of order: the frame that comes out is not the one whose packet went in. Two cameras, one unasked.
+    path = clip(tmp_path / "clip.mp4", "-c:v", "libx264", "-t", "4")
+    truth = dict(vectors_of(path))
+    assert sum(len(t) for t in truth.values()) > 500
+    cams = [{"source": path, "repeat": True, "motion_vectors": True}, {"source": path, "repeat": True}]
+    compared, future = 0, 0
+    with StreamSynchronizer(cams, frame_packet_buffer_maxsize=30, start_timeout=DEADLINE) as cameras:
+        deadline = time.monotonic() + DEADLINE
+        while compared < 30 or not future:
+            assert time.monotonic() < deadline, f"{compared} compared, {future} vectors from the future"
+            packet = cameras.get_frame_packet(DEADLINE)
+            frame = packet[0]
+            if packet[1]["frame_status"] == FRAME_OKAY:
+                assert packet[1]["motion_vector_state"] == "off" and packet[1]["motion_vector"].shape == (0, 10)
+            if frame["frame_status"] != FRAME_OKAY or frame["motion_vector_state"] == "late":
+                continue
+            assert frame["motion_vector_state"] == "known" and frame["motion_vector"].dtype == np.int64
+            media = int(frame["key"].rsplit("/", 1)[1])
+            # Media time begins with the first frame.
+            near = min(truth, key=lambda pts: abs(pts - min(truth) - media))
+            assert abs(near - min(truth) - media) < 2_000, f"{frame['key']} is no frame of the clip"
+            assert np.array_equal(frame["motion_vector"], truth[near]), f"{frame['key']} has vectors of another frame"
+            compared += 1
+            future += int((frame["motion_vector"][:, 0] > 0).sum())
+
+
+@needs_helper
+def test_live_cameras_have_motion_vectors(sims):
+    cams = [{"source": url, "motion_vectors": True, **CAMERA} for url in sims[0].urls]
+    with StreamSynchronizer(cams, frame_packet_buffer_maxsize=30, start_timeout=DEADLINE) as cameras:
+        deadline = time.monotonic() + DEADLINE
+        known = {0: 0, 1: 0}
+        while min(known.values()) < 15:
+            assert time.monotonic() < deadline, known
+            for i, frame in cameras.get_frame_packet(DEADLINE).items():
+                if frame["frame_status"] != FRAME_OKAY or frame["motion_vector_state"] != "known":
+                    continue
+                moved = frame["motion_vector"]
+                assert moved.shape[1] == 10 and moved.dtype == np.int64
+                assert (len(moved) == 0) == (frame["frame_type"] == "I"), frame["key"]
+                known[i] += frame["frame_type"] == "P"
+                # Blocks lie in the picture, and come from where their motion says, to a pixel.
+                assert (moved[:, 5] >= 0).all() and (moved[:, 5] <= 640).all()
+                assert (np.abs(moved[:, 3:5] - moved[:, 5:7] - moved[:, 7:9] / moved[:, 9:10]) <= 1).all()
+
+
+def test_a_missing_helper_costs_the_vectors_only(sims, monkeypatch, tmp_path):
+    monkeypatch.setenv("SYNOPTIC_MV_BIN", str(tmp_path / "none"))
+    cams = [{"source": sims[1].urls[0], "motion_vectors": True}]
+    with StreamSynchronizer(cams, start_timeout=DEADLINE) as cameras:
+        states = []
+        deadline = time.monotonic() + DEADLINE
+        while states.count("late") < 10 or "it is not there" not in cameras._daemon.log():
+            assert time.monotonic() < deadline, f"{states}\n{cameras._daemon.log()}"
+            frame = cameras.get_frame_packet(DEADLINE)[0]
+            assert frame["frame_status"] != FRAME_OKAY or frame["frame"].shape == (360, 640, 3)
+            states.append(frame["motion_vector_state"])
+        assert "known" not in states

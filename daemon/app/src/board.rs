@@ -29,6 +29,8 @@ struct CameraLine {
     attention: Option<AttentionCounts>,
     /// Why its detector does not run.
     blind: Option<String>,
+    /// Why its motion vectors do not come.
+    motion: Option<String>,
     state: CameraState,
     reason: Option<String>,
     since: Utc,
@@ -142,6 +144,7 @@ impl Board {
                 detector: None,
                 attention: None,
                 blind: None,
+                motion: None,
                 state,
                 reason: None,
                 since: now,
@@ -199,6 +202,13 @@ impl Board {
     pub fn camera_blind(&self, id: &StreamId, why: Option<String>) {
         if let Some(line) = self.lines().cameras.get_mut(id) {
             line.blind = why;
+        }
+    }
+
+    /// Says why a camera has no motion vectors, or that it has, or that nobody wants them.
+    pub fn camera_motion(&self, id: &StreamId, why: Option<String>) {
+        if let Some(line) = self.lines().cameras.get_mut(id) {
+            line.motion = why;
         }
     }
 
@@ -398,6 +408,7 @@ impl CameraLine {
                     .reason
                     .clone()
                     .or_else(|| self.blind.clone())
+                    .or_else(|| self.motion.clone())
                     .or_else(|| self.sub.as_ref()?.trouble()),
                 since: self.since.to_rfc3339(),
             },

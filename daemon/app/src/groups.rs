@@ -8,14 +8,14 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
+use synoptic_base::{BBox, Clock, ClockMap, Rotation, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::attention::AttentionConfig;
 use synoptic_engine::pair::SubStream;
-use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
-use synoptic_engine::track::{TrackConfig, TrackIds, Tracker};
+use synoptic_engine::rules::EventMachine;
+use synoptic_engine::track::TrackIds;
 use synoptic_media::{Camera, CameraContext, CameraNote, CameraOptions, Epochs, FrameQueue, Pixels};
-use synoptic_packets::{NoMotion, Share, ShareOptions};
+use synoptic_packets::{Share, ShareOptions};
 use synoptic_store::Store;
 
 use crate::beat::Beats;
@@ -26,9 +26,10 @@ use crate::group::GroupTask;
 use crate::hub::Hub;
 use crate::inference::EngineRoom;
 use crate::look::CameraLook;
+use crate::motion::{self, Motion, MotionContext};
 use crate::panorama::{self, Desk, Lineup};
 use crate::recorder::Recorder;
-use crate::watches::watches;
+use crate::watches::{machine, watches};
 use crate::watchman::Watchman;
 
 /// Frames on their way to a group's aligner, for each of its cameras. The aligner takes them at once; this bounds
@@ -54,6 +55,16 @@ pub(crate) struct Shared {
     pub room: Arc<EngineRoom>,
 }
 
+impl Shared {
+    fn motion(&self) -> MotionContext {
+        MotionContext {
+            clock: self.clock.clone(),
+            relay: self.hub.relay.clone(),
+            board: self.board.clone(),
+        }
+    }
+}
+
 /// A camera of a group.
 #[derive(Clone, Debug, PartialEq)]
 struct Member {
@@ -61,6 +72,7 @@ struct Member {
     detector: Option<String>,
     ignore: Vec<BBox>,
     attention: CameraAttention,
+    motion_vectors: bool,
 }
 
 /// A group as it is to run: what the threads depend on, so that comparing two says whether to restart them.
@@ -72,6 +84,8 @@ struct GroupSpec {
     detectors: Vec<DetectorConfig>,
     model_dirs: Vec<PathBuf>,
     share: Option<ShareOptions>,
+    /// The program that finds motion vectors.
+    motion_helper: PathBuf,
     panoramas: Vec<Panorama>,
 }
 
@@ -99,8 +113,11 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             detector: camera.detector.clone(),
             ignore: camera.ignore.clone(),
             attention: camera.attention,
+            motion_vectors: camera.motion_vectors,
         })
     };
+    let named_helper = config.packets.as_ref().and_then(|p| p.motion_helper.as_deref());
+    let motion_helper = motion::helper(named_helper);
     let spec = |id, cameras: Vec<Member>, align: AlignConfig, share| {
         let used = |d: &&DetectorConfig| cameras.iter().any(|m| m.detector.as_ref() == Some(&d.name));
         let detectors = config.detectors.iter().filter(used).cloned().collect();
@@ -112,6 +129,7 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             detectors,
             model_dirs,
             share,
+            motion_helper: motion_helper.clone(),
             panoramas: config
                 .panoramas
                 .iter()
@@ -184,6 +202,8 @@ struct Running {
     /// Detectors that could not be built, with the reason: the next reload tries again, for a model may have come.
     blind: BTreeMap<String, String>,
     share: Option<Arc<Share>>,
+    /// Outlived by none of the cameras whose pictures it reads.
+    motion: Motion,
     stop: Option<Sender<()>>,
     aligning: Option<JoinHandle<()>>,
     detecting: Option<JoinHandle<Leftovers>>,
@@ -300,10 +320,15 @@ impl Running {
         }
         let (mut machines, mut attention) = (BTreeMap::new(), BTreeMap::new());
         let mut share = None;
+        let mut motion = Motion::default();
         let (main, sub) = match old {
             Some(mut old) => {
                 // Programs that read go on where nothing changed for them.
                 share = old.share.take().filter(|_| old.spec.share == spec.share);
+                let before = std::mem::take(&mut old.motion);
+                if share.is_some() {
+                    motion = before;
+                }
                 let mut left = old.stop_threads();
                 if let Some(left) = &mut left {
                     left.daemon_goes_on();
@@ -338,12 +363,20 @@ impl Running {
         let placed: Vec<_> = built.iter().map(|w| of(w.detector.name())).collect();
         shared.hub.engines.place(spec.id, &placed);
         let (id, options) = (spec.id, spec.share.clone());
+        let share = share.or_else(|| open_share(id, options, &motion, shared));
+        if let Some(share) = &share {
+            let asked = |m: &&Member| m.motion_vectors;
+            let turned = |m: &Member| -> (StreamId, Rotation) { (m.options.id, m.options.rotation) };
+            let cameras: Vec<_> = spec.cameras.iter().filter(asked).map(turned).collect();
+            motion.apply(&cameras, &spec.motion_helper, share, &shared.motion());
+        }
         let mut running = Running {
             spec,
             main,
             sub,
             blind,
-            share: share.or_else(|| open_share(id, options, shared)),
+            share,
+            motion,
             stop: None,
             aligning: None,
             detecting: None,
@@ -544,27 +577,19 @@ impl Running {
 }
 
 /// Opens a group's packets to other programs; without them the group runs all the same.
-fn open_share(group: StreamId, options: Option<ShareOptions>, shared: &Shared) -> Option<Arc<Share>> {
+fn open_share(
+    group: StreamId,
+    options: Option<ShareOptions>,
+    motion: &Motion,
+    shared: &Shared,
+) -> Option<Arc<Share>> {
     let map = shared.map.clone();
     let newest = Box::new(move || **map.load());
-    match Share::open(group, options?, shared.clock.clone(), newest, Arc::new(NoMotion)) {
+    match Share::open(group, options?, shared.clock.clone(), newest, motion.book()) {
         Ok(share) => Some(Arc::new(share)),
         Err(error) => {
             log::error!("{error}");
             None
         }
     }
-}
-
-/// For a detector that looks at least every `interval` while something moves.
-fn machine(watch: &Watch, camera: StreamId, interval: Span, shared: &Shared) -> EventMachine {
-    let config = TrackConfig::for_threshold(watch.threshold).for_interval(interval);
-    let tracker = Tracker::new(camera, shared.track_ids.clone(), config);
-    let new_id = Box::new(|utc| event_id(utc, rand::random()));
-    EventMachine::new(
-        watch.detector.name().to_owned(),
-        tracker,
-        EventConfig::default(),
-        new_id,
-    )
 }

@@ -21,6 +21,7 @@ pub mod inference;
 pub mod logging;
 mod look;
 pub mod models;
+mod motion;
 pub mod mqtt;
 pub mod outputs;
 pub mod panorama;

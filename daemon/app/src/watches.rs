@@ -1,11 +1,14 @@
-//! A group's detectors, made by their configuration, and who is told what runs their models.
+//! A group's detectors, made by their configuration; what makes events of what they see, and who is told what runs their
+//! models.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use synoptic_base::StreamId;
+use synoptic_base::{Span, StreamId};
+use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
 use synoptic_engine::system::SystemInput;
+use synoptic_engine::track::{TrackConfig, Tracker};
 
 use crate::config::{DetectorConfig, DetectorKind};
 use crate::detect::Watch;
@@ -43,6 +46,19 @@ pub(crate) fn watches<'a>(
         }
     }
     (watches, blind)
+}
+
+/// For a detector that looks at least every `interval` while something moves.
+pub(crate) fn machine(watch: &Watch, camera: StreamId, interval: Span, shared: &Shared) -> EventMachine {
+    let config = TrackConfig::for_threshold(watch.threshold).for_interval(interval);
+    let tracker = Tracker::new(camera, shared.track_ids.clone(), config);
+    let new_id = Box::new(|utc| event_id(utc, rand::random()));
+    EventMachine::new(
+        watch.detector.name().to_owned(),
+        tracker,
+        EventConfig::default(),
+        new_id,
+    )
 }
 
 /// Passes every change of a detector's engine on to the documents, and to the events where it matters.

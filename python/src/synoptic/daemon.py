@@ -68,6 +68,9 @@ min_free = "1MB"
 dir = {json.dumps(str(folder))}
 max_memory = "{max_memory}B"
 """
+    helper = os.environ.get("SYNOPTIC_MV_BIN")
+    if helper:
+        text += f"motion_helper = {json.dumps(helper)}\n"
     for i, cam in enumerate(cams):
         text += _camera(i, cam, folder)
     ids = ", ".join(f'"cam{i}"' for i in range(len(cams)))

@@ -35,7 +35,8 @@ class StreamSynchronizer:
     """Runs a daemon of its own for `cams` and gives its frame packets.
 
     cams: a list of {"source": url}: rtsp://user:password@host/path, a video file, /dev/video0. Further keys are those of
-        [[camera]] in the daemon's configuration.
+        [[camera]] in the daemon's configuration, such as "motion_vectors": True; the helper that finds them is
+        synoptic-mv, beside the program or named by the environment variable SYNOPTIC_MV_BIN.
     max_initial_stream_offset: seconds that the streams' first frames may lie apart; more is InitialStreamOffsetError.
     max_read_errors: that many unreadable frames in a row make a camera CAP_BROKEN, until its next good one.
     frame_packet_buffer_maxsize: packets that wait to be taken; at the limit the oldest is overwritten. -1: no limit, for

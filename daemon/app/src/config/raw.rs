@@ -226,6 +226,9 @@ pub struct RawPackets {
     /// Ids of the groups whose packets may be read. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
+    /// The program that finds motion vectors. Default: `synoptic-mv` beside `synoptic`, else on the PATH.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motion_helper: Option<String>,
 }
 
 /// Pixels for other programs.
@@ -313,6 +316,10 @@ pub struct RawCamera {
     #[serde(default = "stall_after")]
     #[schemars(regex(pattern = TIME_PATTERN))]
     pub stall_after: String,
+    /// Motion vectors of its pictures go into the packets for other programs (`[packets]`). H.264 only; a helper process
+    /// decodes the camera once more while a program reads.
+    #[serde(default)]
+    pub motion_vectors: bool,
     /// How much too late the camera's own time stamps are, in ms. Positive: the scene was that much earlier.
     #[serde(default)]
     #[schemars(range(min = -10_000, max = 10_000))]

@@ -73,6 +73,8 @@ pub struct Camera {
     pub ignore: Vec<BBox>,
     /// What its detector looks at of it.
     pub attention: CameraAttention,
+    /// Whether its motion vectors go into the packets for other programs.
+    pub motion_vectors: bool,
 }
 
 /// Limits of what a detector looks at of a camera.
@@ -259,6 +261,8 @@ pub struct PacketsConfig {
     pub max_bytes: u64,
     /// The groups whose packets are shared; `None`: all.
     pub groups: Option<Vec<StreamId>>,
+    /// The program that finds motion vectors; `None`: searched.
+    pub motion_helper: Option<PathBuf>,
 }
 
 /// TLS towards the broker.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
 mod broker;
+mod clocks;
 mod commands;
 mod config;
 mod crash;
@@ -15,6 +16,7 @@ mod faults;
 mod handover;
 mod harness;
 mod main_job;
+mod motion;
 mod mqtt;
 mod outputs;
 mod panorama;

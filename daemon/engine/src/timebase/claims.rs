@@ -155,7 +155,9 @@ impl RtpTimebase {
             Span::ZERO
         };
         let (least, most) = self.light_to_wire();
-        let (from, to) = (line - most - scatter, line - least);
+        let level = Span::from_nanos(self.line.frames.arrival_of(x).unwrap_or(arrival).as_nanos()) - x;
+        let unread = self.line.waited.extra(level);
+        let (from, to) = (line - most - scatter - unread, line - least);
         let half = (to - from) / 2;
         let captured = Captured {
             mono: from + half,

@@ -249,8 +249,17 @@ impl MinDelayHull {
         let since = newest - SLOWER_AFTER.as_nanos() / BUCKET.as_nanos();
         let recent = || self.minima.iter().rev().take_while(|p| p.bucket() >= since);
         // The newest bucket is still open.
-        let least = recent().skip(1).filter_map(|p| self.excess(*p)).min()?;
-        let enough = recent().count() >= 8 && self.minima.len() >= recent().count() + 8;
+        let mut least: Option<Span> = None;
+        for p in recent().skip(1) {
+            let excess = self.excess(*p)?;
+            if excess <= MIN_SHIFT {
+                return None; // something came as early as ever: nearly always
+            }
+            least = Some(least.map_or(excess, |l| l.min(excess)));
+        }
+        let least = least?;
+        let count = recent().count();
+        let enough = count >= 8 && self.minima.len() >= count + 8;
         let older = self.minima.iter().take_while(|p| p.bucket() < since);
         let mut older: Vec<Span> = older.filter_map(|p| self.excess(*p)).collect();
         let usual = median(&mut older)?;

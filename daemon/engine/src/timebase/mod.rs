@@ -24,6 +24,7 @@ mod stamps;
 mod start;
 mod types;
 mod unwrap;
+mod waited;
 mod wall;
 mod walled;
 pub mod wire;

@@ -59,15 +59,48 @@ impl RateWatch {
         }
         self.looked_at = Some(arrival);
         let least = OSCILLATOR + JITTER.as_secs_f64() / span.as_secs_f64();
+        if self.surely_steady(span / 3, least) {
+            return None;
+        }
         let mut slopes = self.slopes(span / 3);
         let n = slopes.len();
         if n < 8 {
             return None;
         }
-        slopes.sort_by(f64::total_cmp);
+        slopes.sort_unstable_by(f64::total_cmp);
         let (low, middle, high) = (slopes[n / 4], slopes[n / 2], slopes[n * 3 / 4]);
         let off = middle - 1.0;
         (off.abs() > least && high - low < STEADY * off.abs()).then_some(middle)
+    }
+
+    /// Whether the middle of the slopes is surely within `least` of one, which it nearly always is: to know that takes no
+    /// division and no order.
+    fn surely_steady(&self, apart: Span, least: f64) -> bool {
+        let Some(&(media0, arrival0)) = self.checkpoints.front() else {
+            return false;
+        };
+        // Exact in f64 for a hundred days.
+        let (mut media, mut arrivals) = ([0.0; CHECKPOINTS], [0.0; CHECKPOINTS]);
+        let places = media.iter_mut().zip(&mut arrivals);
+        for ((x, y), (m, a)) in places.zip(&self.checkpoints) {
+            (*x, *y) = ((*m - media0).as_nanos() as f64, (*a - arrival0).as_nanos() as f64);
+        }
+        let count = self.checkpoints.len();
+        let (media, arrivals) = (&media[..count], &arrivals[..count]);
+        let apart = apart.as_nanos() as f64;
+        // A little less, for what rounding does to products: in doubt the slopes themselves decide.
+        let least = least * (1.0 - 1e-9);
+        let (mut n, mut below, mut above) = (0_u32, 0_u32, 0_u32);
+        for i in 0..count {
+            for (x, y) in media[i + 1..].iter().zip(&arrivals[i + 1..]) {
+                let (dx, dy) = (x - media[i], y - arrivals[i]);
+                let counts = (dy >= apart) & (dx > 0.0);
+                n += u32::from(counts);
+                below += u32::from(counts & (dy - dx < -least * dx));
+                above += u32::from(counts & (dy - dx > least * dx));
+            }
+        }
+        below <= n / 2 && n - above > n / 2
     }
 
     /// Box time per media time, of all pairs at least `apart`.

@@ -38,6 +38,8 @@ struct Point {
     media: Span,
     /// arrival − media, less what the path has become slower by.
     level: Span,
+    /// How long it may have waited for the box.
+    waited: Span,
     rtp: u32,
     ntp: Option<i64>,
     /// wall − media, and the run of the wall clock that it belongs to; `None` without, and while a step is only suspected.
@@ -52,6 +54,8 @@ pub(super) struct ReportPoint {
     /// NTP time in nanoseconds since 1970.
     pub ntp: Option<i64>,
     pub arrival: Mono,
+    /// How long it may have waited for the box to read it at `arrival`.
+    pub waited: Span,
     /// What its wall time is worth: `None` while that is not known.
     pub verdict: Option<WallVerdict>,
 }
@@ -105,6 +109,7 @@ impl ReportLevel {
         self.points.push_back(Point {
             media,
             level,
+            waited: report.waited,
             rtp: report.rtp,
             ntp: report.ntp,
             wall: wall
@@ -146,23 +151,28 @@ impl ReportLevel {
     }
 
     fn find(&self, media: Span, drift: f64) -> Option<(Span, Span)> {
-        let (least, error) = self.by_arrivals(media, drift)?;
+        let (least, error, waited) = self.by_arrivals(media, drift)?;
         let newest = self.by_wall(self.run, media, drift);
         // Soon after a step the reports before it still know more.
         let before = self
             .run
             .checked_sub(1)
             .and_then(|run| self.by_wall(run, media, drift));
-        let better = newest.into_iter().chain(before).min_by_key(|b| b.1);
+        let better = match (newest, before) {
+            (Some(a), Some(b)) => Some(together(a, b)),
+            (one, other) => one.or(other),
+        };
         // The wall clock may wander; it is not let further than the arrivals allow.
         Some(match better {
-            Some((level, narrow)) if (level - least).abs() <= error + narrow => (level, narrow.max(FLOOR)),
-            _ => (least, error),
+            Some((level, narrow)) if (level - least).abs() <= error + narrow => {
+                (level, narrow.max(FLOOR) + waited)
+            }
+            _ => (least, error + waited),
         })
     }
 
-    /// By the least delayed report.
-    fn by_arrivals(&self, media: Span, drift: f64) -> Option<(Span, Span)> {
+    /// By the least delayed report; also how long that one may have waited for the box.
+    fn by_arrivals(&self, media: Span, drift: f64) -> Option<(Span, Span, Span)> {
         let mut all = [Span::ZERO; KEPT];
         let all = &mut all[..self.points.len()];
         for (to, p) in all.iter_mut().zip(&self.points) {
@@ -179,8 +189,11 @@ impl ReportLevel {
         let least = *all.first()?;
         let n = all.len();
         let usual = all[n / 2] - least;
+        let stands = |p: &&Point| p.level + along(media - p.media, drift) == least;
+        let waited = self.points.iter().find(stands).map_or(Span::ZERO, |p| p.waited);
         let error = FLOOR + usual * TAIL / n as i64;
-        Some((least, FEW.get(n - 1).map_or(error, |few| error.max(*few))))
+        let error = FEW.get(n - 1).map_or(error, |few| error.max(*few));
+        Some((least, error, waited))
     }
 
     /// By delays and wall times taken apart, of one run of the wall clock.
@@ -197,6 +210,16 @@ impl ReportLevel {
         });
         walled::level(&of_run.collect::<Vec<_>>())
     }
+}
+
+/// Two levels of which neither knows anything of the other's errors: each counts by the square of how sure it is. The bound
+/// stays that of the surer one: theirs together would hold for normal errors only, and delays have a longer tail.
+fn together(a: (Span, Span), b: (Span, Span)) -> (Span, Span) {
+    let weight = |error: Span| (error.as_nanos().max(1) as f64).powi(-2);
+    let (wa, wb) = (weight(a.1), weight(b.1));
+    let apart = (b.0 - a.0).as_nanos() as f64;
+    let level = a.0 + Span::from_nanos((apart * wb / (wa + wb)) as i64);
+    (level, a.1.min(b.1))
 }
 
 fn along(apart: Span, drift: f64) -> Span {
@@ -217,6 +240,7 @@ mod tests {
                 rtp: i as u32,
                 ntp: Some(i as i64),
                 arrival,
+                waited: Span::ZERO,
                 verdict: None,
             };
             reports.take(report, (Span::ZERO, 0.0));

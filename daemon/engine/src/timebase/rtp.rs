@@ -23,6 +23,7 @@ use super::raw::RawClock;
 use super::reports::{ReportLevel, ReportPoint};
 use super::stamps::{self, StampKind, Stamps};
 use super::types::{LearnedDelay, RtpTimebaseConfig, SenderReport, TimeEvent, TimeHealth, Timed};
+use super::waited::Waited;
 use super::{MinDelayHull, RtpUnwrapper, WallClock, WallVerdict};
 
 pub(super) const MATURE_AFTER: Span = Span::from_secs(10);
@@ -90,6 +91,8 @@ pub(super) struct MediaLine {
     pub(super) stamps: Vec<Stamps>,
     /// What the path became slower by since the beginning.
     pub(super) path_extra: Span,
+    /// How late the box read what had arrived.
+    pub(super) waited: Waited,
     /// When the envelope last sank, and by how much in that run.
     pub(super) sank: Option<(Mono, Span)>,
 }
@@ -152,6 +155,12 @@ impl RtpTimebase {
         self.map = Some(map);
     }
 
+    /// What the shell read at `arrival`, a frame's first packet or a report, may have waited for as long as `by` until the
+    /// box got to it. Give it before the frame or the report.
+    pub fn waited(&mut self, arrival: Mono, by: Span) {
+        self.line.waited.tell(arrival, by);
+    }
+
     /// The sender began anew (another SSRC): its media clock has nothing to do with the one before.
     pub fn restart(&mut self) {
         if self.line.first_ticks.is_some() {
@@ -187,6 +196,7 @@ impl RtpTimebase {
             rtp: report.rtp,
             ntp,
             arrival,
+            waited: self.line.waited.of(report.arrival),
             verdict,
         };
         self.line.reports.take(point, path);
@@ -421,6 +431,10 @@ impl RtpTimebase {
         }
         if ahead && self.line.frames.delay_of(x, arrival).is_some_and(|e| e < -AHEAD) {
             return self.by_arrival_alone(media, arrival, mono, new_epoch);
+        }
+        if let Some(least) = self.line.frames.arrival_of(x) {
+            let level = |at: Mono| Span::from_nanos(at.as_nanos()) - x;
+            self.line.waited.frame(mono, level(arrival), level(least));
         }
         let (captured, scatter) = self.claim(x, arrival, mono);
         self.remember(media, x, captured);

@@ -485,3 +485,51 @@ fn state_is_small() {
     let bytes = 512 * 16 + 64 * 16 + 64 * 16 + 64 * 24 + 64 * 32 + size_of_val(&t);
     assert!(bytes < 20_000, "{bytes}");
 }
+
+#[test]
+fn what_the_box_read_late_is_in_the_first_bounds_until_something_was_read_in_time() {
+    // An overloaded box reads the first frames and the first report up to 400 ms after they came.
+    let camera = Camera {
+        start: 7,
+        wall_off: Span::ZERO,
+    };
+    let late = |i: i64| Span::from_millis((400 - 60 * i).max(0));
+    for told in [true, false] {
+        let mut t = timebase();
+        let mut outside = 0;
+        let mut bounds = Vec::new();
+        for i in 0..60 {
+            let read = arrival(i) + late(i);
+            if told && late(i) > Span::ZERO {
+                t.waited(read, late(i));
+            }
+            if i == 3 {
+                let mut report = camera.report(frame_at(i) + Span::from_millis(20));
+                report.arrival += late(i);
+                if told {
+                    t.waited(report.arrival, late(i));
+                }
+                t.report(report);
+            }
+            let timed = t.frame(camera.rtp(frame_at(i)), read);
+            let off = (timed.captured.mono - frame_at(i)).abs();
+            outside += u32::from(off > timed.captured.rel_error);
+            bounds.push(timed.captured.rel_error);
+        }
+        if told {
+            assert_eq!(outside, 0, "{bounds:?}");
+            // Half of what may lie between, the wait included.
+            assert!(bounds[0] >= Span::from_millis(270), "{}", bounds[0]);
+        } else {
+            assert!(
+                outside > 0,
+                "a wait that nobody knows of moves the first frames out of their bounds"
+            );
+        }
+        assert!(
+            bounds[59] <= Span::from_millis(100),
+            "it narrows again: {}",
+            bounds[59]
+        );
+    }
+}

@@ -168,7 +168,8 @@ impl WallClock {
                 (r.media.as_nanos() as f64, y.as_nanos() as f64)
             })
             .collect();
-        self.line = RobustLine::fit(&points);
+        let guess = self.line.map_or(0.0, |line| line.drift);
+        self.line = RobustLine::fit(&points, guess);
     }
 
     fn judge(&mut self, new: Report, arrival: Mono) -> WallVerdict {

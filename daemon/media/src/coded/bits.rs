@@ -1,13 +1,13 @@
 //! Bits of a raw byte sequence payload, with Exp-Golomb codes (ITU-T H.264 section 9.1).
 
 /// Reads bits, most significant first; `None` at the end.
-pub(super) struct BitReader<'a> {
+pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> BitReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> BitReader<'a> {
         BitReader { bytes, at: 0 }
     }
 
@@ -17,7 +17,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next `n` bits, 32 at most.
-    pub(super) fn take(&mut self, n: usize) -> Option<u32> {
+    pub(crate) fn take(&mut self, n: usize) -> Option<u32> {
         let mut value = 0_u32;
         for _ in 0..n {
             let byte = self.bytes.get(self.at / 8)?;
@@ -28,7 +28,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// ue(v).
-    pub(super) fn ue(&mut self) -> Option<u32> {
+    pub(crate) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while self.take(1)? == 0 {
             zeros += 1;

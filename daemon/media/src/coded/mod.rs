@@ -2,7 +2,8 @@
 //!
 //! Terms: a **coded stream** is what one camera (or panorama) offers; its **native** pictures are those that the camera
 //! coded, its **encoded** ones those that the box coded anew. A **reader** gets native pictures where a browser can play
-//! them as they are, and encoded ones where not ([`Want::Playable`]). A **GOP** begins with an IDR picture.
+//! them as they are, and encoded ones where not ([`Want::Playable`]). Who decodes them itself gets those of files **ahead**
+//! of the time at which they are shown ([`Want::Ahead`]). A **GOP** begins with an IDR picture.
 //!
 //! Every picture has the key of the decoded frame, and none waits for the decoder to get it (`session::tap`).
 //!
@@ -24,6 +25,7 @@ mod relay;
 mod sps;
 mod stream;
 
+pub(crate) use bits::BitReader;
 pub use format::{CodedFormat, VideoCodec};
 pub use frame::CodedFrame;
 pub(crate) use frame::{AccessUnit, Framing, nals};

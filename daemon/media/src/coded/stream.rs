@@ -25,6 +25,9 @@ pub enum Want {
     Native,
     /// H.264 as every browser plays it: upright, no B pictures. As the camera sends them where that fits.
     Playable,
+    /// As the camera sends them and as soon as they have a key: those of files before they are shown. For who decodes them
+    /// beside the daemon. Their order of decoding is not timed (`decode_us` is that of showing).
+    Ahead,
 }
 
 /// Pictures since the last IDR picture.
@@ -58,6 +61,8 @@ impl Gop {
 struct State {
     native: Gop,
     encoded: Gop,
+    /// The native ones, and those that have a key before they leave.
+    ahead: Gop,
     native_format: Option<Arc<CodedFormat>>,
     encoded_format: Option<Arc<CodedFormat>>,
     /// Why the native pictures are not playable, whatever they are: `h265`, `mjpeg`, `raw`, `rotation`, `no_idr`, `panorama`.
@@ -188,6 +193,7 @@ impl CodedStream {
         let mut state = self.lock();
         let gop = match (want, state.unplayable) {
             (Want::Playable, Some(_)) => &state.encoded,
+            (Want::Ahead, _) => &state.ahead,
             _ => &state.native,
         };
         if let Some(why) = &state.waiting {
@@ -256,14 +262,29 @@ impl CodedStream {
         self.look_for_work(state);
     }
 
-    /// A picture of the camera.
-    pub(crate) fn native(&self, frame: CodedFrame) {
+    /// A picture of the camera; `told`: those who want it ahead had it.
+    pub(crate) fn native(&self, frame: CodedFrame, told: bool) {
         let frame = Arc::new(frame);
         let mut state = self.lock();
         self.decide(&mut state, frame.format.b_frames);
         state.native.push(&frame);
         state.native_format = Some(frame.format.clone());
-        self.hand_out(&mut state, &frame, false);
+        if !told {
+            state.ahead.push(&frame);
+        }
+        self.hand_out(&mut state, &frame, |reader, transcodes| match reader {
+            Want::Native => true,
+            Want::Playable => !transcodes,
+            Want::Ahead => !told,
+        });
+    }
+
+    /// A picture that leaves as a native one only later.
+    pub(crate) fn ahead(&self, frame: CodedFrame) {
+        let frame = Arc::new(frame);
+        let mut state = self.lock();
+        state.ahead.push(&frame);
+        self.hand_out(&mut state, &frame, |reader, _| reader == Want::Ahead);
     }
 
     /// A picture that the box coded.
@@ -275,17 +296,16 @@ impl CodedStream {
         }
         state.encoded.push(&frame);
         state.encoded_format = Some(frame.format.clone());
-        self.hand_out(&mut state, &frame, true);
+        self.hand_out(&mut state, &frame, |reader, _| reader == Want::Playable);
     }
 
-    fn hand_out(&self, state: &mut State, frame: &Arc<CodedFrame>, encoded: bool) {
+    /// Gives a picture to the readers that `is_for` it, by what they want and whether pictures are coded anew.
+    fn hand_out(&self, state: &mut State, frame: &Arc<CodedFrame>, is_for: impl Fn(Want, bool) -> bool) {
         state.waiting = None;
         let now = self.times.clock.now();
         let transcodes = state.unplayable.is_some();
-        for reader in &state.readers {
-            if encoded == (transcodes && reader.want == Want::Playable) {
-                reader.frame(frame, now);
-            }
+        for reader in state.readers.iter().filter(|r| is_for(r.want, transcodes)) {
+            reader.frame(frame, now);
         }
     }
 
@@ -293,6 +313,7 @@ impl CodedStream {
     pub(crate) fn gap(&self) {
         let mut state = self.lock();
         state.native.clear();
+        state.ahead.clear();
         let transcodes = state.unplayable.is_some();
         for reader in state
             .readers
@@ -321,6 +342,7 @@ impl CodedStream {
         state.ready = false;
         state.native.clear();
         state.encoded.clear();
+        state.ahead.clear();
         state.waiting = Some(why.to_owned());
         for reader in &state.readers {
             reader.waiting(why);

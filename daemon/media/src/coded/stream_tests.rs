@@ -95,7 +95,7 @@ impl Bench {
         for _ in 0..count {
             self.clock.advance(Span::from_millis(100));
             let frame = self.make(bytes);
-            self.stream.native(frame);
+            self.stream.native(frame, false);
         }
     }
 }

@@ -198,13 +198,14 @@ impl Tail {
                 .ok_or_else(|| internal("no src pad at the parser"))?;
             let shared = self.shared.clone();
             let clocks = std::sync::Mutex::new(nal::ClockReader::default());
+            let kinds = std::sync::Mutex::new(nal::KindReader::new(codec));
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 if let Some(buffer) = info.buffer()
                     && let Some(stamp) = stamp(buffer)
                     && let Some(framing) = framing(pad)
                     && let Ok(map) = buffer.map_readable()
                 {
-                    let kind = nal::kind(codec, framing, &map);
+                    let kind = locked(&kinds).kind(framing, &map, || codec_data(pad));
                     let arrival = locked(&shared.ledger).parsed(stamp, kind);
                     if codec == Codec::H264 {
                         tap(&shared, pad, buffer, stamp, kind, framing, arrival);

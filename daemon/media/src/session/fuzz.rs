@@ -1,6 +1,8 @@
 //! Doors to this crate's parsers for the fuzz targets of `synoptic_sim::fuzz`; nothing else uses them.
 
-use super::nal::{self, Codec, Framing};
+use synoptic_base::FrameKind;
+
+use super::nal::{self, Codec, Framing, KindReader};
 use super::rtcp;
 
 /// Reads bytes as RTCP and as an RTP packet.
@@ -20,6 +22,10 @@ pub fn nal(bytes: &[u8]) {
             // Whatever it is, it is an answer: there is no wrong one for rubbish.
             let _kind = nal::kind(codec, framing, bytes);
             let _utc = nal::sei_utc(codec, framing, bytes);
+            let mut reader = KindReader::new(codec);
+            let first = reader.kind(framing, bytes, || Some(bytes.to_vec()));
+            // What an intra picture is by itself it stays with parameter sets.
+            assert!(nal::kind(codec, framing, bytes) != FrameKind::I || first == FrameKind::I);
         }
     }
 }

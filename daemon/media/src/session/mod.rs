@@ -8,6 +8,7 @@ mod file;
 mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+mod h265;
 mod hdrext;
 mod hls;
 mod known;
@@ -24,6 +25,7 @@ mod tap;
 mod tests;
 mod tls;
 mod v4l2;
+mod waits;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -117,6 +119,7 @@ enum Timing {
 struct Shared {
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
+    waits: Mutex<waits::Waits>,
     timing: Mutex<Option<Timing>>,
     known: Mutex<known::Known>,
     codec: Mutex<Option<String>>,
@@ -144,6 +147,7 @@ impl Shared {
         Arc::new(Shared {
             clock,
             ledger: Mutex::default(),
+            waits: Mutex::default(),
             timing: Mutex::default(),
             known: Mutex::default(),
             codec: Mutex::default(),
@@ -404,6 +408,9 @@ impl Session {
                     // The first picture of another sender: nothing of its time continues.
                     *run = coded.run;
                     timebase.restart();
+                }
+                if let Some(by) = locked(&self.shared.waits).of(arrival) {
+                    timebase.waited(arrival, by);
                 }
                 let timed = timebase.frame(stamp, arrival);
                 if timed.new_epoch {

@@ -3,6 +3,8 @@
 use synoptic_base::{FrameKind, Utc};
 use synoptic_engine::timebase::wire;
 
+use super::h265::PictureSets;
+
 /// Codec of an elementary stream in Annex B or length-prefixed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Codec {
@@ -19,10 +21,54 @@ pub(super) enum Framing {
     Lengths,
 }
 
-/// Kind of the picture that an access unit holds.
+/// Tells the kinds of a stream's pictures.
+#[derive(Clone, Debug)]
+pub(super) enum KindReader {
+    H264,
+    /// By the picture parameter sets that were seen.
+    H265(PictureSets),
+}
+
+impl KindReader {
+    pub(super) fn new(codec: Codec) -> KindReader {
+        match codec {
+            Codec::H264 => KindReader::H264,
+            Codec::H265 => KindReader::H265(PictureSets::default()),
+        }
+    }
+
+    /// Kind of the picture that an access unit holds, by its first slice. Remembers the parameter sets before it, and those
+    /// of the caps: `codec_data` of ISO/IEC 14496-15, which is asked for where an intra picture may bring new ones.
+    pub(super) fn kind(
+        &mut self,
+        framing: Framing,
+        unit: &[u8],
+        codec_data: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> FrameKind {
+        let KindReader::H265(sets) = self else {
+            return kind(Codec::H264, framing, unit);
+        };
+        let intra = kind(Codec::H265, framing, unit) == FrameKind::I;
+        if (intra || sets.is_empty())
+            && let Some(record) = codec_data()
+        {
+            sets.codec_data(&record);
+        }
+        for nal in nals(framing, unit) {
+            if let Some(kind) = sets.kind(nal) {
+                return kind;
+            }
+            sets.take(nal);
+        }
+        FrameKind::Unknown
+    }
+}
+
+/// Kind of the picture that an access unit holds, by itself.
 ///
 /// H.264: `slice_type` of the first slice (ITU-T H.264 section 7.3.3, table 7-6). H.265: intra for the IRAP NAL
-/// types 16 to 23 (ITU-T H.265 table 7-1); else unknown, since `slice_type` lies behind fields that need the PPS.
+/// types 16 to 23 (ITU-T H.265 table 7-1); else unknown, since `slice_type` lies behind fields that need the picture
+/// parameter set ([`KindReader`]).
 pub(super) fn kind(codec: Codec, framing: Framing, unit: &[u8]) -> FrameKind {
     for nal in nals(framing, unit) {
         let Some(&header) = nal.first() else { continue };

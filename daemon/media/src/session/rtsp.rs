@@ -9,7 +9,7 @@ use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport};
 
 use super::decode::{self, Tail, internal};
 use super::hdrext::Signalled;
-use super::{SessionOptions, Shared, Timing, locked, rtcp, tls};
+use super::{SessionOptions, Shared, Timing, locked, rtcp, tls, waits};
 use crate::{MediaError, RtspTransport, Source, TransportStats};
 
 /// rtspsrc gives up connecting after this, in microseconds.
@@ -78,6 +78,8 @@ pub(super) fn build(
 
     let chosen = shared.clone();
     source.connect("select-stream", false, move |args| {
+        // Over TCP this thread reads the packets too, which come from now on.
+        waits::forget();
         let number = args.get(1).and_then(|v| v.get::<u32>().ok());
         let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
         let stream = caps.as_ref().and_then(|c| c.structure(0));
@@ -333,6 +335,7 @@ fn watch(pad: &gst::Pad, shared: &Arc<Shared>) {
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
         move |_, info| {
             let arrival = shared.clock.now();
+            locked(&shared.waits).look(arrival);
             let sound = shared.sound.get();
             let sound = sound.filter(|sound| number.is_some_and(|n| sound.is_stream(n)));
             let each = |buffer: &gst::BufferRef| {
@@ -438,6 +441,9 @@ fn report(shared: &Shared, session: u32, bytes: &[u8], arrival: synoptic_base::M
         return; // the next one comes when there is a picture to compare it with
     }
     let wall = (raw.ntp != 0).then(|| Utc::from_ntp(raw.ntp));
+    if let Some(by) = locked(&shared.waits).of(arrival) {
+        timebase.waited(arrival, by);
+    }
     wall_steps.extend(timebase.report(SenderReport {
         wall,
         rtp: raw.rtp,

@@ -69,6 +69,8 @@ struct Held {
     format: Arc<CodedFormat>,
     in_doubt: bool,
     exact: Option<(MediaTime, Captured)>,
+    /// Those who want it ahead have it.
+    told: bool,
 }
 
 #[derive(Default)]
@@ -148,6 +150,7 @@ impl Tap {
             format,
             in_doubt,
             exact: None,
+            told: false,
         });
         if state.held.len() > MAX_HELD || state.held_bytes > MAX_HELD_BYTES {
             self.give_up(state);
@@ -226,6 +229,7 @@ impl Tap {
                         if f.due
                             .is_some_and(|due| state.shown.is_none_or(|(shown, _)| due > shown)) =>
                     {
+                        self.tell_ahead(state, &foretell);
                         return;
                     }
                     Some(f) => (f.media, f.captured),
@@ -247,6 +251,48 @@ impl Tap {
                 return;
             }
             self.name(state, held, epoch, media, captured);
+        }
+    }
+
+    /// Tells of pictures that have a key and wait only to be shown.
+    fn tell_ahead(&self, state: &mut State, foretell: &impl Fn(&Asked) -> Option<Foretold>) {
+        let Some((epoch, generation)) = state.epoch else {
+            return;
+        };
+        for held in state.held.iter_mut().filter(|h| !h.told) {
+            let asked = Asked {
+                stamp: held.parsed.stamp,
+                arrival: held.parsed.arrival,
+                shown: state.shown,
+            };
+            let paced = foretell(&asked).filter(|f| f.generation == generation && f.due.is_some());
+            let Some(foretold) = paced.filter(|f| f.media.as_micros() >= 0) else {
+                return;
+            };
+            // Before its frame came, a picture in doubt may begin another epoch.
+            if held.in_doubt && held.exact.is_none() {
+                return;
+            }
+            held.told = true;
+            let (media, captured) = held.exact.unwrap_or((foretold.media, foretold.captured));
+            self.stream.ahead(CodedFrame {
+                key: FrameKey {
+                    stream: self.stream.id(),
+                    epoch,
+                    media_us: media,
+                },
+                captured,
+                stamp: self.stream.stamp(captured),
+                arrival: held.parsed.arrival,
+                kind: held.parsed.kind,
+                keyframe: held.keyframe,
+                discontinuity: state.discontinuity,
+                decode_us: media.as_micros(),
+                format: held.format.clone(),
+                duration_us: 0,
+                unit: held.parsed.unit.clone(),
+                written: OnceLock::new(),
+            });
         }
     }
 
@@ -286,7 +332,7 @@ impl Tap {
                 .filter(|fps| *fps > 0.5)
                 .map_or(0, |fps| (1e6 / fps) as u32)
         };
-        self.stream.native(CodedFrame {
+        let frame = CodedFrame {
             key,
             captured,
             stamp: self.stream.stamp(captured),
@@ -299,7 +345,8 @@ impl Tap {
             duration_us,
             unit: held.parsed.unit,
             written: OnceLock::new(),
-        });
+        };
+        self.stream.native(frame, held.told);
     }
 }
 

@@ -19,49 +19,103 @@ enum Entry {
     /// Given to the helper.
     Asked,
     Found(Arc<[MotionVector]>),
+    /// It will not come.
+    Lost,
+}
+
+/// A camera that wants vectors.
+#[derive(Debug, Default)]
+struct Camera {
+    frames: VecDeque<(FrameKey, Entry)>,
+    /// Coded pictures come: one that is not here yet is on its way.
+    flows: bool,
+    /// A packet waited in vain since the helper last found something: none waits again before it does.
+    in_vain: bool,
+}
+
+impl Camera {
+    fn entry(&mut self, key: &FrameKey) -> Option<&mut Entry> {
+        let found = self.frames.iter_mut().rev().find(|(k, _)| k == key);
+        found.map(|(_, entry)| entry)
+    }
+
+    fn waits_for(&mut self, key: &FrameKey) -> bool {
+        let flows = self.flows;
+        !self.in_vain
+            && self
+                .entry(key)
+                .map_or(flows, |entry| matches!(entry, Entry::Asked))
+    }
 }
 
 /// The vectors of all cameras that have a helper.
 #[derive(Debug, Default)]
 pub struct MotionBook {
-    cameras: Mutex<BTreeMap<StreamId, VecDeque<(FrameKey, Entry)>>>,
+    cameras: Mutex<BTreeMap<StreamId, Camera>>,
     changed: Condvar,
 }
 
 impl MotionBook {
-    fn cameras(&self) -> MutexGuard<'_, BTreeMap<StreamId, VecDeque<(FrameKey, Entry)>>> {
+    fn cameras(&self) -> MutexGuard<'_, BTreeMap<StreamId, Camera>> {
         self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A camera has a helper from now on.
-    pub(super) fn open(&self, camera: StreamId) {
+    /// Vectors of a camera are wanted from now on.
+    pub fn open(&self, camera: StreamId) {
         self.cameras().entry(camera).or_default();
     }
 
-    /// A camera has none any more.
-    pub(super) fn close(&self, camera: &StreamId) {
+    /// They are not wanted any more.
+    pub fn close(&self, camera: &StreamId) {
         self.cameras().remove(camera);
+        self.changed.notify_all();
+    }
+
+    /// Coded pictures of a camera are missing before the next one that is pushed.
+    pub fn gap(&self, camera: &StreamId) {
+        if let Some(camera) = self.cameras().get_mut(camera) {
+            camera.flows = false;
+        }
         self.changed.notify_all();
     }
 
     /// A frame's coded picture is on its way to the helper.
     pub(super) fn asked(&self, key: FrameKey) {
         let mut cameras = self.cameras();
-        let Some(frames) = cameras.get_mut(&key.stream) else {
+        let Some(camera) = cameras.get_mut(&key.stream) else {
             return;
         };
-        if frames.len() == REMEMBERED {
-            frames.pop_front();
+        if camera.frames.len() == REMEMBERED {
+            camera.frames.pop_front();
         }
-        frames.push_back((key, Entry::Asked));
+        camera.frames.push_back((key, Entry::Asked));
+        camera.flows = true;
     }
 
-    /// A frame came out of the helper.
+    /// A frame's coded picture never reached the helper.
+    pub(super) fn lost(&self, key: &FrameKey) {
+        let mut cameras = self.cameras();
+        if let Some(entry) = cameras.get_mut(&key.stream).and_then(|c| c.entry(key)) {
+            *entry = Entry::Lost;
+        }
+        drop(cameras);
+        self.changed.notify_all();
+    }
+
+    /// A frame came out of the helper. Frames come out in the order in which they are shown: those before it that have not
+    /// will not.
     pub(super) fn found(&self, key: &FrameKey, vectors: Arc<[MotionVector]>) {
         let mut cameras = self.cameras();
-        let frames = cameras.get_mut(&key.stream);
-        if let Some((_, entry)) = frames.into_iter().flatten().find(|(k, _)| k == key) {
-            *entry = Entry::Found(vectors);
+        if let Some(camera) = cameras.get_mut(&key.stream) {
+            camera.in_vain = false;
+            for (k, entry) in &mut camera.frames {
+                if *k < *key && matches!(entry, Entry::Asked) {
+                    *entry = Entry::Lost;
+                }
+            }
+            if let Some(entry) = camera.entry(key) {
+                *entry = Entry::Found(vectors);
+            }
         }
         drop(cameras);
         self.changed.notify_all();
@@ -69,8 +123,13 @@ impl MotionBook {
 
     /// What the helper has been asked will not come: it is gone.
     pub(super) fn forget(&self, camera: &StreamId) {
-        if let Some(frames) = self.cameras().get_mut(camera) {
-            frames.retain(|(_, entry)| matches!(entry, Entry::Found(_)));
+        if let Some(camera) = self.cameras().get_mut(camera) {
+            camera.flows = false;
+            for (_, entry) in &mut camera.frames {
+                if matches!(entry, Entry::Asked) {
+                    *entry = Entry::Lost;
+                }
+            }
         }
         self.changed.notify_all();
     }
@@ -78,19 +137,19 @@ impl MotionBook {
 
 impl MotionSource for MotionBook {
     fn vectors(&self, key: &FrameKey) -> MotionAnswer {
-        let waits = |cameras: &mut BTreeMap<StreamId, VecDeque<(FrameKey, Entry)>>| {
-            let mut frames = cameras.get(&key.stream).into_iter().flatten();
-            frames.any(|(k, entry)| k == key && matches!(entry, Entry::Asked))
+        let waits = |cameras: &mut BTreeMap<StreamId, Camera>| {
+            cameras.get_mut(&key.stream).is_some_and(|c| c.waits_for(key))
         };
-        let (cameras, _) = self
+        let (mut cameras, waited) = self
             .changed
             .wait_timeout_while(self.cameras(), PATIENCE, waits)
             .unwrap_or_else(PoisonError::into_inner);
-        let Some(frames) = cameras.get(&key.stream) else {
+        let Some(camera) = cameras.get_mut(&key.stream) else {
             return MotionAnswer::Off;
         };
-        match frames.iter().find(|(k, _)| k == key) {
-            Some((_, Entry::Found(vectors))) => MotionAnswer::Known(vectors.clone()),
+        camera.in_vain |= waited.timed_out();
+        match camera.entry(key) {
+            Some(Entry::Found(vectors)) => MotionAnswer::Known(vectors.clone()),
             _ => MotionAnswer::Late,
         }
     }
@@ -132,6 +191,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_on_its_way_is_waited_for_and_what_is_lost_is_not() {
+        let book = MotionBook::default();
+        book.open(key(1).stream);
+        book.asked(key(1));
+        book.found(&key(1), Arc::new([]));
+        // The packet is there before its coded picture.
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| book.vectors(&key(2)));
+            book.asked(key(2));
+            book.found(&key(2), Arc::new([]));
+            assert_eq!(waiting.join().unwrap(), MotionAnswer::Known(Arc::new([])));
+        });
+        for media_us in [3, 6, 4, 5] {
+            book.asked(key(media_us));
+        }
+        book.lost(&key(3));
+        let waits = |media_us| {
+            book.cameras()
+                .get_mut(&key(0).stream)
+                .unwrap()
+                .waits_for(&key(media_us))
+        };
+        assert!(!waits(3) && waits(4) && waits(5) && waits(6) && waits(7));
+        book.found(&key(5), Arc::new([]));
+        assert!(!waits(4), "the one after it came out");
+        assert!(waits(6));
+        book.gap(&key(0).stream);
+        assert!(waits(6) && !waits(7), "nothing comes any more");
+        book.asked(key(8));
+        assert!(waits(9));
+        // A helper that hangs costs one wait, not one a packet.
+        assert_eq!(book.vectors(&key(6)), MotionAnswer::Late);
+        assert!(!waits(6) && !waits(8) && !waits(9));
+        book.found(&key(6), Arc::new([]));
+        assert!(waits(8) && waits(9));
+    }
+
+    #[test]
     fn the_book_has_an_end() {
         let book = MotionBook::default();
         book.open(key(0).stream);
@@ -139,7 +236,7 @@ mod tests {
             book.asked(key(n));
             book.found(&key(n), Arc::new([]));
         }
-        assert_eq!(book.cameras()[&key(0).stream].len(), REMEMBERED);
+        assert_eq!(book.cameras()[&key(0).stream].frames.len(), REMEMBERED);
         assert_eq!(book.vectors(&key(0)), MotionAnswer::Late);
         assert_eq!(book.vectors(&key(999)), MotionAnswer::Known(Arc::new([])));
     }

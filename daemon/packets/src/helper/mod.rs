@@ -11,12 +11,13 @@ mod tests;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use synoptic_base::{Epoch, FrameKey, MediaTime, MotionVector, Span, StreamId};
+use synoptic_base::{Epoch, FrameKey, MediaTime, MotionVector, Rotation, Size, Span, StreamId};
 
 pub use book::MotionBook;
 
@@ -46,7 +47,9 @@ pub struct CodedUnit {
     /// Whether it is an IDR picture, with its parameter sets.
     pub keyframe: bool,
     /// The access unit in Annex B form.
-    pub annexb: Arc<[u8]>,
+    pub annexb: Bytes,
+    /// Size of the picture as it is coded, before the camera's rotation.
+    pub size: Size,
 }
 
 /// A camera's helper. Dropping it ends the process.
@@ -59,8 +62,14 @@ pub struct MotionHelper {
 struct Shared {
     camera: StreamId,
     program: PathBuf,
+    /// How the camera's pictures are turned behind the decoder, and so its vectors.
+    rotation: Rotation,
     book: Arc<MotionBook>,
     child: Mutex<Option<Child>>,
+    /// Nobody wants it any more.
+    stopping: AtomicBool,
+    /// Why there are no vectors now.
+    trouble: Mutex<Option<String>>,
     /// Pictures dropped since one was taken, and since the start.
     dropped_in_a_row: AtomicU64,
     dropped: AtomicU64,
@@ -70,6 +79,10 @@ struct Shared {
 impl Shared {
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kill(&self) {
@@ -82,19 +95,30 @@ impl Shared {
 }
 
 impl MotionHelper {
-    /// Starts the helper of a camera; `program` is `synoptic-mv`. What it finds goes into `book`.
-    pub fn start(camera: StreamId, program: PathBuf, book: Arc<MotionBook>) -> io::Result<MotionHelper> {
+    /// Starts the helper of a camera whose pictures are turned by `rotation`; `program` is `synoptic-mv`. What it finds
+    /// goes into `book`, where the camera must be open.
+    ///
+    /// # Errors
+    /// When no thread can be had. A program that cannot be started is tried again ([`MotionHelper::trouble`]).
+    pub fn start(
+        camera: StreamId,
+        program: PathBuf,
+        rotation: Rotation,
+        book: Arc<MotionBook>,
+    ) -> io::Result<MotionHelper> {
         let (units, waiting) = bounded(QUEUE);
         let shared = Arc::new(Shared {
             camera,
             program,
+            rotation,
             book,
             child: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            trouble: Mutex::default(),
             dropped_in_a_row: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             starts: AtomicU64::new(0),
         });
-        shared.book.open(camera);
         let own = shared.clone();
         let thread = std::thread::Builder::new()
             .name(format!("motion {camera}"))
@@ -115,6 +139,7 @@ impl MotionHelper {
         match units.try_send(unit) {
             Ok(()) => self.shared.dropped_in_a_row.store(0, Ordering::Relaxed),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.book.lost(&key);
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                 let row = self.shared.dropped_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
                 if row.is_multiple_of(HUNG) {
@@ -133,6 +158,11 @@ impl MotionHelper {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
+    /// Why there are no vectors now, in words; `None` while they come, or none has failed yet.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble().clone()
+    }
+
     /// Processes started so far.
     pub fn starts(&self) -> u64 {
         self.shared.starts.load(Ordering::Relaxed)
@@ -142,6 +172,7 @@ impl MotionHelper {
 impl Drop for MotionHelper {
     fn drop(&mut self) {
         self.units = None;
+        self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.kill();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -151,7 +182,6 @@ impl Drop for MotionHelper {
                 self.shared.camera
             );
         }
-        self.shared.book.close(&self.shared.camera);
     }
 }
 
@@ -166,22 +196,19 @@ fn run(shared: &Shared, units: &Receiver<CodedUnit>) {
         if frames >= GOOD {
             wait = FIRST_WAIT;
         }
-        let why = error.to_string();
+        let why = format!("{}: {error}", shared.program.display());
         if told != why {
-            log::warn!(
-                "camera {}: no motion vectors: {}: {why}; tried again",
-                shared.camera,
-                shared.program.display()
-            );
-            told = why;
+            log::warn!("camera {}: no motion vectors: {why}; tried again", shared.camera);
+            told.clone_from(&why);
         }
+        *shared.trouble() = Some(why);
         // What comes meanwhile is passed over, and the end is heard.
         let timer = crossbeam_channel::after(wait.to_std());
         loop {
             select! {
                 recv(timer) -> _ => break,
                 recv(units) -> unit => match unit {
-                    Ok(_) => {}
+                    Ok(unit) => shared.book.lost(&unit.key),
                     Err(_) => return,
                 },
             }
@@ -195,10 +222,14 @@ fn run_once(shared: &Shared, units: &Receiver<CodedUnit>) -> (u64, io::Result<()
     let spawned = Command::new(&shared.program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why = "it is not there: build helpers/mv and install it beside synoptic, or name it in packets.motion_helper";
+            return (0, Err(io::Error::other(why)));
+        }
         Err(error) => return (0, Err(error)),
     };
     shared.starts.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +237,10 @@ fn run_once(shared: &Shared, units: &Receiver<CodedUnit>) -> (u64, io::Result<()
         return (0, Err(io::Error::other("it has no pipes")));
     };
     *shared.child() = Some(child);
-    let epochs: Mutex<Vec<Epoch>> = Mutex::default();
+    if shared.stopping.load(Ordering::SeqCst) {
+        shared.kill();
+    }
+    let epochs: Mutex<Vec<(Epoch, Size)>> = Mutex::default();
     let (gone, ended) = bounded::<()>(0);
     let mut frames = 0;
     let fed = std::thread::scope(|scope| {
@@ -214,7 +248,7 @@ fn run_once(shared: &Shared, units: &Receiver<CodedUnit>) -> (u64, io::Result<()
             let _ends = gone;
             listen(shared, stdout, &epochs)
         });
-        let fed = feed(units, &mut stdin, &epochs, &ended);
+        let fed = feed(shared, units, &mut stdin, &epochs, &ended);
         drop(stdin);
         if fed.is_err() {
             shared.kill();
@@ -237,9 +271,10 @@ fn run_once(shared: &Shared, units: &Receiver<CodedUnit>) -> (u64, io::Result<()
 
 /// Feeds the process from the first IDR picture on; `Ok` when no more come.
 fn feed(
+    shared: &Shared,
     units: &Receiver<CodedUnit>,
     stdin: &mut impl Write,
-    epochs: &Mutex<Vec<Epoch>>,
+    epochs: &Mutex<Vec<(Epoch, Size)>>,
     ended: &Receiver<()>,
 ) -> io::Result<()> {
     let mut began = false;
@@ -253,11 +288,12 @@ fn feed(
         };
         began |= unit.keyframe;
         if !began {
+            shared.book.lost(&unit.key);
             continue;
         }
         let mut known = epochs.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.last() != Some(&unit.key.epoch) {
-            known.push(unit.key.epoch);
+        if known.last() != Some(&(unit.key.epoch, unit.size)) {
+            known.push((unit.key.epoch, unit.size));
         }
         let number = (known.len() - 1) as i64;
         drop(known);
@@ -274,7 +310,11 @@ fn feed(
 }
 
 /// Takes what the process says, to its end; returns how many frames that were.
-fn listen(shared: &Shared, mut stdout: ChildStdout, epochs: &Mutex<Vec<Epoch>>) -> (u64, io::Result<()>) {
+fn listen(
+    shared: &Shared,
+    mut stdout: ChildStdout,
+    epochs: &Mutex<Vec<(Epoch, Size)>>,
+) -> (u64, io::Result<()>) {
     let mut frames = 0;
     loop {
         match record(&mut stdout) {
@@ -283,7 +323,7 @@ fn listen(shared: &Shared, mut stdout: ChildStdout, epochs: &Mutex<Vec<Epoch>>) 
                 let known = epochs.lock().unwrap_or_else(PoisonError::into_inner);
                 let epoch = known.get((time >> MEDIA_BITS) as usize).copied();
                 drop(known);
-                let Some(epoch) = epoch else {
+                let Some((epoch, size)) = epoch else {
                     return (
                         frames,
                         Err(io::Error::other("it named a frame that it never got")),
@@ -294,7 +334,17 @@ fn listen(shared: &Shared, mut stdout: ChildStdout, epochs: &Mutex<Vec<Epoch>>) 
                     epoch,
                     media_us: MediaTime::from_micros(time & ((1 << MEDIA_BITS) - 1)),
                 };
-                shared.book.found(&key, vectors);
+                if frames == 1 {
+                    *shared.trouble() = None;
+                }
+                let turned = match shared.rotation {
+                    Rotation::None => Some(vectors),
+                    rotation => vectors.iter().map(|v| v.turned(rotation, size)).collect(),
+                };
+                let Some(turned) = turned else {
+                    return (frames, Err(io::Error::other("a vector out of the picture")));
+                };
+                shared.book.found(&key, turned);
             }
             Ok(None) => return (frames, Ok(())),
             Err(error) => return (frames, Err(error)),

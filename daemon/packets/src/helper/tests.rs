@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use synoptic_base::{Epoch, FrameKey, MediaTime, StreamId};
+use synoptic_base::{Epoch, FrameKey, MediaTime, Rotation, Size, StreamId};
 use tempfile::TempDir;
 
 use super::*;
@@ -40,6 +40,7 @@ fn unit(epoch: u32, media_us: i64, keyframe: bool, bytes: usize) -> CodedUnit {
         },
         keyframe,
         annexb: vec![0; bytes].into(),
+        size: Size::new(64, 48),
     }
 }
 
@@ -63,7 +64,9 @@ fn a_crash_is_mended_and_epochs_stay_apart() {
     let dir = TempDir::new().unwrap();
     let book = Arc::new(MotionBook::default());
     let camera = StreamId::new("cam").unwrap();
-    let helper = MotionHelper::start(camera, program(dir.path(), FAKE), book.clone()).unwrap();
+    book.open(camera);
+    let fake = program(dir.path(), FAKE);
+    let helper = MotionHelper::start(camera, fake, Rotation::None, book.clone()).unwrap();
     // Before the first IDR picture nothing is decoded.
     helper.push(unit(1, 0, false, 9));
     until_known(&helper, &book, 1, 10);
@@ -72,8 +75,26 @@ fn a_crash_is_mended_and_epochs_stay_apart() {
     helper.push(unit(2, 5_000, true, 5));
     until_known(&helper, &book, 2, 10_000);
     assert_eq!(helper.starts(), 2);
+    assert_eq!(helper.trouble(), None);
     drop(helper);
+    book.close(&camera);
     assert_eq!(book.vectors(&unit(2, 10_000, true, 0).key), MotionAnswer::Off);
+}
+
+#[test]
+fn vectors_turn_with_the_picture() {
+    let dir = TempDir::new().unwrap();
+    let book = Arc::new(MotionBook::default());
+    let camera = StreamId::new("cam").unwrap();
+    book.open(camera);
+    let fake = program(dir.path(), FAKE);
+    let helper = MotionHelper::start(camera, fake, Rotation::Quarter, book.clone()).unwrap();
+    let last = until_known(&helper, &book, 1, 10);
+    let MotionAnswer::Known(vectors) = book.vectors(&unit(1, 10 + last, true, 9).key) else {
+        panic!("it was known a moment ago");
+    };
+    // The upper left corner of 64x48 becomes the upper right one of 48x64.
+    assert_eq!((vectors[0].dst_x, vectors[0].dst_y), (48, 0));
 }
 
 #[test]
@@ -81,13 +102,24 @@ fn a_helper_that_is_not_there_or_hangs_holds_nobody_up() {
     let dir = TempDir::new().unwrap();
     let book = Arc::new(MotionBook::default());
     let camera = StreamId::new("cam").unwrap();
-    let missing = MotionHelper::start(camera, dir.path().join("none"), book.clone()).unwrap();
+    book.open(camera);
+    let none = dir.path().join("none");
+    let missing = MotionHelper::start(camera, none, Rotation::None, book.clone()).unwrap();
     missing.push(unit(1, 1, true, 9));
     assert_eq!(book.vectors(&unit(1, 1, true, 9).key), MotionAnswer::Late);
+    let mut looks = 0;
+    while missing.trouble().is_none() {
+        let pause = crossbeam_channel::never::<()>();
+        assert!(pause.recv_timeout(Duration::from_millis(50)).is_err());
+        looks += 1;
+        assert!(looks < 1_200, "nobody missed it within a minute");
+    }
+    let why = missing.trouble().unwrap();
+    assert!(why.contains("/none: it is not there: build helpers/mv"), "{why}");
     drop(missing);
 
     let hung = program(dir.path(), "#!/bin/sh\nexec sleep 600\n");
-    let helper = MotionHelper::start(camera, hung, book.clone()).unwrap();
+    let helper = MotionHelper::start(camera, hung, Rotation::None, book.clone()).unwrap();
     let mut pushed = 0;
     // A pipe holds 64 KiB; then the queue fills, then pictures are dropped, then the process is replaced.
     while helper.starts() < 2 {

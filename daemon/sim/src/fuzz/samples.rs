@@ -187,6 +187,8 @@ pub fn samples(target: &str) -> Vec<Vec<u8>> {
             [&[0, 0, 1][..], &sei, &[0, 0, 1, 0x65, 0x88, 0x84]].concat(),
             vec![0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 4, 0x41, 0x9a, 0x24, 0x6c],
             vec![0, 0, 0, 1, 0x40, 1, 0, 0, 1, 0x26, 1, 0xaf],
+            // H.265: a picture parameter set with two extra bits, and a slice that names it.
+            vec![0, 0, 0, 1, 0x44, 1, 0xc5, 0, 0, 1, 0x02, 1, 0xe8],
         ],
         _ => Vec::new(),
     }

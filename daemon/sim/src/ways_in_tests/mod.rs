@@ -3,6 +3,8 @@
 
 mod flv_server;
 pub(crate) mod programs;
+mod rtsp_relay;
+mod rtsp_senders;
 
 use synoptic_base::{Epoch, Rotation, Span, StreamStart, TimeSource};
 use synoptic_engine::starts::{StartBook, StartNews};

@@ -77,6 +77,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         region: section.region("detect_region"),
     };
     let stall_after = section.span("stall_after", STALL_AFTER);
+    let motion_vectors = section.flag("motion_vectors");
     let bias = section.number("capture_bias_ms", -MAX_BIAS_MS..=MAX_BIAS_MS);
     let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
 
@@ -97,6 +98,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         detector,
         ignore: ignore.unwrap_or_default(), // without the key nothing is ignored
         attention,
+        motion_vectors: motion_vectors.unwrap_or(false),
     })
 }
 

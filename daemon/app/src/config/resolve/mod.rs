@@ -10,7 +10,7 @@ mod packets;
 mod panorama;
 mod place;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -27,6 +27,16 @@ pub(super) struct Context<'c> {
     pub(super) machine: &'c dyn Surroundings,
 }
 
+impl Context<'_> {
+    /// A program by its path, or by its name alone, which is searched on the PATH.
+    fn program(&self, text: &str) -> PathBuf {
+        match Path::new(text).parent() {
+            Some(folder) if folder.as_os_str().is_empty() => PathBuf::from(text),
+            _ => self.folder.join(text),
+        }
+    }
+}
+
 /// Reads the whole file. `None` when something is missing or wrong, which `reader` then knows.
 pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Context<'_>) -> Option<Config> {
     let root = Section::root(reader, root);
@@ -41,6 +51,9 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let cameras = camera::cameras(&root, context, &detectors.names);
     let groups = group::groups(&root, &cameras);
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
+    if let Some(packets) = &packets {
+        packets::motion_is_read(&root, &cameras, packets.as_ref(), &groups);
+    }
     let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
     let stitch_workers = panorama::workers(&root);
     let rtsp = output::rtsp(&root, context);
@@ -114,6 +127,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "ignore"
         | "detect_max_fps"
         | "detect_region"
+        | "motion_vectors"
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",
@@ -124,7 +138,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
         "workers" => "[stitch]",
-        "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
+        "pixels" | "dir" | "max_memory" | "groups" | "motion_helper" => "[packets]",
         "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
         | "patience" => "[[panorama]]",
         "stream" | "serve" | "path" | "transcode" | "bitrate_kbps" | "gop_s" | "width" | "height"

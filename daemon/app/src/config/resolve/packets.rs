@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use synoptic_base::StreamId;
 use synoptic_packets::PixelLayout;
 
+use super::camera::Listed;
 use super::{Context, belongs_elsewhere};
 use crate::config::raw;
 use crate::config::reader::Section;
@@ -29,6 +30,7 @@ pub(super) fn packets(
     let pixels = section.choice("pixels", &layouts);
     let dir = section.filled("dir");
     let max_memory = section.bytes("max_memory", MAX_MEMORY);
+    let motion_helper = section.filled("motion_helper");
     let mut chosen: Option<Vec<StreamId>> = None;
     for name in section.texts("groups").into_iter().flatten() {
         let chosen = chosen.get_or_insert_default();
@@ -57,7 +59,28 @@ pub(super) fn packets(
             .map(|m| m.value)
             .or_else(|| parse_bytes(raw::PACKETS_MEMORY))?,
         groups: chosen,
+        motion_helper: motion_helper.map(|path| context.program(path.value)),
     }))
+}
+
+/// Warns of cameras whose motion vectors nobody can read.
+pub(super) fn motion_is_read(
+    root: &Section<'_, '_>,
+    cameras: &[Listed<'_>],
+    packets: Option<&PacketsConfig>,
+    groups: &[Group],
+) {
+    let wanted = |c: &&Listed<'_>| c.camera.as_ref().is_some_and(|c| c.motion_vectors && c.enabled);
+    for listed in cameras.iter().filter(wanted) {
+        let Some(camera) = &listed.camera else { continue };
+        let group = groups.iter().find(|g| g.cameras.contains(&camera.options.id));
+        let shared = packets.zip(group).is_some_and(|(p, g)| p.of(g).is_some());
+        if !shared {
+            let message = "its motion vectors are asked for, and no program can read them: they go into shared packets only";
+            let hint = "add a [packets] table and its group to that, or remove motion_vectors";
+            root.reader.warn_at(&listed.place, message, hint);
+        }
+    }
 }
 
 impl PacketsConfig {

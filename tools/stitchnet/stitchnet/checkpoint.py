@@ -101,6 +101,15 @@ def randomise(net: nn.Module, seed: int) -> None:
             scale = key.endswith("weight")
             value.copy_(0.1 * noise + (1.0 if scale else 0.0))
         else:
-            fan_in = value[0].numel()
+            fan_in = value[0].numel() if len(value) else 1
             value.copy_(noise * (2.0 / fan_in) ** 0.5)
+    net.load_state_dict(state)
+
+
+def scale_last_layers(net: nn.Module, factor: float) -> None:
+    """Scales what the heads give out."""
+    state = net.state_dict()
+    for key, value in state.items():
+        if ("regressNet" in key and "part2" in key and ".4." in key) or "decoding" in key:
+            value.mul_(factor)
     net.load_state_dict(state)

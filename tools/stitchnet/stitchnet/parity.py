@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import checkpoint
 from .config import PUBLISHED, WINDOW
@@ -25,7 +25,7 @@ CODES = {1: "Codes", 2: "Full_model_inference/Codes"}
 """Where the code lies in the repositories nie-lang/StabStitch (1) and nie-lang/StabStitch2 (2)."""
 COMMITS = {1: "bf33369c", 2: "646dad01"}
 FRAMES = WINDOW + 2
-SETTLE = 3.0
+LAST_LAYERS = 3.0
 """Factor on the last layers, so that random weights move control points by tens of pixels, as real ones do."""
 
 
@@ -46,15 +46,6 @@ def published(checkout: Path, version: int) -> dict[str, Any]:
     return {name.rsplit(".", 1)[-1]: importlib.import_module(name) for name in names}
 
 
-def _settle(net: nn.Module) -> None:
-    """Scales the last layers of the heads."""
-    state = net.state_dict()
-    for key in state:
-        if ".4." in key and "regressNet" in key and "part2" in key or "decoding" in key:
-            state[key] *= SETTLE
-    net.load_state_dict(state)
-
-
 def _numbers(mesh: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     return mesh.detach().numpy().astype(np.float64)
 
@@ -70,7 +61,7 @@ def compare(checkout: Path, version: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for i, (name, net) in enumerate(nets.items()):
             checkpoint.randomise(net, seed + i)
-            _settle(net)
+            checkpoint.scale_last_layers(net, LAST_LAYERS)
             net.eval()
             # By way of files of the published form: keys are proved too.
             torch.save({"model": net.state_dict()}, Path(folder) / checkpoint.FILES[name])

@@ -53,6 +53,11 @@ class SpatialNet(_Spatial):
 
     def forward(self, reference: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Where the control points of both pictures go, two meshes in pixels."""
+        coarse, ways = self.stages(reference, target)
+        return coarse[0] + ways[0], coarse[1] + ways[1]
+
+    def stages(self, reference: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """The meshes after the homography alone, and the ways of the control points that the second stage adds."""
         h, w = float(self.config.height), float(self.config.width)
         ours, theirs, way = self._look(reference, target)
         whole = self._homography(way, h, w)
@@ -63,9 +68,11 @@ class SpatialNet(_Spatial):
         left = self.regressNet2_part2_ref(self.regressNet2_part1_ref(self._volume(ours, theirs)).flatten(1))
         right = self.regressNet2_part2_tgt(self.regressNet2_part1_tgt(self._volume(theirs, ours)).flatten(1))
         rigid = geometry.rigid_mesh(h, w)
-        mesh_reference = geometry.warp_mesh(geometry.adjugate(middle), rigid) + to_mesh(left)
-        mesh_target = geometry.warp_mesh(geometry.adjugate(half), rigid) + to_mesh(right)
-        return mesh_reference, mesh_target
+        coarse = (
+            geometry.warp_mesh(geometry.adjugate(middle), rigid),
+            geometry.warp_mesh(geometry.adjugate(half), rigid),
+        )
+        return coarse, (to_mesh(left), to_mesh(right))
 
 
 class SpatialNetV1(_Spatial):

@@ -107,6 +107,8 @@ pub struct Panorama {
     pub group: StreamId,
     /// Its cameras, 2 to 8, all enabled.
     pub cameras: Vec<StreamId>,
+    /// The learned warp, where it is asked for; of two cameras only.
+    pub learned: Option<LearnedConfig>,
     /// A calibration that is used instead of the box's own.
     pub calibration: Option<PathBuf>,
     /// Whether the box calibrates by itself when there is no calibration.
@@ -121,6 +123,15 @@ pub struct Panorama {
     pub patience: Span,
     /// Threads that compose.
     pub threads: usize,
+}
+
+/// `method = "learned"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearnedConfig {
+    /// How often the networks look, in Hz.
+    pub rate_hz: f64,
+    /// Folders that are searched for the stitching model.
+    pub model_dirs: Vec<PathBuf>,
 }
 
 /// A detector.

@@ -40,7 +40,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let cameras = camera::cameras(&root, context, &detectors.names);
     let groups = group::groups(&root, &cameras);
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
-    let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
+    let panoramas = panorama::panoramas(&root, context, device.as_ref(), &cameras, &groups);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -115,8 +115,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
         "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
-        "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
-        | "patience" => "[[panorama]]",
+        "method" | "learned_rate" | "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov"
+        | "blend" | "missing" | "patience" => "[[panorama]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })

@@ -4,13 +4,13 @@
 |---|---|---|
 | spatial.onnx | `reference`, `target` [1, 3, h, w] | `mesh_reference`, `mesh_target` [7, 9, 2] |
 | temporal.onnx | `picture` [1, 3, h, w], `previous` [1, c, h / 8, w / 8] | `motion` [7, 9, 2], `features` as `previous` |
-| smooth.onnx | `mesh_reference`, `path_reference`, `mesh_target`, `path_target` [7, 7, 9, 2] | `delta_reference`, `delta_target` [7, 9, 2] |
+| smooth.onnx | `mesh_…`, `path_…` of `reference`, then of `target` [7, 7, 9, 2] | `delta_reference`, `delta_target` [7, 9, 2] |
 
 All float32; pictures are BGR, value / 127.5 - 1; meshes in pixels of h x w. Both versions have the same form: version 1 gives
 a rigid reference and no delta for it.
 """
 
-import io
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,19 +81,18 @@ def export(nets: Networks, folder: Path, seed: int = 1) -> Iterator[Exported]:
     for name, net in nets.named().items():
         form = FORMS[name]
         wrapped = _OneFrame(net).eval()
-        buffer = io.BytesIO()
+        path = folder / f"{name}.onnx"
         torch.onnx.export(
             wrapped,
             tuple(inputs[name]),
-            buffer,
+            str(path),
             input_names=list(form[0]),
             output_names=list(form[1]),
             opset_version=OPSET,
             do_constant_folding=True,
             dynamo=False,
         )
-        path = folder / f"{name}.onnx"
-        model = _folded(onnx.load_from_string(buffer.getvalue()))
+        model = _folded(onnx.load(str(path)))
         onnx.checker.check_model(model, full_check=True)
         operators = {node.op_type for node in model.graph.node}
         if bad := operators & FORBIDDEN:
@@ -108,10 +107,10 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
-    with _temporary() as folder:
-        options.optimized_model_filepath = str(folder / "folded.onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = f"{folder}/folded.onnx"
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        folded = onnx.load(str(folder / "folded.onnx"))
+        folded = onnx.load(f"{folder}/folded.onnx")
     # It declares its own domains even where no operator is of them.
     del folded.opset_import[:]
     folded.opset_import.append(onnx.helper.make_opsetid("", OPSET))
@@ -133,19 +132,6 @@ def _shorten(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         node.input[:] = [short.get(name, name) for name in node.input]
     del graph.value_info[:]
-
-
-class _temporary:
-    """A folder for a moment, as a path."""
-
-    def __enter__(self) -> Path:
-        import tempfile
-
-        self._folder = tempfile.TemporaryDirectory()
-        return Path(self._folder.name)
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
 
 
 def _difference(net: nn.Module, path: Path, form: Io, inputs: list[Tensor]) -> float:

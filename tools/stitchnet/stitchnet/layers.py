@@ -1,5 +1,7 @@
 """Backbone and heads. Attribute names are those of the published checkpoints' keys."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from .config import GRID_COLUMNS, GRID_ROWS, NetConfig
@@ -24,7 +26,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        out: Tensor = self.relu(self.bn2(self.conv2(x)) + shortcut)
+        return out
 
 
 def _layer(inside: int, outside: int, stride: int) -> nn.Sequential:
@@ -61,7 +64,7 @@ def _regress(inside: int, levels: list[int]) -> nn.Sequential:
 
 def _dense(sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inside, outside in zip(sizes, sizes[1:], strict=False):
+    for inside, outside in pairwise(sizes):
         layers += [nn.Linear(inside, outside), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -22,7 +22,7 @@ def _radial(a: Tensor, b: Tensor) -> Tensor:
 
 def spline(sources: Tensor, targets: Tensor, points: Tensor) -> Tensor:
     """Where thin plate splines through `sources` to `targets`, [batch, n, 2] within about -1 to 1, bring `points`."""
-    batch, n, _ = sources.shape
+    batch = sources.shape[0]
     affine = torch.cat((torch.ones_like(sources[..., :1]), sources), dim=2)
     top = torch.cat((affine, _radial(sources, sources)), dim=2)
     bottom = torch.cat((torch.zeros(batch, 3, 3, dtype=sources.dtype), affine.transpose(1, 2)), dim=2)

@@ -30,9 +30,7 @@ def contextual_flow(first: Tensor, second: Tensor, height: int, width: int) -> T
     product = product.reshape(-1, height, width, height, width)
     product = _diagonal_sum(_diagonal_sum(product, (1, 3)), (2, 4))
     match = torch.softmax(product.reshape(-1, n, n) * SOFTMAX_SCALE, dim=2)
-    rows, columns = torch.meshgrid(
-        torch.arange(height, dtype=match.dtype), torch.arange(width, dtype=match.dtype), indexing="ij"
-    )
+    rows, columns = torch.meshgrid(torch.arange(height, dtype=match.dtype), torch.arange(width, dtype=match.dtype), indexing="ij")
     places = torch.stack((columns, rows), dim=-1).reshape(n, 2)
     flow = torch.matmul(match, places) - places
     return flow.transpose(1, 2).reshape(-1, 2, height, width)

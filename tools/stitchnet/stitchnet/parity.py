@@ -34,9 +34,9 @@ def published(checkout: Path, version: int) -> dict[str, Any]:
     folder = checkout / CODES[version]
     if not (folder / "spatial_network.py").is_file():
         raise FileNotFoundError(f"{folder} has no spatial_network.py: give a checkout of version {version}")
-    torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign,assignment]
+    torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign]
     resnet18 = torchvision.models.resnet.resnet18
-    torchvision.models.resnet.resnet18 = lambda **_: resnet18(weights=None)  # type: ignore[assignment]
+    torchvision.models.resnet.resnet18 = lambda **_: resnet18(weights=None)
     # Imported there, never used.
     einops = types.ModuleType("einops")
     einops.rearrange = None  # type: ignore[attr-defined]

@@ -56,9 +56,7 @@ class TemporalNetV1(_Temporal):
         """As of [`TemporalNet`]."""
         now = self.features(picture)
         h, w = self.config.coarse
-        volume = ops.cost_volume(
-            self.feature_extractor_stage2(previous), self.feature_extractor_stage2(now), COARSE_REACH, h, w
-        )
+        volume = ops.cost_volume(self.feature_extractor_stage2(previous), self.feature_extractor_stage2(now), COARSE_REACH, h, w)
         way = self.regressNet1_part2(self.regressNet1_part1(volume).flatten(1)).reshape(-1, 4, 2)
         height, width = self.config.height - 1.0, self.config.width - 1.0
         matrix = geometry.quad_homography(geometry.corners(height, width) + way, height, width)

@@ -13,6 +13,7 @@ from . import checkpoint, losses
 from .config import GRID_COLUMNS, GRID_ROWS, PUBLISHED, SMALL, TINY, WINDOW, NetConfig
 from .geometry import rigid_mesh
 from .render import Renderer
+from .spatial import SpatialNet
 
 SIZES = {"published": PUBLISHED, "small": SMALL, "tiny": TINY}
 CLIP = 3.0
@@ -40,8 +41,8 @@ class Plan:
         return SIZES[self.size]
 
 
-def _trajectories(config: NetConfig, batch: int, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
-    """Meshes and paths of two cameras that drift slowly and shake, each [7, 7, 9, 2]; one window (`batch` is of pictures)."""
+def _trajectories(config: NetConfig, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
+    """Meshes and paths of two cameras that drift slowly and shake, each [7, 7, 9, 2]."""
     rigid = rigid_mesh(config.height, config.width)
     meshes, paths = [], []
     scale = config.width / 480.0
@@ -82,7 +83,7 @@ class Trainer:
             generator = torch.Generator().manual_seed(seed)
             total = torch.zeros(())
             for _ in range(plan.batch):
-                meshes, paths = _trajectories(plan.config, plan.batch, generator)
+                meshes, paths = _trajectories(plan.config, generator)
                 meshes, paths = [[t.to(plan.device) for t in ts] for ts in (meshes, paths)]
                 deltas = self.nets.smooth(meshes[0], paths[0], meshes[1], paths[1], last_only=False)
                 total = total + losses.smooth((paths[0], paths[1]), deltas)
@@ -94,7 +95,10 @@ class Trainer:
         if plan.stage == "spatial":
             reference = torch.cat([s.reference for s in scenes]).to(plan.device)
             target = torch.cat([s.target for s in scenes]).to(plan.device)
-            return losses.spatial(*self.nets.spatial.stages(reference, target), reference, target)  # type: ignore[union-attr]
+            net = self.nets.spatial
+            if not isinstance(net, SpatialNet):
+                raise TypeError("version 2 alone is trained")
+            return losses.spatial(*net.stages(reference, target), reference, target)
         previous = torch.cat([s.reference[:1] for s in scenes]).to(plan.device)
         picture = torch.cat([s.reference[1:] for s in scenes]).to(plan.device)
         motion, _ = self.nets.temporal(picture, self.nets.temporal.features(previous))

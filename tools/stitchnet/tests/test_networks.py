@@ -61,7 +61,7 @@ def test_checkpoints_go_by_their_own_keys(version: int, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="regressNet2"):
         checkpoint.load(tmp_path, 3 - version, nets.config)
     (tmp_path / "smooth_warp.pth").unlink()
-    with pytest.raises(checkpoint.CheckpointError, match="smooth_warp.pth"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"smooth_warp\.pth"):
         checkpoint.load(tmp_path, version, nets.config)
 
 

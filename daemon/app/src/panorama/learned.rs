@@ -18,6 +18,7 @@ use synoptic_vision::onnx::EngineChoice;
 use synoptic_vision::panorama::NodeGrid;
 use synoptic_vision::panorama::geometry::canvas_from_camera;
 
+use super::calibrating::step_back;
 use crate::config::LearnedConfig;
 
 /// The mesh glides over one interval of the networks, but never longer.
@@ -187,6 +188,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
+        step_back();
         let threads = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1));
         let options = StitchOptions {
             engine: EngineChoice::Auto,

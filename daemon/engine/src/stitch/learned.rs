@@ -126,7 +126,7 @@ fn objection(look: &LearnedLook) -> Option<String> {
         return Some("its mesh is folded".to_owned());
     }
     // Not a number is no better than too much.
-    if !(shape.bend <= MOST_BEND) {
+    if shape.bend.is_nan() || shape.bend > MOST_BEND {
         return Some(format!(
             "its mesh is bent by {:.0} degrees",
             (1.0 - shape.bend).clamp(-1.0, 1.0).acos().to_degrees()
@@ -141,7 +141,7 @@ fn objection(look: &LearnedLook) -> Option<String> {
     let Some(psnr) = look.psnr_db else {
         return Some("it shows too little of what both cameras see".to_owned());
     };
-    if !(psnr >= LEAST_PSNR_DB) {
+    if psnr.is_nan() || psnr < LEAST_PSNR_DB {
         return Some(format!("the pictures fit by {psnr:.1} dB only where both see"));
     }
     match look.calibrated_psnr_db {

@@ -40,13 +40,16 @@ fn in_camera(point: [f64; 2], net: [usize; 2], camera: Size) -> [f64; 2] {
     [0, 1].map(|k| point[k] * scale[k] - 0.5)
 }
 
+/// A point of the plane, and where it belongs on the canvas.
+type Pair = ([f64; 2], [f64; 2]);
+
 impl Placement {
     /// For the two cameras of `rig`, whose points stand at `meshes` on the plane of a network with input `net` (width,
     /// height). `None` when too few points have a place on the canvas.
     pub fn fit(rig: &Rig, net: [usize; 2], meshes: &[ControlMesh; 2]) -> Option<Placement> {
         let scale = camera_scale(net, rig.cameras.first()?.intrinsics.size);
         let still = rigid(net[0], net[1]);
-        let mut pairs = Vec::new();
+        let mut pairs: Vec<Pair> = Vec::new();
         for (camera, mesh) in rig.cameras.iter().zip(meshes) {
             for (point, shown) in still.iter().zip(mesh) {
                 let pixel = in_camera(*point, net, camera.intrinsics.size);
@@ -61,7 +64,7 @@ impl Placement {
         }
         // Umeyama, "Least-squares estimation of transformation parameters", 1991, in the plane.
         let n = pairs.len() as f64;
-        let mean = |of: fn(&([f64; 2], [f64; 2])) -> [f64; 2]| {
+        let mean = |of: fn(&Pair) -> [f64; 2]| {
             let sum = pairs
                 .iter()
                 .map(of)

@@ -152,12 +152,22 @@ export function startReal({ stream, path }) {
   const canvas = document.createElement("canvas");
   document.body.append(canvas);
   const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-  const found = { commits: 0, unreadable: 0, problems: [], offBoxes: [], offKeys: [], latencies: [], path: null };
-  const looked = new Map();
-  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/v1/streams/${stream}/detections`);
-  socket.onmessage = ({ data }) => {
-    const message = JSON.parse(data);
-    if (message.type === "detections") looked.set(message.key, Date.parse(message.capture.utc));
+  const found = {
+    commits: 0,
+    unreadable: 0,
+    problems: [],
+    // Media time of the key against the true capture time, ms, by epoch: the same for all pictures of one epoch.
+    keys: {},
+    boxes: {},
+    withBoxes: 0,
+    // What the box says of the capture time against the true one, ms.
+    claimed: [],
+    latencies: [],
+    path: null,
+  };
+  const note = (list, epoch, off) => {
+    list[epoch] ??= [];
+    list[epoch].push(off);
   };
   const player = new Player(canvas, {
     stream,
@@ -175,9 +185,12 @@ export function startReal({ stream, path }) {
       }
       const trueMs = code.number / 1000;
       found.latencies.push(performance.timeOrigin + now - trueMs);
-      if (view.capture) found.offKeys.push(view.capture.utcMs - trueMs);
-      const drawn = view.boxesKey === null ? undefined : looked.get(view.boxesKey);
-      if (drawn !== undefined) found.offBoxes.push(drawn - trueMs);
+      if (view.capture) found.claimed.push(view.capture.utcMs - trueMs);
+      note(found.keys, view.key.epoch, view.key.mediaUs / 1000 - trueMs);
+      if (view.boxesKey === null) return;
+      const [, epoch, mediaUs] = view.boxesKey.split("/").map(Number);
+      note(found.boxes, epoch, mediaUs / 1000 - trueMs);
+      found.withBoxes += 1;
     },
   });
   return { player, found, canvas };

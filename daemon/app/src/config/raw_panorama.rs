@@ -39,9 +39,9 @@ pub struct RawPanorama {
     #[serde(default)]
     pub method: RawMethod,
     /// How often the networks of `learned` look, in Hz; between, the picture glides.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default = "learned_rate")]
     #[schemars(range(min = 0.2, max = 5))]
-    pub learned_rate: Option<f64>,
+    pub learned_rate: f64,
     /// A calibration file to use. Default: the newest that the box made itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<String>,
@@ -158,6 +158,9 @@ pub enum RawMissing {
     Hold,
 }
 
+const fn learned_rate() -> f64 {
+    LEARNED_RATE
+}
 const fn panorama_scale() -> f64 {
     PANORAMA_SCALE
 }

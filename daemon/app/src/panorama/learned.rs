@@ -372,7 +372,7 @@ mod tests {
         let (mut learned, calibrated) = learned(vec![to.path().to_owned()]);
         let picture = picture();
         let mut now = 0;
-        // Random weights bend black pictures somehow: the calibrated warp stays, with the gate's reason.
+        // On black pictures nothing can be judged: the calibrated warp stays, with the gate's reason.
         let jobs = learned.jobs.clone();
         for _ in 0..synoptic_vision::learned::WINDOW {
             let job = Job {

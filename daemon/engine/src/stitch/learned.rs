@@ -139,7 +139,7 @@ fn objection(look: &LearnedLook) -> Option<String> {
         ));
     }
     let Some(psnr) = look.psnr_db else {
-        return Some("it shows too little of what both cameras see".to_owned());
+        return Some("there is too little that both cameras see to judge it by".to_owned());
     };
     if psnr.is_nan() || psnr < LEAST_PSNR_DB {
         return Some(format!("the pictures fit by {psnr:.1} dB only where both see"));

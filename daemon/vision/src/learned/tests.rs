@@ -255,8 +255,9 @@ fn the_better_warp_has_the_higher_psnr() {
             .collect()
     };
     let lumas = [luma(0), luma(1)];
+    let flat = vec![50.0; net[0] * net[1]];
     let still = rigid(net[0], net[1]);
-    let psnr = |off: f64| {
+    let psnr_of = |off: f64, lumas: [&Vec<f32>; 2]| {
         let meshes = [-60.0, 60.0 + off].map(|dx| still.map(|p| [p[0] + dx, p[1]]));
         let placement = Placement::fit(
             &rig,
@@ -269,16 +270,19 @@ fn the_better_warp_has_the_higher_psnr() {
                 .grid(rig.canvas.size)
         });
         let small = |k: usize| Small {
-            luma: &lumas[k],
+            luma: lumas[k],
             size: net,
             camera: size,
         };
         overlap_psnr([&grids[0], &grids[1]], [small(0), small(1)])
     };
+    let psnr = |off: f64| psnr_of(off, [&lumas[0], &lumas[1]]);
     let (good, near, far) = (psnr(0.0).unwrap(), psnr(2.0).unwrap(), psnr(20.0).unwrap());
     assert!(
         good > 45.0 && good > near + 5.0 && near > far + 5.0,
         "{good} {near} {far}"
     );
     assert_eq!(psnr(400.0), None);
+    // Where one of them sees nothing, any warp would fit.
+    assert_eq!(psnr_of(0.0, [&lumas[0], &flat]), None);
 }

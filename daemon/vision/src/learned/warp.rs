@@ -15,6 +15,8 @@ const BEYOND: f64 = 0.08;
 const ENOUGH: usize = 32;
 /// Nodes that two cameras share before their difference says anything.
 const SHARED: usize = 48;
+/// Variance of luma that is texture: below a standard deviation of 3 levels any warp fits.
+const TEXTURE: f64 = 9.0;
 
 /// How the networks' plane lies on the canvas: turned, scaled, moved.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,21 +228,23 @@ impl Small<'_> {
 }
 
 /// How alike two pictures are where both are shown, as PSNR in dB with their mean difference taken out; `None` where they
-/// share too little of the canvas. The grids may be of a learned warp or of a calibration: both are judged alike.
+/// share too little of the canvas or it has no texture. The grids may be of a learned warp or of a calibration: both are judged alike.
 pub fn overlap_psnr(grids: [&NodeGrid; 2], smalls: [Small<'_>; 2]) -> Option<f64> {
-    let mut differences = Vec::new();
+    let mut shared = Vec::new();
     for (a, b) in grids[0].nodes.iter().zip(&grids[1].nodes) {
         let (Some(a), Some(b)) = (*a, *b) else { continue };
         if let (Some(a), Some(b)) = (smalls[0].at(node_place(a)), smalls[1].at(node_place(b))) {
-            differences.push(a - b);
+            shared.push([a, b]);
         }
     }
-    if differences.len() < SHARED {
+    let variance = |of: fn(&[f64; 2]) -> f64| {
+        let n = shared.len() as f64;
+        let mean = shared.iter().map(of).sum::<f64>() / n;
+        shared.iter().map(|s| (of(s) - mean).powi(2)).sum::<f64>() / n
+    };
+    if shared.len() < SHARED || variance(|s| s[0]) < TEXTURE || variance(|s| s[1]) < TEXTURE {
         return None;
     }
-    let n = differences.len() as f64;
-    let mean = differences.iter().sum::<f64>() / n;
-    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / n;
     // A tenth of a level: equal pictures are no better than that.
-    Some(10.0 * (255.0_f64.powi(2) / variance.max(0.01)).log10())
+    Some(10.0 * (255.0_f64.powi(2) / variance(|s| s[0] - s[1]).max(0.01)).log10())
 }

@@ -28,15 +28,18 @@ const WARM: usize = 7;
 /// The daemon's default: two looks a second, of which half may go to the networks.
 const TARGET_MS: f64 = 250.0;
 
+/// Features a pixel of the published networks.
+const PUBLISHED_CHANNELS: usize = 128;
+
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (models, name) = match std::env::var_os("SYNOPTIC_STITCH_MODELS") {
-        Some(dir) => (PathBuf::from(dir), "published size"),
+    let models = match std::env::var_os("SYNOPTIC_STITCH_MODELS") {
+        Some(dir) => PathBuf::from(dir),
         None => {
             eprintln!("no SYNOPTIC_STITCH_MODELS: the tiny networks of the goldens are timed");
-            (here.join("golden/stitchnet"), "tiny, 192x144")
+            here.join("golden/stitchnet")
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(2));
@@ -45,7 +48,8 @@ fn main() -> Result<(), Error> {
         engine: EngineChoice::Rten,
         threads,
     };
-    model::import(&models, folder.path(), options)?;
+    let taken = model::import(&models, folder.path(), options)?;
+    let name = format!("{}x{}, {} features", taken.width, taken.height, taken.channels);
     let mut stitch = OnlineStitch::load(&[folder.path().to_owned()], options)?;
     let size = Size::new(1280, 720);
     let pictures = [textured(size, 0)?, textured(size, 1)?];
@@ -70,7 +74,7 @@ fn main() -> Result<(), Error> {
         eprintln!("no onnxruntime beside rten: {why}");
     }
     let [warp_ms, rewarp_ms, relayout_ms] = around(stitch.input())?;
-    let own = (name == "published size").then_some(TARGET_MS);
+    let own = (taken.channels == PUBLISHED_CHANNELS).then_some(TARGET_MS);
     let rows = serde_json::json!([
         row(
             &format!("networks, rten, {threads} threads ({name})"),

@@ -10,7 +10,7 @@
 #   HEADERS=folder                            for gpu-abi: folders with NvInfer.h, at any depth
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorrt gpu-abi check bench ui dist image yocto-check setup clean
+.PHONY: help demo test test-box test-tensorrt gpu-abi check bench ui dist image yocto-check box box-run setup clean
 export CAMERAS LISTEN LONG NAME MACHINE LAYERS MACHINES
 
 help: ## list the targets
@@ -21,6 +21,9 @@ demo: ## simulated cameras, a broker, the daemon and its page
 
 test: ## every test
 	@scripts/test.sh
+
+test-box: ## the virtual box: first start, updates, a broken release, power cuts (as root)
+	@bash scripts/test-box.sh
 
 test-tensorrt: ## the GPU's part against NVIDIA's real compilers and TensorRT-RTX, without a GPU
 	@bash scripts/test-tensorrt.sh
@@ -45,6 +48,12 @@ image: ## the firmware image for MACHINE, by kas and Yocto
 
 yocto-check: ## parse and resolve the Yocto layer beside the checkouts in LAYERS
 	@scripts/yocto-check.sh
+
+box: ## the virtual box: a disk image like a real box's, its update bundle (as root)
+	@hw-tests/virtual-box/build.sh
+
+box-run: ## boot the virtual box in QEMU
+	@hw-tests/virtual-box/run.sh
 
 setup: ## install what is missing
 	@scripts/setup.sh

@@ -20,7 +20,7 @@ linked_libraries() {
     cargo build --workspace --bins --locked --quiet
     scripts/linked-libs.sh "$target/debug/synoptic" "$target/debug/synoptic-sim"
 }
-shell() { shellcheck flash.sh scripts/*.sh scripts/flash/*.sh systemd/box/lib/* hw-tests/*/*.sh hw-tests/vivid/init .ci/run; }
+shell() { shellcheck flash.sh scripts/*.sh scripts/flash/*.sh systemd/box/lib/* systemd/box/install.sh hw-tests/*/*.sh hw-tests/vivid/init .ci/run; }
 tidy() { python3 scripts/tidy.py; }
 
 # The daemon embeds the page; a debug build reads it from disk, but it is there for every build all the same.

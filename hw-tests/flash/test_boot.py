@@ -92,6 +92,18 @@ class FirstStart(Boot):
         self.boot()
         self.assertEqual(self.text("data/etc/device-id"), first)
 
+    def test_the_boot_loader_is_told_the_machine_s_id_once(self) -> None:
+        (self.box / "run/synoptic/state").mkdir(parents=True)
+        block = self.box / "run/synoptic/state/grubenv"
+        run("grub-editenv", block, "create")
+        run("grub-editenv", block, "set", "ORDER=A B")
+        self.boot()
+        said = run("grub-editenv", block, "list").stdout.decode().splitlines()
+        self.assertEqual(sorted(said), [f"MACHINE_ID={self.text('data/etc/machine-id').strip()}", "ORDER=A B"])
+        self.fake("grub-editenv", f'[ "$2" = list ] || echo "$@" >>{self.dir}/written; exec /usr/bin/grub-editenv "$@"')
+        self.boot()
+        self.assertFalse((self.dir / "written").exists(), "the block is written as seldom as can be")
+
     def test_placeholders_are_no_serial_number(self) -> None:
         ids = set()
         for serial in ("Default string", "To be filled by O.E.M.", "0", "Not Specified"):
@@ -215,6 +227,16 @@ class HealthGate(Boot):
         self.assertEqual(self.asked(), "status mark-good booted\n")
         self.assertFalse((self.box / "data/update/pending").exists())
 
+    def test_a_start_without_an_update_gives_the_try_back(self) -> None:
+        (self.box / "data/update/pending").unlink()
+        self.fake("systemctl", "exit 3")
+        self.assertEqual(self.gate().returncode, 0, "a committed system is not left for what its daemon does")
+        self.assertEqual(self.asked(), "status mark-good booted\n")
+        self.fake("rauc", "exit 1")
+        done = self.gate()
+        self.assertEqual(done.returncode, 0, "it does not reboot")
+        self.assertIn("the next start may take the other one", done.stderr)
+
     def test_goes_back_with_the_reason(self) -> None:
         for tool, script, reason in (("systemctl", "exit 3", "not ready"), ("curl", "printf 503; exit 0", "HTTP 503"), ("curl", "printf 000; exit 7", "HTTP 000")):
             with self.subTest(reason=reason):
@@ -230,10 +252,18 @@ class HealthGate(Boot):
         self.assertEqual(self.asked(), "status mark-bad other\n")
         self.assertIn("slot B did not start; slot A runs", self.text("data/update/rollback-reason"))
 
+    def test_a_daemon_that_dies_at_once_is_given_up_early(self) -> None:
+        count = self.dir / "count"
+        count.write_text("0")
+        self.fake("systemctl", f'[ "$1" = show ] || exit 3; n=$(($(<{count}) + 4)); echo $n >{count}; echo $n')
+        self.assertEqual(self.gate().returncode, 1)
+        self.assertEqual(self.asked(), "status mark-bad booted\n")
+        self.assertEqual(self.text("data/update/rollback-reason"), "the daemon ended 12 times; last: the daemon is not ready\n")
+
     def test_a_daemon_that_comes_and_goes_is_not_committed(self) -> None:
         count = self.dir / "count"
         count.write_text("0")
-        self.fake("systemctl", f"n=$(($(<{count}) + 1)); echo $n >{count}; ((n % 3))")
+        self.fake("systemctl", f'[ "$1" != show ] || exit 0; n=$(($(<{count}) + 1)); echo $n >{count}; ((n % 3))')
         self.assertEqual(self.gate().returncode, 1)
         self.assertEqual(self.asked(), "status mark-bad booted\n")
 

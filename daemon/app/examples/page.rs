@@ -13,7 +13,7 @@ use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
 use synoptic_app::web::{
     Auth, BoxFuture, CameraAdmin, CameraBias, Choices, DeviceChoice, EventFilter, EventSource, FoundDoc,
-    NewCamera, Parts, Problem, serve,
+    NewCamera, NoStitching, Parts, Problem, serve,
 };
 use synoptic_base::*;
 use synoptic_media::clocks::SystemClock;
@@ -457,6 +457,8 @@ async fn main() -> anyhow::Result<()> {
         events: world.clone(),
         cameras: Arc::new(Admin(world.clone())),
         panoramas: Arc::new(synoptic_app::panorama::Desk::new(&data_dir)),
+        stitch: Arc::new(NoStitching),
+        outputs: Arc::new(synoptic_app::web::NoOutputs),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
         metrics_token: None,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use axum::http::StatusCode;
 use synoptic_base::{Clock, ClockMap, Detection, EventId, FrameKey, StreamId};
 use synoptic_media::session::SessionOptions;
 use synoptic_media::{RtspTransport, Source};
@@ -11,7 +12,7 @@ use synoptic_store::{DetectionQuery, DetectionRow, EventQuery, Store};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::config::{self, Config, EditError, SourceError};
+use crate::config::{self, Config, EditError, SaveError, SettingsMap, SourceError};
 use crate::documents::{AnyEventDoc, Capture, DetectionDoc, ProbeDoc, hundredths_ms};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
@@ -145,7 +146,7 @@ pub(crate) struct ConfiguredCameras {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     /// One change of the file at a time.
-    pub editing: Mutex<()>,
+    pub editing: Arc<Mutex<()>>,
 }
 
 impl ConfiguredCameras {
@@ -166,14 +167,36 @@ impl ConfiguredCameras {
 fn problem(error: EditError) -> Problem {
     let text = error.to_string();
     match error {
-        EditError::Taken(_) | EditError::Changed(_) => Problem::conflict(text),
-        EditError::NoCamera(_) => Problem::not_found(text),
+        EditError::Taken(_)
+        | EditError::StreamTaken(_)
+        | EditError::OutputTaken(_)
+        | EditError::Changed(_) => Problem::conflict(text),
+        EditError::NoCamera(_) | EditError::NoPanorama(_) | EditError::NoOutput(_) => {
+            Problem::not_found(text)
+        }
+        EditError::Setting(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text),
         EditError::Source(_) => Problem::invalid("source", text),
         EditError::Id(_) => Problem::invalid("id", text),
         EditError::NoGroup(_) => Problem::invalid("group", text),
         EditError::Unreadable(_) => Problem::conflict(text),
+        EditError::Save(SaveError::Invalid(errors)) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, told(&errors))
+        }
         EditError::Save(e) => Problem::internal("saving the configuration", e),
     }
+}
+
+/// What is wrong with a changed configuration, without the lines of the file: they may be anybody's.
+fn told(errors: &config::ConfigErrors) -> String {
+    let one = |p: &config::Problem| match &p.hint {
+        Some(hint) => format!("{}: {}: {hint}", p.path, p.message),
+        None => format!("{}: {}", p.path, p.message),
+    };
+    let errors = errors
+        .problems
+        .iter()
+        .filter(|p| p.severity == config::Severity::Error);
+    errors.map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn as_configured(camera: NewCamera) -> config::NewCamera {
@@ -264,6 +287,26 @@ impl CameraAdmin for ConfiguredCameras {
             })
             .collect();
         self.save(config::set_biases(&text, &rows))
+    }
+
+    fn add_panorama(&self, settings: &SettingsMap) -> Result<StreamId, Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let edit = config::add_panorama(&self.text()?, settings).map_err(problem)?;
+        let id = edit.id;
+        self.save(Ok(edit))?;
+        Ok(id)
+    }
+
+    fn change_panorama(&self, id: &StreamId, settings: &SettingsMap) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.text()?;
+        self.save(config::change_panorama(&text, id, settings))
+    }
+
+    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.text()?;
+        self.save(config::remove_panorama(&text, id))
     }
 
     fn choices(&self) -> Choices {

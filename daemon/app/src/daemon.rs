@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use synoptic_base::{BootId, Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_base::{Clock, ClockMap, Epoch, Mono, StreamId};
 use synoptic_engine::system::SystemInput;
 use synoptic_engine::timebase::LearnedDelay;
 use synoptic_engine::track::TrackIds;
 use synoptic_media::clocks::{self, SystemClock};
 use synoptic_media::{CameraOptions, Epochs};
-use synoptic_store::{Opened, Options, RetentionLimits, Store, StoreStats};
+use synoptic_store::{Opened, Store};
 use synoptic_vision::jpeg;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -24,15 +24,15 @@ use crate::board::Board;
 use crate::box_clock::BoxClock;
 use crate::config::{self, Config};
 use crate::documents::{CameraState, SyncState};
-use crate::documents::{
-    ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, StorageDoc, StorageState, round_ms,
-};
+use crate::documents::{ClockDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms};
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{Publisher, Topics, initial_state};
-use crate::panorama::Desk;
+use crate::outputs;
+use crate::panorama::{Desk, Extras, Service, ServiceParts};
 use crate::recorder::Recorder;
 use crate::service;
+use crate::storage::{retention, storage_doc, store_options};
 use crate::time_memory::TimeMemory;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
@@ -84,7 +84,11 @@ struct Mqtt {
 /// The daemon while it runs.
 struct Daemon {
     path: PathBuf,
+    /// What runs: the configuration file, and what runs beside it.
     config: Arc<ArcSwap<Config>>,
+    /// What the file said when it was last right.
+    file: Config,
+    extras: Arc<Extras>,
     /// The configuration of the start: some of it holds until the next one.
     started_with: Arc<Config>,
     /// Keys that have another value by now.
@@ -102,6 +106,8 @@ struct Daemon {
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     desk: Arc<Desk>,
+    /// What leaves the box.
+    outputs: Arc<outputs::Desk>,
     groups: Option<Groups>,
     mqtt: Option<Mqtt>,
     mqtt_state: watch::Sender<MqttDoc>,
@@ -160,8 +166,11 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let desk = Arc::new(Desk::new(&config.device.data_dir));
     let memory = Arc::new(TimeMemory::open(&config.device.data_dir));
     let config = Arc::new(config);
+    let outputs = outputs::Desk::new(hub.relay.clone(), clock.clone(), map.clone(), config.rtsp.clone());
     let mut daemon = Daemon {
         path,
+        file: Config::clone(&config),
+        extras: Arc::default(),
         started_with: config.clone(),
         restart_needed: Vec::new(),
         config: Arc::new(ArcSwap::new(config)),
@@ -177,6 +186,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         watchman: Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone())),
         recorder,
         desk,
+        outputs: Arc::new(outputs),
         groups: None,
         mqtt: None,
         mqtt_state: watch::Sender::new(initial_state(None)),
@@ -196,56 +206,6 @@ fn load(path: &Path) -> Result<Config> {
         log::warn!("{}", config::render(path, &loaded.warnings).trim_end());
     }
     Ok(loaded.config)
-}
-
-fn store_options(config: &Config, boot_id: BootId) -> Options {
-    let s = &config.store;
-    Options {
-        dir: config.device.data_dir.clone(),
-        boot_id,
-        keep_events: s.keep_events,
-        keep_detections: s.keep_detections,
-        max_bytes: s.max_bytes,
-        min_free_bytes: s.min_free_bytes,
-    }
-}
-
-fn retention(config: &Config) -> RetentionLimits {
-    let s = &config.store;
-    RetentionLimits {
-        keep_events: s.keep_events,
-        keep_detections: s.keep_detections,
-        max_bytes: s.max_bytes,
-        min_free_bytes: s.min_free_bytes,
-    }
-}
-
-/// What the store says of itself, as a document. Before its first look all bytes are 0, which is no shortage.
-fn storage_doc(stats: &StoreStats, config: &Config) -> StorageDoc {
-    let limits = &config.store;
-    let looked = stats.bytes > 0;
-    let state = if stats.last_error.is_some() || stats.damaged {
-        StorageState::Failing
-    } else if looked && stats.free_bytes < limits.min_free_bytes {
-        StorageState::DiskShort
-    } else if stats.making_room {
-        StorageState::Full
-    } else {
-        StorageState::Okay
-    };
-    StorageDoc {
-        state,
-        bytes: stats.bytes,
-        max_bytes: limits.max_bytes,
-        free_bytes: stats.free_bytes,
-        min_free_bytes: limits.min_free_bytes,
-        waiting: stats.queue + stats.spill_waiting,
-        spilled: stats.spill_waiting,
-        outbox: stats.outbox_rows,
-        events_removed: stats.events_removed,
-        lost: stats.lost,
-        error: stats.last_error.clone(),
-    }
 }
 
 fn topics(config: &Config) -> Option<Topics> {
@@ -273,9 +233,19 @@ impl Daemon {
                 hub: self.hub.clone(),
                 clock: self.clock.clone(),
                 map: self.map.clone(),
-                editing: std::sync::Mutex::new(()),
+                editing: self.outputs.editing(),
             }),
             panoramas: self.desk.clone(),
+            stitch: Arc::new(Service::new(ServiceParts {
+                extras: self.extras.clone(),
+                desk: self.desk.clone(),
+                hub: self.hub.clone(),
+                config: self.config.clone(),
+                clock: self.clock.clone(),
+                map: self.map.clone(),
+                outputs: self.outputs.clone(),
+            })),
+            outputs: outputs::ConfiguredOutputs::shared(&self.path, &self.hub, &self.outputs),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -298,6 +268,7 @@ impl Daemon {
         let now = self.utc_now();
         tokio::task::block_in_place(|| groups.apply(&config, now));
         self.groups = Some(groups);
+        tokio::task::block_in_place(|| self.outputs.apply(&config));
         self.publish_status();
         service::ready();
         let mut tick = tokio::time::interval(STATUS_INTERVAL);
@@ -307,6 +278,7 @@ impl Daemon {
                 _ = hangup.recv() => self.reload(),
                 command = commands.recv() => match command {
                     Some(Command::Reload) => self.reload(),
+                    Some(Command::Apply) => self.apply(),
                     None => return Ok(()),
                 },
                 _ = terminate.recv() => return Ok(()),
@@ -362,6 +334,7 @@ impl Daemon {
                 }
             });
         }
+        tokio::task::block_in_place(|| self.outputs.look());
         let dead = self.beats.dead();
         for (thread, silent) in &dead {
             log::error!("thread {thread} has not answered for {silent}");
@@ -380,17 +353,22 @@ impl Daemon {
 
     /// Reads the configuration again and applies what changed. A wrong one changes nothing.
     fn reload(&mut self) {
-        let old = self.config.load_full();
-        let new = match load(&self.path) {
-            Ok(new) => new,
-            Err(error) => {
-                log::error!("the configuration stays as it was:\n{error:#}");
-                return;
+        match load(&self.path) {
+            Ok(new) => {
+                self.file = new;
+                self.apply();
             }
-        };
+            Err(error) => log::error!("the configuration stays as it was:\n{error:#}"),
+        }
+    }
+
+    /// Brings what runs in line with the file and what is to run beside it.
+    fn apply(&mut self) {
+        let old = self.config.load_full();
+        let new = self.extras.with(&self.file);
         let plan = config::plan(&old, &new);
         log::info!(
-            "configuration read again: {}",
+            "configuration applied: {}",
             plan.to_string().trim_end().replace('\n', "; ")
         );
         self.config.store(Arc::new(new));
@@ -418,6 +396,7 @@ impl Daemon {
             tokio::task::block_in_place(|| groups.apply(&config, now));
             self.groups = Some(groups);
         }
+        tokio::task::block_in_place(|| self.outputs.apply(&config));
         for camera in plan.stop_cameras.iter().chain(&plan.remove_panoramas) {
             self.hub.forget(camera);
             self.watchman.see(SystemInput::Forget(*camera));
@@ -541,6 +520,7 @@ impl Daemon {
         if let Some(groups) = self.groups.take() {
             tokio::task::block_in_place(|| groups.stop());
         }
+        let outputs = self.outputs.close(PART_LIMIT);
         drop(web_stop);
         let mqtt = self.mqtt.take();
         let broker = async {
@@ -559,7 +539,7 @@ impl Daemon {
                 log::warn!("a page did not let go in time");
             }
         };
-        tokio::join!(broker, pages);
+        tokio::join!(broker, pages, outputs);
         match tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await {
             Ok(Ok(())) => log::info!("stopped"),
             Ok(Err(error)) => log::error!("closing the database: {error}"),

@@ -18,6 +18,7 @@ use crate::beat::Pulse;
 use crate::board::Board;
 use crate::documents::{CameraState, Capture, PacketLine, PacketSlot, round_ms};
 use crate::hub::Hub;
+use crate::panorama::Mailboxes;
 use crate::watchman::Watchman;
 
 /// How often figures go to the board.
@@ -51,7 +52,7 @@ pub(crate) struct GroupTask {
     /// Packets for other programs.
     pub share: Option<Arc<Share>>,
     /// The same for each panorama of the group.
-    pub stitch: Vec<Mailbox>,
+    pub stitch: Mailboxes,
     pub clock: Arc<dyn Clock>,
     pub map: Arc<ArcSwap<ClockMap>>,
     pub hub: Arc<Hub>,
@@ -117,7 +118,7 @@ impl GroupTask {
                 if let Some(share) = &self.share {
                     share.offer(&packet);
                 }
-                for (panorama, behind) in &self.stitch {
+                for (panorama, behind) in self.stitch.load().iter() {
                     // What a panorama passes over shows in its frame rate.
                     hand_over(panorama, behind, packet.clone());
                 }

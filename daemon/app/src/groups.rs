@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use synoptic_base::{BBox, Clock, ClockMap, FramePacket, Span, StreamId, Utc};
+use synoptic_base::{BBox, Clock, ClockMap, Span, StreamId, Utc};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::pair::SubStream;
 use synoptic_engine::rules::{EventConfig, EventMachine, event_id};
@@ -24,7 +24,7 @@ use crate::detect::{DetectTask, Leftovers, Watch};
 use crate::detectors;
 use crate::group::GroupTask;
 use crate::hub::Hub;
-use crate::panorama::{Desk, Line, PanoramaTask};
+use crate::panorama::{self, Desk, Lineup};
 use crate::recorder::Recorder;
 use crate::watchman::Watchman;
 
@@ -94,7 +94,7 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             panoramas: config
                 .panoramas
                 .iter()
-                .filter(|p| p.group == id)
+                .filter(|p| p.enabled && p.group == id)
                 .cloned()
                 .collect(),
         }
@@ -154,9 +154,6 @@ impl Streams {
     }
 }
 
-/// Both ends of a mailbox of one packet.
-type Mailbox = (Sender<FramePacket<Pixels>>, Receiver<FramePacket<Pixels>>);
-
 /// A running group.
 struct Running {
     spec: GroupSpec,
@@ -169,7 +166,7 @@ struct Running {
     stop: Option<Sender<()>>,
     aligning: Option<JoinHandle<()>>,
     detecting: Option<JoinHandle<Leftovers>>,
-    stitching: Vec<(Arc<Line>, JoinHandle<()>)>,
+    stitching: Lineup,
 }
 
 /// All running groups.
@@ -218,6 +215,15 @@ impl Groups {
             let old = self.running.remove(&id);
             let started = match old {
                 Some(running) if running.spec == spec && running.blind.is_empty() => Ok(running),
+                Some(mut running) if running.spec.differs_in_panoramas(&spec) && running.blind.is_empty() => {
+                    running.spec = spec;
+                    // What cannot be started is told; the group goes on.
+                    if let Err(error) = running.stitch(&self.shared) {
+                        log::error!("group {id}: a panorama does not run: {error}");
+                        failed.push(format!("group {id}: a panorama: {error}"));
+                    }
+                    Ok(running)
+                }
                 old => Running::start(spec, old, &self.shared),
             };
             match started {
@@ -230,6 +236,7 @@ impl Groups {
                 }
             }
         }
+        self.shared.desk.stopped(&config.panoramas, now);
         failed
     }
 
@@ -239,6 +246,17 @@ impl Groups {
         // All are told before any is waited for.
         groups.iter_mut().for_each(Running::tell_cameras);
         groups.into_iter().for_each(Running::stop);
+    }
+}
+
+impl GroupSpec {
+    /// Whether `other` is the same but for its panoramas.
+    fn differs_in_panoramas(&self, other: &GroupSpec) -> bool {
+        let without = |spec: &GroupSpec| GroupSpec {
+            panoramas: Vec::new(),
+            ..spec.clone()
+        };
+        without(self) == without(other)
     }
 }
 
@@ -304,7 +322,7 @@ impl Running {
             stop: None,
             aligning: None,
             detecting: None,
-            stitching: Vec::new(),
+            stitching: Lineup::default(),
         };
         running
             .start_threads(built, machines, shared)
@@ -384,15 +402,10 @@ impl Running {
             .filter(with_sub)
             .map(|m| (m.options.id, SubStream::default()))
             .collect();
-        let (stitch, panoramas): (Vec<_>, Vec<_>) = self
-            .spec
-            .panoramas
-            .iter()
-            .map(|config| self.panorama(config, shared))
-            .unzip();
+        self.stitch(shared)?;
         let group = GroupTask {
             id,
-            stitch,
+            stitch: self.stitching.mailboxes(),
             config: AlignConfig {
                 cameras: self.spec.cameras.iter().map(|m| m.options.id).collect(),
                 ..self.spec.align.clone()
@@ -443,43 +456,20 @@ impl Running {
         let spawn = |name: String| std::thread::Builder::new().name(name);
         self.aligning = Some(spawn(format!("group {id}")).spawn(move || group.run())?);
         self.detecting = Some(spawn(format!("detect {id}")).spawn(move || detect.run())?);
-        for task in panoramas {
-            let line = task.line.clone();
-            let thread = spawn(format!("stitch {}", line.config.id)).spawn(move || task.run())?;
-            self.stitching.push((line, thread));
-        }
         self.stop = Some(stop);
         Ok(())
     }
 
-    /// The mailbox of a panorama and its task.
-    fn panorama(&self, config: &Panorama, shared: &Shared) -> (Mailbox, PanoramaTask) {
-        let (sender, packets) = bounded(1);
-        let (orders, heard) = unbounded();
-        let now = shared.map.load().utc(shared.clock.now());
-        let library = shared.desk.library(config.id);
-        let line = Arc::new(Line::new(config.clone(), library, orders, now));
-        shared.desk.add(line.clone());
-        let of_panorama = |m: &&Member| config.cameras.contains(&m.options.id);
-        let members = || self.spec.cameras.iter().filter(of_panorama);
-        let task = PanoramaTask {
-            packets: packets.clone(),
-            orders: heard,
-            detected: members()
-                .filter(|m| m.detector.as_ref().is_some_and(|d| !self.blind.contains_key(d)))
-                .map(|m| m.options.id)
-                .collect(),
-            ignore: members().map(|m| (m.options.id, m.ignore.clone())).collect(),
-            clock: shared.clock.clone(),
-            map: shared.map.clone(),
-            hub: shared.hub.clone(),
-            epochs: shared.epochs.clone(),
-            watchman: shared.watchman.clone(),
-            pulse: shared.beats.add(&format!("stitch {}", config.id), THREAD_LIMIT),
-            desk: shared.desk.clone(),
-            line,
-        };
-        ((sender, packets), task)
+    /// Runs the panoramas of the spec and no others.
+    fn stitch(&mut self, shared: &Shared) -> std::io::Result<()> {
+        let members = self.spec.cameras.iter().map(|m| panorama::Member {
+            id: m.options.id,
+            detected: m.detector.as_ref().is_some_and(|d| !self.blind.contains_key(d)),
+            ignore: m.ignore.clone(),
+        });
+        let members: Vec<_> = members.collect();
+        self.stitching
+            .run(&self.spec.panoramas, &members, THREAD_LIMIT, shared)
     }
 
     /// Ends the group's threads; the cameras go on. Returns what the detect thread leaves.
@@ -491,11 +481,7 @@ impl Running {
         if let Some(Err(error)) = aligning {
             panicked(error);
         }
-        for (_, thread) in self.stitching.drain(..) {
-            if let Err(error) = thread.join() {
-                panicked(error);
-            }
-        }
+        self.stitching.stop();
         detecting.and_then(|left| left.map_err(panicked).ok())
     }
 

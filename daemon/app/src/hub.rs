@@ -43,6 +43,8 @@ pub struct LatestPicture {
 pub enum Command {
     /// Read the configuration file again and apply what changed.
     Reload,
+    /// Apply what changed of what runs beside the configuration file.
+    Apply,
 }
 
 /// Shared by all parts; every field may be read from any thread.

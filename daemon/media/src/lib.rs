@@ -14,6 +14,7 @@ mod error;
 mod movie;
 pub mod mux;
 mod notes;
+pub mod output;
 mod queue;
 pub mod session;
 mod source;

@@ -29,3 +29,5 @@ pub mod scenario;
 pub mod scene;
 #[cfg(test)]
 mod ways_in_tests;
+#[cfg(test)]
+mod ways_out_tests;

@@ -44,6 +44,82 @@ test("cameras show live pictures", async () => {
   await close();
 });
 
+test("a panorama plays as the cameras do", async () => {
+  const { page, complaints, close } = await open(browser);
+  await ready(page);
+  const cards = page.locator("[data-panorama]");
+  const count = (await (await fetch(`${base}/api/v1/panoramas`)).json()).length;
+  for (let k = 0; k < count; k += 1) {
+    const card = cards.nth(k);
+    const picture = card.locator(".picture");
+    await until(page, "a picture", async () => (await colours(card.locator("canvas"))) > 8, 90_000);
+    const name = await card.getAttribute("data-panorama");
+    const first = await picture.getAttribute("data-key");
+    assert.ok(first?.startsWith(`${name}/`), `the picture of ${name} is that of ${first}`);
+    await until(page, `${name} to go on`, async () => (await picture.getAttribute("data-key")) !== first);
+    await card.locator("input[type=checkbox]").check();
+    await card.locator("svg.seams polyline").first().waitFor({ state: "attached" });
+    await card.scrollIntoViewIfNeeded();
+    await shot(page, `panorama-${name}`);
+  }
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
+test("control points are set, moved, kept and removed; a panorama is stopped and started", async () => {
+  const { page, complaints, close } = await open(browser);
+  await ready(page);
+  const card = page.locator("[data-panorama]").first();
+  await card.waitFor();
+  const id = await card.getAttribute("data-panorama");
+  const kept = () => page.evaluate(async (of) => (await fetch(`/api/v1/panoramas/${of}/control-points`)).json(), id);
+  const dialog = page.locator("dialog[open]");
+  const openPoints = async () => {
+    await card.getByRole("button", { name: "Control points" }).click();
+    await until(page, "both pictures", () =>
+      dialog.locator(".points img").evaluateAll((images) => images.every((image) => image.naturalWidth > 0)),
+    );
+  };
+  await openPoints();
+  const images = dialog.locator(".points img");
+  for (const [left, right] of [
+    [
+      { x: 200, y: 60 },
+      { x: 30, y: 60 },
+    ],
+    [
+      { x: 260, y: 140 },
+      { x: 90, y: 140 },
+    ],
+  ]) {
+    await images.nth(0).click({ position: left });
+    await images.nth(1).click({ position: right });
+  }
+  assert.equal(await dialog.locator(".mark").count(), 4);
+  await dialog.locator(".mark").first().press("Shift+ArrowRight");
+  await shot(page, "control-points");
+  await dialog.locator("button.primary").click();
+  await dialog.waitFor({ state: "detached" });
+  const points = await kept();
+  assert.equal(points.length, 2);
+  assert.ok(points[0].at.flat().every((v) => v > 0 && v < 1));
+  await openPoints();
+  await dialog.locator(".mark").first().dblclick();
+  assert.equal(await dialog.locator(".mark").count(), 2);
+  await dialog.getByRole("button", { name: "Remove all" }).click();
+  await dialog.locator("button.primary").click();
+  await dialog.waitFor({ state: "detached" });
+  assert.deepEqual(await kept(), []);
+
+  await card.getByRole("button", { name: "Stop", exact: true }).click();
+  await card.locator(".chip.idle").waitFor();
+  await shot(page, "panorama-stopped");
+  await card.getByRole("button", { name: "Start", exact: true }).click();
+  await card.locator(".chip.good").waitFor({ timeout: 60_000 });
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
 test("the sync plot is drawn", async () => {
   const { page, complaints, close } = await open(browser);
   await ready(page);

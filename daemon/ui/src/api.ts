@@ -49,6 +49,6 @@ export async function post<T>(path: string, body: unknown): Promise<T> {
 }
 
 /** For routes that answer without a body. */
-export async function command(method: "POST" | "DELETE", path: string, body?: unknown): Promise<void> {
+export async function command(method: "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<void> {
   await send(method, path, body);
 }

@@ -85,7 +85,13 @@ export interface SyncStatus {
   members: SyncMember[];
 }
 
-export type PanoramaState = "waiting" | "uncalibrated" | "running" | "degraded";
+/** A place in the pictures of two cameras, `[x, y]` in fractions of each. */
+export interface ControlPointDoc {
+  cameras: [string, string];
+  at: [[number, number], [number, number]];
+}
+
+export type PanoramaState = "waiting" | "stopped" | "uncalibrated" | "running" | "degraded";
 
 export interface SeamDoc {
   cameras: [string, string];
@@ -226,23 +232,6 @@ export interface SystemEventDoc {
 }
 
 export type AnyEventDoc = EventDoc | SystemEventDoc;
-
-export interface DetectionDoc {
-  track: number | null;
-  label: string;
-  score: number;
-  bbox: BBox;
-}
-
-/** The header `synoptic-frame` of a picture. */
-export interface FrameDoc {
-  key: string;
-  seq: number;
-  width: number;
-  height: number;
-  capture: Capture;
-  detections: DetectionDoc[] | null;
-}
 
 export interface EventDoc {
   type: "track";

@@ -23,10 +23,16 @@ pub struct ReloadPlan {
     pub remove_groups: Vec<StreamId>,
     /// Groups that are new or have changed.
     pub rebuild_groups: Vec<StreamId>,
-    /// Panoramas that are gone.
+    /// Panoramas that are gone, or are not to run any more.
     pub remove_panoramas: Vec<StreamId>,
     /// Panoramas that are new or have changed.
     pub rebuild_panoramas: Vec<StreamId>,
+    /// Outputs to stop: removed, or no longer enabled.
+    pub stop_outputs: Vec<StreamId>,
+    /// Outputs to start: new, enabled now, or changed.
+    pub start_outputs: Vec<StreamId>,
+    /// The RTSP server gets another address or login; its clients connect anew.
+    pub restart_rtsp: bool,
     /// Detectors that are gone.
     pub remove_detectors: Vec<String>,
     /// Detectors that are new or have changed.
@@ -71,13 +77,27 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
     let changed = new.groups.iter().filter(|g| !old.groups.contains(g));
     plan.rebuild_groups = changed.map(|g| g.id).collect();
 
-    let gone = old
+    let stay = |id: &StreamId| new.panoramas.iter().any(|n| n.enabled && n.id == *id);
+    let gone = old.panoramas.iter().filter(|p| p.enabled && !stay(&p.id));
+    plan.remove_panoramas = gone.map(|p| p.id).collect();
+    let changed = new
         .panoramas
         .iter()
-        .filter(|p| !new.panoramas.iter().any(|n| n.id == p.id));
-    plan.remove_panoramas = gone.map(|p| p.id).collect();
-    let changed = new.panoramas.iter().filter(|p| !old.panoramas.contains(p));
+        .filter(|p| p.enabled && !old.panoramas.contains(p));
     plan.rebuild_panoramas = changed.map(|p| p.id).collect();
+
+    let runs = |c: &Config, id| c.outputs.iter().find(|o| o.enabled && o.wish.id == id).cloned();
+    for output in old.outputs.iter().filter(|o| o.enabled) {
+        if runs(new, output.wish.id).is_none() {
+            plan.stop_outputs.push(output.wish.id);
+        }
+    }
+    for output in new.outputs.iter().filter(|o| o.enabled) {
+        if runs(old, output.wish.id).as_ref() != Some(output) {
+            plan.start_outputs.push(output.wish.id);
+        }
+    }
+    plan.restart_rtsp = old.rtsp != new.rtsp;
 
     let gone = old
         .detectors
@@ -144,7 +164,10 @@ impl fmt::Display for ReloadPlan {
         ids(f, "build group", &self.rebuild_groups)?;
         ids(f, "remove panorama", &self.remove_panoramas)?;
         ids(f, "build panorama", &self.rebuild_panoramas)?;
+        ids(f, "stop output", &self.stop_outputs)?;
+        ids(f, "start output", &self.start_outputs)?;
         for (line, wanted) in [
+            ("start the RTSP server anew", self.restart_rtsp),
             ("connect to the broker anew", self.restart_mqtt),
             ("apply the limits of the store", self.update_store),
             ("update name and folders of the box", self.update_device),
@@ -256,6 +279,16 @@ mod tests {
                 "id = \"box\"",
                 "id = \"box\"\nmodel_dirs = [\"m\"]",
                 vec!["build detector people", "update name and folders of the box"],
+            ),
+            (
+                "[[group]]",
+                "[[output]]\nid = \"o\"\nstream = \"a\"\nserve = \"rtsp\"\n[[group]]",
+                vec!["start output o"],
+            ),
+            (
+                "[mqtt]",
+                "[rtsp]\nlisten = \"127.0.0.1:8555\"\n[mqtt]",
+                vec!["start the RTSP server anew"],
             ),
             (
                 "[mqtt]",

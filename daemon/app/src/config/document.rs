@@ -51,7 +51,7 @@ pub(super) fn push_entry(
         .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
     let tables = item
         .as_array_of_tables_mut()
-        .ok_or("`[[camera]]` is something else there")?;
+        .ok_or("a list of tables is something else there")?;
     tables.push(table);
     Ok(())
 }

@@ -72,9 +72,24 @@ pub enum EditError {
     /// The group does not exist.
     #[error("there is no group `{0}`")]
     NoGroup(String),
+    /// The id is another output's.
+    #[error("there is an output `{0}` already: choose another id")]
+    OutputTaken(StreamId),
+    /// The output does not exist.
+    #[error("there is no output `{0}` in the configuration")]
+    NoOutput(String),
     /// The camera does not exist.
     #[error("there is no camera `{0}`")]
     NoCamera(String),
+    /// The id is that of a camera or of another panorama.
+    #[error("there is a camera or panorama `{0}` already: choose another id")]
+    StreamTaken(StreamId),
+    /// The panorama does not exist.
+    #[error("there is no panorama `{0}` in the configuration")]
+    NoPanorama(StreamId),
+    /// A setting is not known, or of another type.
+    #[error("{0}")]
+    Setting(String),
     /// Somebody else changed the file.
     #[error("{} was changed by somebody else in the meantime: try again", .0.display())]
     Changed(PathBuf),
@@ -86,11 +101,11 @@ pub enum EditError {
 /// A change of the configuration file: what will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The camera.
+    /// The camera, panorama or output.
     pub id: StreamId,
     /// The new text of the configuration.
     pub text: String,
-    /// What happens to the camera's password.
+    /// What happens to its password.
     pub secret: SecretChange,
     before: String,
 }
@@ -166,7 +181,7 @@ pub fn add_camera(text: &str, camera: &NewCamera) -> Result<Edit, EditError> {
     })
 }
 
-/// Removes a camera and its mention in groups; a group left empty goes too. Fails when the text is no TOML or
+/// Removes a camera and its mention in groups and panoramas; a group left empty goes too, and a panorama of one camera. Fails when the text is no TOML or
 /// there is no such camera.
 pub fn remove_camera(text: &str, id: &str) -> Result<Edit, EditError> {
     let mut doc = parse(text)?;
@@ -187,6 +202,24 @@ pub fn remove_camera(text: &str, id: &str) -> Result<Edit, EditError> {
             empty.push(index);
         }
     });
+    let groups = ids(&doc, "group");
+    let gone: Vec<&String> = empty.iter().filter_map(|index| groups.get(*index)).collect();
+    let mut alone = Vec::new();
+    for_each_table(&mut doc, "panorama", |index, panorama| {
+        let group = panorama.get("group").and_then(Item::as_str);
+        let groupless = group.is_some_and(|group| gone.iter().any(|g| *g == group));
+        let Some(cameras) = panorama.get_mut("cameras").and_then(Item::as_array_mut) else {
+            alone.extend(groupless.then_some(index));
+            return;
+        };
+        remove_text(cameras, id);
+        if groupless || cameras.len() < 2 {
+            alone.push(index);
+        }
+    });
+    for index in alone.into_iter().rev() {
+        remove_entry(&mut doc, "panorama", index);
+    }
     for index in empty.into_iter().rev() {
         remove_entry(&mut doc, "group", index);
     }
@@ -256,6 +289,16 @@ pub fn set_biases(text: &str, biases: &[BiasEdit]) -> Result<Edit, EditError> {
 }
 
 impl Edit {
+    /// A change of `before` into what `doc` says.
+    pub(super) fn new(id: StreamId, doc: &DocumentMut, secret: SecretChange, before: &str) -> Edit {
+        Edit {
+            id,
+            text: doc.to_string(),
+            secret,
+            before: before.to_owned(),
+        }
+    }
+
     /// Checks the new text, writes or removes the password's file, and writes the configuration to `path`.
     ///
     /// Fails, and leaves the configuration as it is, when the new text is wrong, the file was changed since the
@@ -341,13 +384,13 @@ fn make_private_folder(path: &Path) -> std::io::Result<()> {
         .create(path)
 }
 
-fn parse(text: &str) -> Result<DocumentMut, EditError> {
+pub(super) fn parse(text: &str) -> Result<DocumentMut, EditError> {
     // The parser's own message shows the line, which may be one with a password.
     let unreadable = |error: toml_edit::TomlError| EditError::Unreadable(error.message().to_owned());
     text.parse().map_err(unreadable)
 }
 
-fn secret_path(doc: &DocumentMut, id: &str) -> PathBuf {
+pub(super) fn secret_path(doc: &DocumentMut, id: &str) -> PathBuf {
     let device = doc.get("device").and_then(Item::as_table_like);
     let data_dir = device.and_then(|d| d.get("data_dir")).and_then(Item::as_str);
     Path::new(data_dir.unwrap_or(raw::DATA_DIR))

@@ -2,16 +2,19 @@
 //!
 //! * [`load`] reads a file into a [`Config`] that cannot be wrong, or into all that is wrong with it.
 //! * [`plan`] says what a changed configuration means for a running daemon.
-//! * [`add_camera`], [`remove_camera`] and [`save`] change the file and keep its comments.
+//! * [`add_camera`], [`add_panorama`], [`add_output`] and their kin, and [`save`] change the file and keep its comments.
 //! * [`schema`] is its JSON Schema.
 
 mod diff;
 mod document;
 mod edit;
+mod edit_output;
+mod edit_panorama;
 mod load;
 mod mask;
 mod problem;
 mod raw;
+mod raw_output;
 mod raw_panorama;
 mod reader;
 mod resolve;
@@ -22,15 +25,18 @@ mod secret;
 mod source;
 mod surroundings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod units;
 mod words;
 
 pub use diff::*;
 pub use edit::*;
+pub use edit_output::*;
+pub use edit_panorama::*;
 pub use load::{Loaded, load, load_with, parse};
 pub use problem::*;
 pub use raw::*;
+pub use raw_output::*;
 pub use raw_panorama::*;
 pub use resolved::*;
 pub use save::*;

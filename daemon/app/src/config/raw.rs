@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use synoptic_media::{PullKind, Source};
 
-use super::raw_panorama::RawPanorama;
+use super::raw_output::{RawOutput, RawRtsp};
+use super::raw_panorama::{RawPanorama, RawStitch};
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
 /// Version of the file's format that this program reads.
@@ -87,6 +88,9 @@ pub struct RawConfig {
     /// Frame packets for other programs of the box, through shared memory. Without this table there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<RawPackets>,
+    /// Panoramas on request: `POST /stitch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stitch: Option<RawStitch>,
     /// Cameras, one table each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<Vec<RawCamera>>,
@@ -96,6 +100,12 @@ pub struct RawConfig {
     /// Panoramas: cameras of one group that become one picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panorama: Option<Vec<RawPanorama>>,
+    /// The RTSP server. It runs while an output is served by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtsp: Option<RawRtsp>,
+    /// Streams that leave the box: pushed to a server, or served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Vec<RawOutput>>,
     /// Detectors. One named `motion` always exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detector: Option<Vec<RawDetector>>,

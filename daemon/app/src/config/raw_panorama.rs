@@ -12,6 +12,17 @@ pub(super) const PANORAMA_SCALE: f64 = 1.0;
 /// Twice the frame interval of a camera at 10 frames a second, and more than the longest gap that nobody sees.
 pub(super) const PATIENCE: &str = "300ms";
 pub(super) const PANORAMA_THREADS: u32 = 1;
+pub(super) const STITCH_WORKERS: u32 = 2;
+
+/// Panoramas on request: `POST /stitch`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawStitch {
+    /// How many may run at once; a request for more is refused. 0: none at all.
+    #[serde(default = "stitch_workers")]
+    #[schemars(range(min = 0, max = 16))]
+    pub workers: u32,
+}
 
 /// Cameras of one group that become one picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,6 +177,9 @@ const fn panorama_scale() -> f64 {
 }
 fn patience() -> String {
     PATIENCE.to_owned()
+}
+const fn stitch_workers() -> u32 {
+    STITCH_WORKERS
 }
 const fn panorama_threads() -> u32 {
     PANORAMA_THREADS

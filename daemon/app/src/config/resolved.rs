@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use synoptic_base::{BBox, Span, StreamId};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::stitch::MissingPolicy;
+use synoptic_media::output::Login;
 use synoptic_media::{CameraOptions, Secret};
 use synoptic_packets::PixelLayout;
 use synoptic_vision::onnx::EngineChoice;
 use synoptic_vision::panorama::{Blend, calibrate};
+
+use crate::outputs::OutputWish;
 
 /// Everything the configuration file says, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +24,14 @@ pub struct Config {
     pub cameras: Vec<Camera>,
     /// Groups of cameras that are aligned into packets.
     pub groups: Vec<Group>,
-    /// Panoramas that run.
+    /// Panoramas; those with `enabled = false` are here too.
     pub panoramas: Vec<Panorama>,
+    /// How many panoramas on request (`POST /stitch`) may run at once.
+    pub stitch_workers: usize,
+    /// What leaves the box, in the order of the file; outputs with `enabled = false` are here too.
+    pub outputs: Vec<Output>,
+    /// The RTSP server, which runs while an output is served by it.
+    pub rtsp: RtspConfig,
     /// Detectors by name.
     pub detectors: Vec<DetectorConfig>,
     /// The database.
@@ -105,7 +114,9 @@ pub struct Panorama {
     pub name: String,
     /// The group that its cameras are in.
     pub group: StreamId,
-    /// Its cameras, 2 to 8, all enabled.
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Its cameras: 2 to 8, all enabled, if it runs.
     pub cameras: Vec<StreamId>,
     /// The learned warp, where it is asked for; of two cameras only.
     pub learned: Option<LearnedConfig>,
@@ -132,6 +143,24 @@ pub struct LearnedConfig {
     pub rate_hz: f64,
     /// Folders that are searched for the stitching model.
     pub model_dirs: Vec<PathBuf>,
+}
+
+/// A stream that leaves the box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// What is wanted.
+    pub wish: OutputWish,
+    /// Whether it runs.
+    pub enabled: bool,
+}
+
+/// The RTSP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtspConfig {
+    /// Where it listens. On any but a loopback address there is a login.
+    pub listen: SocketAddr,
+    /// What clients must give; `None`: nothing.
+    pub login: Option<Login>,
 }
 
 /// A detector.

@@ -11,6 +11,8 @@ pub enum PanoramaState {
     /// No packets come.
     #[default]
     Waiting,
+    /// It is configured not to run.
+    Stopped,
     /// There is no calibration.
     Uncalibrated,
     /// Pictures come, from all cameras.
@@ -199,6 +201,16 @@ pub struct CalibrationDoc {
     pub seams: Vec<CalibratedSeamDoc>,
     /// Path of a small picture; `null` when none was kept.
     pub picture: Option<String>,
+}
+
+/// A place that a person found in the pictures of two cameras.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlPointDoc {
+    /// Ids of the cameras.
+    pub cameras: [String; 2],
+    /// `[x, y]` in each one's picture, in fractions of it.
+    pub at: [[f64; 2]; 2],
 }
 
 /// A panorama, as the API lists it.

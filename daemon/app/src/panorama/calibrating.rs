@@ -17,6 +17,7 @@ use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot};
 use synoptic_vision::{PictureBuf, jpeg};
 
 use super::library::{Library, Stored};
+use super::points;
 use super::task::Order;
 use crate::documents::{CalibrationJobDoc, JobState};
 use crate::hub::Hub;
@@ -117,7 +118,9 @@ impl Calibrating {
             doc.progress = COLLECTING;
         });
         let began = self.clock.now();
-        let found = calibrate(&stills, &self.options, |part| {
+        let mut options = self.options.clone();
+        options.control_points = points::in_pixels(&self.library.points()?, &stills);
+        let found = calibrate(&stills, &options, |part| {
             self.change(|doc| doc.progress = COLLECTING + (1.0 - COLLECTING) * part);
         })?;
         log::info!(
@@ -140,7 +143,7 @@ impl Calibrating {
         let file = CalibrationFile {
             created: self.map.load().utc(self.clock.now()).to_rfc3339(),
             calibration: found,
-            control_points: self.options.control_points.clone(),
+            control_points: options.control_points,
         };
         let stored = if self.request.accept {
             let version = self.library.add(&file, picture.as_deref())?;

@@ -8,15 +8,18 @@ use crossbeam_channel::Sender;
 use synoptic_base::{BBox, ClockMap, InCamera, InPanorama, Mono, Rig, Span, StreamId, Utc};
 use synoptic_vision::panorama::boxes;
 
-use super::{Library, Order, Request};
+use super::{Library, Order, Request, points};
 use crate::config::Panorama;
 use crate::documents::{
-    CalibrationDoc, CalibrationJobDoc, JobState, PanoramaDoc, PanoramaState, SeamLineDoc, StitchStatus,
+    CalibrationDoc, CalibrationJobDoc, ControlPointDoc, JobState, PanoramaDoc, PanoramaState, SeamLineDoc,
+    StitchStatus,
 };
 use crate::web::{MappedBox, PanoramaAdmin, Problem};
 
 /// A panorama without a packet for this long is waiting.
-const SILENCE: Span = Span::from_secs(3);
+pub(super) const SILENCE: Span = Span::from_secs(3);
+const STOPPED: &str = "it is stopped: start it, or write enabled = true in the configuration";
+pub(super) const NO_PACKETS: &str = "no packets come: see what the status of its cameras says";
 
 /// What the thread of a panorama writes down, and where it is reached.
 pub(crate) struct Line {
@@ -41,7 +44,7 @@ impl Line {
         let status = StitchStatus {
             panorama: config.id.to_string(),
             state: PanoramaState::Waiting,
-            reason: Some("no packets come: see what the status of its cameras says".to_owned()),
+            reason: Some(NO_PACKETS.to_owned()),
             since: now.to_rfc3339(),
             width: None,
             height: None,
@@ -102,11 +105,11 @@ impl Line {
     fn doc(&self, now: Mono, map: &ClockMap) -> PanoramaDoc {
         let mut state = self.state();
         // A thread that gets no packets says nothing.
-        let silent = state.seen.is_none_or(|at| now - at > SILENCE);
+        let silent = self.config.enabled && state.seen.is_none_or(|at| now - at > SILENCE);
         if silent && state.status.state != PanoramaState::Waiting {
             state.since = map.utc(now);
             state.status.state = PanoramaState::Waiting;
-            state.status.reason = Some("no packets come: see what the status of its cameras says".to_owned());
+            state.status.reason = Some(NO_PACKETS.to_owned());
             state.status.since = state.since.to_rfc3339();
             state.status.fps = 0.0;
         }
@@ -122,7 +125,7 @@ impl Line {
     }
 }
 
-/// All panoramas that run.
+/// All panoramas, those too that do not run.
 pub struct Desk {
     /// Where calibrations are kept.
     folder: PathBuf,
@@ -149,6 +152,23 @@ impl Desk {
 
     pub(crate) fn add(&self, line: Arc<Line>) {
         self.lines().insert(line.config.id, line);
+    }
+
+    /// Shows those that are configured and do not run. Called when all that run are there.
+    pub(crate) fn stopped(&self, panoramas: &[Panorama], now: Utc) {
+        let still = |line: &Line| line.config.enabled || panoramas.contains(&line.config);
+        let mut lines = self.lines();
+        lines.retain(|_, line| still(line));
+        for config in panoramas.iter().filter(|p| !p.enabled) {
+            lines.entry(config.id).or_insert_with(|| {
+                // Nobody hears orders.
+                let (orders, _) = crossbeam_channel::bounded(0);
+                let line = Line::new(config.clone(), self.library(config.id), orders, now);
+                line.state().status.state = PanoramaState::Stopped;
+                line.state().status.reason = Some(STOPPED.to_owned());
+                Arc::new(line)
+            });
+        }
     }
 
     /// Takes a panorama's line away, unless another has taken its place.
@@ -195,6 +215,9 @@ fn tell(line: &Line, order: Order) -> Result<(), Problem> {
 impl PanoramaAdmin for Desk {
     fn calibrate(&self, id: &StreamId, seconds: u32, accept: bool) -> Result<(), Problem> {
         let line = self.own(id)?;
+        if !line.config.enabled {
+            return Err(Problem::conflict("the panorama is stopped: start it first"));
+        }
         let running = line
             .job()
             .is_some_and(|j| matches!(j.state, JobState::Collecting | JobState::Solving));
@@ -279,6 +302,21 @@ impl PanoramaAdmin for Desk {
         adopt(&line, version)
     }
 
+    fn control_points(&self, id: &StreamId) -> Result<Vec<ControlPointDoc>, Problem> {
+        let line = self.find(id)?;
+        line.library.points().map_err(failed("reading control points"))
+    }
+
+    fn set_control_points(&self, id: &StreamId, points: &[ControlPointDoc]) -> Result<(), Problem> {
+        let line = self.find(id)?;
+        if let Some(why) = points::wrong(points, &line.config.cameras) {
+            return Err(Problem::invalid("points", why));
+        }
+        line.library
+            .put_points(points)
+            .map_err(failed("writing control points"))
+    }
+
     fn map(
         &self,
         id: &StreamId,
@@ -336,7 +374,10 @@ fn adopt(line: &Line, version: u32) -> Result<CalibrationDoc, Problem> {
         .library
         .read(version)
         .map_err(failed("reading a calibration"))?;
-    tell(line, Order::Adopt)?;
+    // One that is stopped finds it when it is started.
+    if line.config.enabled {
+        tell(line, Order::Adopt)?;
+    }
     log::info!(
         "panorama {}: calibration {version} is taken into use",
         line.config.id

@@ -78,6 +78,16 @@ impl Library {
         read(&self.path(version), Some(version))
     }
 
+    /// Removes all versions and the candidate.
+    pub(crate) fn clear(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("removing {}", self.folder.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The file of one version as it is written.
     pub(crate) fn text(&self, version: u32) -> Result<String> {
         let path = self.path(version);
@@ -166,7 +176,12 @@ impl Library {
         Ok(next)
     }
 
-    fn make_folder(&self) -> Result<()> {
+    /// Where control points are kept.
+    pub(super) fn points_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.control-points.json", self.name))
+    }
+
+    pub(super) fn make_folder(&self) -> Result<()> {
         std::fs::create_dir_all(&self.folder)
             .with_context(|| format!("making folder {}", self.folder.display()))
     }
@@ -211,7 +226,7 @@ pub(crate) fn read(path: &Path, version: Option<u32>) -> Result<Stored> {
     })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("writing into {}", folder.display()))?;

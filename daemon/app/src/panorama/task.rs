@@ -7,19 +7,19 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, select};
 use synoptic_base::{BBox, Clock, ClockMap, FramePacket, InPanorama, Mono, SlotView, Span, StreamId};
 use synoptic_engine::stitch::skew::SkewWatch;
-use synoptic_engine::stitch::unite::unite;
 use synoptic_engine::system::SystemInput;
 use synoptic_media::{Epochs, Pixels};
 
 use super::calibrating::{Calibrating, Request};
-use super::desk::{Desk, Line};
+use super::desk::{Desk, Line, NO_PACKETS, SILENCE};
 use super::figures::{Figures, WINDOW};
+use super::finding::{Find, Finding};
 use super::library::{self, Stored};
+use super::outlet::Outlet;
 use super::stage::{Composed, Stage};
 use crate::beat::Pulse;
 use crate::documents::{
-    DetectionDoc, JobState, PanoramaState, SeamDoc, SeamLineDoc, StitchMemberDoc, StitchSlotDoc,
-    StitchStatus, round_ms,
+    JobState, PanoramaState, SeamDoc, SeamLineDoc, StitchMemberDoc, StitchSlotDoc, StitchStatus, round_ms,
 };
 use crate::hub::{Hub, LatestPicture};
 use crate::watchman::Watchman;
@@ -86,6 +86,8 @@ struct Memory {
     next_try: Mono,
     retry: Span,
     waiting: VecDeque<Composed>,
+    finding: Finding,
+    outlet: Outlet,
     shown: Option<Mono>,
     figures: Figures,
     next_report: Mono,
@@ -115,6 +117,8 @@ impl PanoramaTask {
             next_try: now,
             retry: RETRY,
             waiting: VecDeque::new(),
+            finding: Finding::new(self.detected.clone()),
+            outlet: Outlet::new(self.hub.relay.stream(self.line.config.id)),
             shown: None,
             figures: Figures::default(),
             next_report: now,
@@ -214,6 +218,7 @@ impl PanoramaTask {
             }
         }
         memory.waiting.clear();
+        memory.finding.clear(&self.hub);
         memory.failing = None;
     }
 
@@ -284,6 +289,10 @@ impl PanoramaTask {
                 self.hub.stages.took("stitch", done - now);
                 memory.figures.add(done, done - packet.instant, done - now);
                 memory.failing = None;
+                memory.outlet.picture(&composed);
+                memory
+                    .finding
+                    .composed(&self.hub, composed.meta, &composed.frames);
                 if memory.waiting.len() == WAITING {
                     memory.waiting.pop_front();
                 }
@@ -321,19 +330,21 @@ impl PanoramaTask {
         boxes
     }
 
-    /// Shows the newest picture whose detections are known.
+    /// Shows the newest picture whose detections are known, and tells of those that are.
     fn publish(&self, memory: &mut Memory) {
         let Some(stage) = &memory.stage else {
             memory.waiting.clear();
             return;
         };
         let now = self.clock.now();
-        let known = memory
-            .waiting
-            .iter()
-            .enumerate()
-            .rev()
-            .find_map(|(i, composed)| Some((i, self.found(stage, composed)?)));
+        memory.finding.tell(&self.hub, stage, now);
+        let known = memory.waiting.iter().enumerate().rev().find_map(|(i, composed)| {
+            match memory.finding.find(&self.hub, stage, &composed.frames) {
+                Find::Known(detections) => Some((i, Some(detections))),
+                Find::Nobody => Some((i, None)),
+                Find::Open => None,
+            }
+        });
         let (index, detections) = match known {
             Some((index, detections)) => (index, detections),
             None if memory.waiting.is_empty() => return,
@@ -349,30 +360,6 @@ impl PanoramaTask {
             detections,
             pixels: composed.pixels,
         });
-    }
-
-    /// What was found in the very frames of a picture, each object once: `Some(None)` when no detector looks at any of
-    /// its cameras, `None` while a detector has not said.
-    fn found(&self, stage: &Stage, composed: &Composed) -> Option<Option<Vec<DetectionDoc>>> {
-        let mut sightings = Vec::new();
-        let mut looked = false;
-        for (k, key) in composed.frames.iter().enumerate() {
-            let Some(key) = key.filter(|key| self.detected.contains(&key.stream)) else {
-                continue;
-            };
-            looked = true;
-            sightings.extend(stage.sightings(k, &self.hub.boxes(&key)?));
-        }
-        if !looked {
-            return Some(None);
-        }
-        let docs = unite(&sightings).into_iter().map(|u| DetectionDoc {
-            track: u.track,
-            label: u.label,
-            score: u.score,
-            bbox: [u.bbox.x, u.bbox.y, u.bbox.w, u.bbox.h],
-        });
-        Some(Some(docs.collect()))
     }
 
     fn report(&self, memory: &mut Memory) {
@@ -415,6 +402,12 @@ impl PanoramaTask {
             cameras: cameras.collect(),
             seams: memory.stage.as_ref().map_or_else(Vec::new, |s| self.seams(s)),
         };
+        let silent = memory.seen.is_none_or(|at| now - at > SILENCE);
+        match (&memory.stage, &status.reason) {
+            (None, Some(why)) => memory.outlet.silent(why),
+            (Some(_), _) if silent => memory.outlet.silent(NO_PACKETS),
+            _ => {}
+        }
         let lines = memory.stage.as_ref().map_or_else(Vec::new, lines);
         let rig = memory.stage.as_ref().map(Stage::rig);
         let utc = self.map.load().utc(now);

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{FoundDoc, Problem};
-use crate::documents::{AnyEventDoc, CalibrationDoc, ProbeDoc};
+use crate::config::SettingsMap;
+use crate::documents::{AnyEventDoc, CalibrationDoc, ControlPointDoc, ProbeDoc};
 
 /// A future that a trait object may return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,7 +47,7 @@ pub trait EventSource: Send + Sync {
     fn found_in(&self, frame: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>>;
 }
 
-/// Changes the cameras of the configuration. Every method may block; the server calls them off its own threads.
+/// Changes the cameras and, where it can, the panoramas of the configuration. Every method may block; the server calls them off its own threads.
 pub trait CameraAdmin: Send + Sync {
     /// Writes the camera into the configuration file and starts it. 409 when the id is taken.
     fn add(&self, camera: NewCamera) -> Result<(), Problem>;
@@ -60,6 +61,19 @@ pub trait CameraAdmin: Send + Sync {
     fn set_biases(&self, measured: &[CameraBias]) -> Result<(), Problem>;
     /// What a new camera can choose from.
     fn choices(&self) -> Choices;
+    /// Writes a panorama into the configuration file and starts it. Returns its id; 409 when that is taken, 422 where a
+    /// setting cannot be.
+    fn add_panorama(&self, _settings: &SettingsMap) -> Result<StreamId, Problem> {
+        Err(Problem::conflict("there is no configuration to change"))
+    }
+    /// Changes a panorama of the configuration file: what is absent stays, `null` is the default. 404 when there is none.
+    fn change_panorama(&self, id: &StreamId, _settings: &SettingsMap) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
+    /// Takes a panorama out of the configuration file and stops it. 404 when there is none.
+    fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
 }
 
 /// Calibrates panoramas. Every method may block; the server calls them off its own threads. 404 where there is no such
@@ -80,6 +94,10 @@ pub trait PanoramaAdmin: Send + Sync {
     fn discard(&self, id: &StreamId) -> Result<(), Problem>;
     /// Takes an old version into use again, under a new number.
     fn restore(&self, id: &StreamId, version: u32) -> Result<CalibrationDoc, Problem>;
+    /// Places that a person found in two pictures, for the next calibrations.
+    fn control_points(&self, id: &StreamId) -> Result<Vec<ControlPointDoc>, Problem>;
+    /// Keeps these points and no others. 422 where one cannot be.
+    fn set_control_points(&self, id: &StreamId, points: &[ControlPointDoc]) -> Result<(), Problem>;
     /// Where a box of a camera is in the panorama, or, without a camera, where a box of the panorama is in each camera.
     fn map(
         &self,

@@ -23,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::{NO_STORE, Params, Path};
 use super::socket::{self, Asked, Gone};
 use super::{Problem, WebState, cameras::camera_id};
-use crate::documents::{Capture, DetectionDoc, round_ms};
+use crate::documents::{Capture, DetectionDoc, StatusDoc, round_ms};
 use crate::found::{FoundNews, Looked};
 
 /// Frames that were passed over are told of this often at most.
@@ -127,6 +127,17 @@ pub(super) async fn follow(
         }))
 }
 
+/// Who looks at a stream: at a camera its detector, at a panorama those of its cameras.
+fn detector_of(doc: &StatusDoc, stream: &StreamId) -> Option<String> {
+    let of_camera = |id: &str| doc.cameras.iter().find(|c| c.id == id)?.detector.clone();
+    let Some(panorama) = doc.panoramas.iter().find(|p| p.id == stream.as_str()) else {
+        return of_camera(stream.as_str());
+    };
+    let members = panorama.status.cameras.iter();
+    let names: BTreeSet<String> = members.filter_map(|m| of_camera(&m.cam)).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+}
+
 /// One follower.
 struct Follower {
     state: WebState,
@@ -204,10 +215,7 @@ impl Follower {
         let delay = state.hub.found.delay(&id, now);
         let latency = delay.map(|d| json!({ "p50": round_ms(d.p50), "p99": round_ms(d.p99) }));
         let status = state.hub.status.borrow().clone();
-        let detector = status.and_then(|doc| {
-            let camera = doc.cameras.iter().find(|c| c.id == id.as_str())?;
-            camera.detector.clone()
-        });
+        let detector = status.and_then(|doc| detector_of(&doc, &id));
         let doc =
             json!({ "type": "joined", "stream": id.as_str(), "latency_ms": latency, "detector": detector });
         socket::send_json(socket, &doc).await?;

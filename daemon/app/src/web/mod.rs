@@ -13,6 +13,7 @@ mod guard;
 mod limit;
 mod live;
 mod metrics;
+mod outputs;
 mod page;
 mod panoramas;
 mod picture;
@@ -22,11 +23,12 @@ mod session;
 mod socket;
 mod starts;
 mod status;
+mod stitch;
 mod stitch_metrics;
 mod streams;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod video;
 mod wire;
@@ -52,10 +54,12 @@ pub use cameras::CreatedDoc;
 pub use detections::{FoundDoc, FoundPage};
 pub use events::EventPage;
 pub use guard::Access;
+pub use outputs::{NoOutputs, OutputAdmin};
 pub use problem::Problem;
 pub use server::{Bound, Listening, serve};
 pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
+pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
 pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;
@@ -88,6 +92,10 @@ pub struct WebState {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Panoramas on request.
+    pub stitch: Arc<dyn StitchAdmin>,
+    /// What leaves the box.
+    pub outputs: Arc<dyn OutputAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -121,6 +129,10 @@ pub struct Parts {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Panoramas on request.
+    pub stitch: Arc<dyn StitchAdmin>,
+    /// What leaves the box.
+    pub outputs: Arc<dyn OutputAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -146,6 +158,8 @@ impl WebState {
             events: parts.events,
             cameras: parts.cameras,
             panoramas: parts.panoramas,
+            stitch: parts.stitch,
+            outputs: parts.outputs,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -200,16 +214,27 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(clocks::time))
         .routes(routes!(clocks::measure))
         .routes(routes!(picture::get))
-        .routes(routes!(panoramas::list))
-        .routes(routes!(panoramas::get))
+        .routes(routes!(panoramas::list, panoramas::add))
+        .routes(routes!(panoramas::get, panoramas::change, panoramas::remove))
+        .routes(routes!(panoramas::start))
+        .routes(routes!(panoramas::stop))
         .routes(routes!(panoramas::picture))
         .routes(routes!(panoramas::job, panoramas::calibrate))
+        .routes(routes!(
+            panoramas::control_points,
+            panoramas::set_control_points,
+            panoramas::add_control_points
+        ))
         .routes(routes!(panoramas::calibrations))
         .routes(routes!(panoramas::accept, panoramas::discard))
         .routes(routes!(panoramas::calibration))
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
+        .routes(routes!(stitch::list, stitch::begin))
+        .routes(routes!(stitch::get, stitch::end))
+        .routes(routes!(outputs::list, outputs::add))
+        .routes(routes!(outputs::get, outputs::replace, outputs::remove))
         .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))

@@ -1,4 +1,4 @@
-//! Routes of the panoramas: state, picture, calibration.
+//! Routes of the panoramas: state, settings, picture, calibration.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::cameras::camera_id;
 use super::problem::{Body, NO_STORE, Path};
-use super::{MappedBox, Problem, WebState, blocking, picture};
-use crate::documents::{CalibrationDoc, CalibrationJobDoc, PanoramaDoc};
+use super::{CreatedDoc, MappedBox, Problem, WebState, blocking, picture};
+use crate::config::{PanoramaSettings, SettingsMap};
+use crate::documents::{CalibrationDoc, CalibrationJobDoc, ControlPointDoc, PanoramaDoc};
 
 /// Seconds over which frames are collected, unless asked otherwise.
 const SECONDS: u32 = 8;
@@ -77,6 +78,86 @@ pub(super) async fn get(
     Ok((NO_STORE, Json(find(&state, &id)?)))
 }
 
+/// Adds a panorama: writes it into the configuration file and starts it. No camera is disturbed.
+#[utoipa::path(post, path = "/api/v1/panoramas", tag = "panoramas", request_body = PanoramaSettings,
+    responses((status = 201, description = "Added", body = CreatedDoc),
+        (status = 409, description = "The id is taken", body = Problem),
+        (status = 422, description = "A setting cannot be", body = Problem)))]
+pub(super) async fn add(
+    State(state): State<WebState>,
+    Body(settings): Body<SettingsMap>,
+) -> Result<impl IntoResponse, Problem> {
+    let id = blocking(move || state.cameras.add_panorama(&settings)).await??;
+    log::info!("web: panorama {id} was added");
+    let place = format!("/api/v1/panoramas/{id}");
+    let doc = CreatedDoc { id: id.to_string() };
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(doc)))
+}
+
+/// Changes a panorama of the configuration file, after RFC 7396: what is absent stays, `null` is the default. Only this
+/// panorama is begun anew.
+#[utoipa::path(patch, path = "/api/v1/panoramas/{id}", tag = "panoramas", request_body = PanoramaSettings,
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "Changed"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 422, description = "A setting cannot be", body = Problem)))]
+pub(super) async fn change(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+    Body(settings): Body<SettingsMap>,
+) -> Result<StatusCode, Problem> {
+    let panorama = panorama_id(&id)?;
+    blocking(move || state.cameras.change_panorama(&panorama, &settings)).await??;
+    log::info!("web: panorama {id} was changed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a panorama from the configuration and stops it. Its calibrations stay, for one of the same id.
+#[utoipa::path(delete, path = "/api/v1/panoramas/{id}", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "Removed"), (status = 404, description = "No such panorama", body = Problem)))]
+pub(super) async fn remove(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let panorama = panorama_id(&id)?;
+    let shared = state.clone();
+    blocking(move || shared.cameras.remove_panorama(&panorama)).await??;
+    state.shared.pictures.forget(&panorama);
+    log::info!("web: panorama {id} was removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a panorama run, from now on and after a restart too.
+#[utoipa::path(post, path = "/api/v1/panoramas/{id}/start", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "It runs"), (status = 404, description = "No such panorama", body = Problem)))]
+pub(super) async fn start(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    enable(state, &id, true).await
+}
+
+/// Stops a panorama, until it is started again. Its cameras and its calibrations stay.
+#[utoipa::path(post, path = "/api/v1/panoramas/{id}/stop", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "It is stopped"), (status = 404, description = "No such panorama", body = Problem)))]
+pub(super) async fn stop(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    enable(state, &id, false).await
+}
+
+async fn enable(state: WebState, id: &str, yes: bool) -> Result<StatusCode, Problem> {
+    let panorama = panorama_id(id)?;
+    let settings = SettingsMap::from_iter([("enabled".to_owned(), yes.into())]);
+    blocking(move || state.cameras.change_panorama(&panorama, &settings)).await??;
+    let what = if yes { "started" } else { "stopped" };
+    log::info!("web: panorama {id} is {what}");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// The newest picture of a panorama; headers as of a camera's picture.
 #[utoipa::path(get, path = "/api/v1/panoramas/{id}/picture", tag = "panoramas",
     params(("id" = String, Path, description = "Panorama id")),
@@ -127,6 +208,54 @@ pub(super) async fn calibrate(
     log::info!("web: panorama {id}: calibration asked for");
     let place = format!("/api/v1/panoramas/{id}/calibrate");
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)]))
+}
+
+/// Places that a person found in the pictures of two cameras.
+#[utoipa::path(get, path = "/api/v1/panoramas/{id}/control-points", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 200, body = Vec<ControlPointDoc>), (status = 404, description = "No such panorama", body = Problem)))]
+pub(super) async fn control_points(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let id = panorama_id(&id)?;
+    let points = blocking(move || state.panoramas.control_points(&id)).await??;
+    Ok((NO_STORE, Json(points)))
+}
+
+/// Sets all control points anew; an empty list removes them. The next calibration holds on to them.
+#[utoipa::path(put, path = "/api/v1/panoramas/{id}/control-points", tag = "panoramas", request_body = Vec<ControlPointDoc>,
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "Kept"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 422, description = "A point cannot be", body = Problem)))]
+pub(super) async fn set_control_points(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+    Body(points): Body<Vec<ControlPointDoc>>,
+) -> Result<StatusCode, Problem> {
+    let id = panorama_id(&id)?;
+    blocking(move || state.panoramas.set_control_points(&id, &points)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Adds control points to those there are.
+#[utoipa::path(post, path = "/api/v1/panoramas/{id}/control-points", tag = "panoramas", request_body = Vec<ControlPointDoc>,
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "Kept"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 422, description = "A point cannot be", body = Problem)))]
+pub(super) async fn add_control_points(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+    Body(more): Body<Vec<ControlPointDoc>>,
+) -> Result<StatusCode, Problem> {
+    let id = panorama_id(&id)?;
+    let add = move || {
+        let mut points = state.panoramas.control_points(&id)?;
+        points.extend(more);
+        state.panoramas.set_control_points(&id, &points)
+    };
+    blocking(add).await??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// All stored calibrations: a candidate first, then the newest first. The first with a version is in use.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use synoptic_base::{Mono, StreamId};
 
 use super::WebState;
-use crate::documents::round_ms;
+use crate::documents::{PanoramaDoc, PanoramaState, round_ms};
 
 /// A message that was not taken within this: the client is gone or hangs.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -142,10 +142,14 @@ pub(super) async fn heard(
     }
 }
 
-/// The stream of an id, where the box has one: a camera of the configuration, or what is relayed already.
+/// The stream of an id, where the box has one: a camera or a panorama that is to run, or what is relayed already.
 pub(super) fn known(state: &WebState, text: &str) -> Option<StreamId> {
     let id = StreamId::new(text).ok()?;
     let configured = state.hub.status.borrow().clone();
-    let configured = configured.is_some_and(|doc| doc.cameras.iter().any(|c| c.id == id.as_str()));
+    let configured = configured.is_some_and(|doc| {
+        let camera = doc.cameras.iter().any(|c| c.id == id.as_str());
+        let runs = |p: &PanoramaDoc| p.id == id.as_str() && p.status.state != PanoramaState::Stopped;
+        camera || doc.panoramas.iter().any(runs)
+    });
     (configured || state.hub.relay.find(&id).is_some()).then_some(id)
 }

@@ -55,6 +55,17 @@ pub struct WatchUrls {
     pub http_flv: String,
 }
 
+impl WatchUrls {
+    /// Those of a stream.
+    pub(crate) fn of(id: &str) -> WatchUrls {
+        WatchUrls {
+            video: format!("/api/v1/streams/{id}/video"),
+            detections: format!("/api/v1/streams/{id}/detections"),
+            http_flv: format!("/live/{id}.flv"),
+        }
+    }
+}
+
 /// What there is to watch.
 #[utoipa::path(get, path = "/api/v1/streams", tag = "streams",
     responses((status = 200, body = Vec<WatchDoc>), (status = 503, description = "Still starting", body = Problem)))]
@@ -78,11 +89,7 @@ pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoRespo
             fps: format.as_ref().and_then(|f| f.fps),
             transcoded: stream.transcoded().map(str::to_owned),
             viewers: stream.readers(),
-            urls: WatchUrls {
-                video: format!("/api/v1/streams/{id}/video"),
-                detections: format!("/api/v1/streams/{id}/detections"),
-                http_flv: format!("/live/{id}.flv"),
-            },
+            urls: WatchUrls::of(&id),
             id,
         }
     };

@@ -144,6 +144,10 @@ impl Daemon {
         request("POST", &format!("{}{path}", self.url), Some(body))
     }
 
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Vec<u8>, (u16, String)> {
+        request("PATCH", &format!("{}{path}", self.url), Some(body))
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Result<Vec<u8>, (u16, String)> {
         request("DELETE", &format!("{}{path}", self.url), None)
     }

@@ -15,6 +15,8 @@ mod handover;
 mod harness;
 mod main_job;
 mod mqtt;
+mod outputs;
 mod panorama;
+mod stitch;
 mod sub_stream;
 mod system;

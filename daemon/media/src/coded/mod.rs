@@ -30,4 +30,4 @@ pub(crate) use frame::{AccessUnit, Framing, nals};
 pub use queue::{CodedEvent, Ended, GapReason, Subscription};
 pub use relay::Relay;
 pub use sps::Sps;
-pub use stream::{CodedStream, Want};
+pub use stream::{CodedStream, Variant, Want};

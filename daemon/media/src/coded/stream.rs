@@ -9,9 +9,12 @@ use synoptic_base::{Captured, Mono, Stamp, StreamId};
 use super::queue::Queue;
 use super::relay::Times;
 use super::{CodedFormat, CodedFrame, Ended, GapReason, Subscription};
+use crate::encode::EncodeOptions;
 
 /// Bytes of the last GOP that are kept: 8 s of a camera of 16 Mbit/s.
 const MAX_GOP_BYTES: usize = 16 << 20;
+/// Why the pictures of a [`Variant`] are coded anew.
+const BY_OPTIONS: &str = "options";
 /// What a reader is told before the first picture.
 const NOTHING_YET: &str = "no picture has come yet";
 
@@ -63,8 +66,19 @@ struct State {
     unplayable: Option<&'static str>,
     /// Why no pictures come now.
     waiting: Option<String>,
+    /// Decoded pictures come, and are coded once somebody reads.
+    ready: bool,
     readers: Vec<Arc<Queue>>,
+    /// The same pictures, coded otherwise.
+    variants: Vec<Arc<CodedStream>>,
     ended: bool,
+}
+
+impl State {
+    /// Whether there was no picture, and none is known to come.
+    fn nothing_yet(&self) -> bool {
+        !self.ready && self.native_format.is_none() && self.encoded_format.is_none()
+    }
 }
 
 /// What a camera or panorama offers.
@@ -74,6 +88,8 @@ pub struct CodedStream {
     state: Mutex<State>,
     /// Somebody watches and the pictures must be coded anew.
     encode: AtomicBool,
+    /// How a variant is coded; `None`: as whoever has the pixels wants it.
+    options: Option<EncodeOptions>,
 }
 
 impl std::fmt::Debug for CodedStream {
@@ -89,7 +105,37 @@ impl CodedStream {
             times,
             state: Mutex::default(),
             encode: AtomicBool::new(false),
+            options: None,
         })
+    }
+
+    /// The same pictures, coded anew with `options` while somebody reads them. Keys and capture times are the same.
+    pub fn variant(self: &Arc<Self>, options: EncodeOptions) -> Variant {
+        let mut state = self.lock();
+        let variant = Arc::new(CodedStream {
+            id: self.id,
+            times: self.times.clone(),
+            state: Mutex::new(State {
+                declared: Some(BY_OPTIONS),
+                unplayable: Some(BY_OPTIONS),
+                waiting: state.waiting.clone(),
+                ended: state.ended,
+                ..State::default()
+            }),
+            encode: AtomicBool::new(false),
+            options: Some(options),
+        });
+        state.variants.push(variant.clone());
+        Variant {
+            stream: variant,
+            main: self.clone(),
+        }
+    }
+
+    /// The variants there are, each with how it is coded.
+    pub(crate) fn variants(&self) -> Vec<(Arc<CodedStream>, EncodeOptions)> {
+        let of = |v: &Arc<CodedStream>| (v.clone(), v.options.unwrap_or_default());
+        self.lock().variants.iter().map(of).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,9 +164,16 @@ impl CodedStream {
     /// Why no pictures come now; `None` while they do.
     pub fn why_waiting(&self) -> Option<String> {
         let state = self.lock();
-        let nothing = state.native_format.is_none() && state.encoded_format.is_none();
-        let nothing = nothing.then(|| NOTHING_YET.to_owned());
+        let nothing = state.nothing_yet().then(|| NOTHING_YET.to_owned());
         state.waiting.clone().or(nothing)
+    }
+
+    /// Why no pictures would come to who begins to read now; a variant's come once they are coded.
+    pub(crate) fn main_why_waiting(&self) -> Option<String> {
+        match self.options {
+            Some(_) => self.lock().waiting.clone(),
+            None => self.why_waiting(),
+        }
     }
 
     /// Readers now.
@@ -139,7 +192,7 @@ impl CodedStream {
         };
         if let Some(why) = &state.waiting {
             queue.waiting(why);
-        } else if gop.frames.is_empty() && state.native_format.is_none() && state.encoded_format.is_none() {
+        } else if gop.frames.is_empty() && state.nothing_yet() {
             queue.waiting(NOTHING_YET);
         } else {
             gop.frames.iter().for_each(|frame| queue.frame(frame, now));
@@ -255,14 +308,25 @@ impl CodedStream {
         self.lock().encoded.clear();
     }
 
+    /// Decoded pictures come of a stream that has no others: who begins to read gets them coded.
+    pub fn ready(&self) {
+        let mut state = self.lock();
+        state.waiting = None;
+        state.ready = true;
+    }
+
     /// No pictures come now, and why.
     pub fn waiting(&self, why: &str) {
         let mut state = self.lock();
+        state.ready = false;
         state.native.clear();
         state.encoded.clear();
         state.waiting = Some(why.to_owned());
         for reader in &state.readers {
             reader.waiting(why);
+        }
+        for variant in &state.variants {
+            variant.waiting(why);
         }
     }
 
@@ -272,6 +336,30 @@ impl CodedStream {
         for reader in &state.readers {
             reader.end(Ended::Removed);
         }
+        for variant in &state.variants {
+            variant.end();
+        }
+    }
+}
+
+/// A stream whose pictures are coded with options of their own. Dropping it ends that.
+#[derive(Debug)]
+pub struct Variant {
+    stream: Arc<CodedStream>,
+    main: Arc<CodedStream>,
+}
+
+impl Variant {
+    /// What is read.
+    pub fn stream(&self) -> &Arc<CodedStream> {
+        &self.stream
+    }
+}
+
+impl Drop for Variant {
+    fn drop(&mut self) {
+        let mut state = self.main.lock();
+        state.variants.retain(|v| !Arc::ptr_eq(v, &self.stream));
     }
 }
 

@@ -78,12 +78,13 @@ impl Encoder {
             .build();
         let info = info.map_err(|e| broken(e.to_string()))?;
         // 4:2:0 wants even sizes; profile high is what every browser decodes.
-        let scaled = options.size.map_or(String::new(), |s| {
+        let (scaler, size_caps) = options.size.map_or(("", String::new()), |s| {
             let (width, height) = (s.width & !1, s.height & !1);
-            format!("videoscale ! video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1 ! ")
+            let caps = format!(",width={width},height={height},pixel-aspect-ratio=1/1");
+            ("videoscale ! ", caps)
         });
         let pipeline = gst::parse::launch(&format!(
-            "appsrc name=in format=time ! videoconvert ! {scaled}video/x-raw,format={{NV12,I420}} ! {}{} name=encoder ! \
+            "appsrc name=in format=time ! videoconvert ! {scaler}video/x-raw,format={{NV12,I420}}{size_caps} ! {}{} name=encoder ! \
              h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au ! \
              appsink name=out sync=false",
             kind.before(),

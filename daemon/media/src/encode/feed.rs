@@ -20,6 +20,8 @@ pub struct PixelFeed {
     running: Option<(Encoder, Epoch)>,
     wanted_at: Option<Mono>,
     failed_at: Option<Mono>,
+    /// Those of the stream's variants.
+    variants: Vec<PixelFeed>,
 }
 
 impl PixelFeed {
@@ -31,11 +33,34 @@ impl PixelFeed {
             running: None,
             wanted_at: None,
             failed_at: None,
+            variants: Vec::new(),
         }
     }
 
     /// A frame came. Without a reader it costs one look.
     pub fn frame(&mut self, frame: &Frame<Pixels>) {
+        self.follow_variants();
+        self.variants.iter_mut().for_each(|variant| variant.frame(frame));
+        self.code(frame);
+    }
+
+    /// One feed for each variant that there is now.
+    fn follow_variants(&mut self) {
+        let now = self.stream.variants();
+        self.variants
+            .retain(|feed| now.iter().any(|(v, _)| Arc::ptr_eq(v, &feed.stream)));
+        for (variant, options) in now {
+            if !self
+                .variants
+                .iter()
+                .any(|feed| Arc::ptr_eq(&feed.stream, &variant))
+            {
+                self.variants.push(PixelFeed::new(variant, options));
+            }
+        }
+    }
+
+    fn code(&mut self, frame: &Frame<Pixels>) {
         let wanted = self.stream.wants_pixels();
         if !wanted && self.running.is_none() {
             return;

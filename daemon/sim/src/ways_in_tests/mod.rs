@@ -2,7 +2,7 @@
 //! is held against the instant that it shows.
 
 mod flv_server;
-mod programs;
+pub(crate) mod programs;
 
 use synoptic_base::{Epoch, Rotation, Span, StreamStart, TimeSource};
 use synoptic_engine::starts::{StartBook, StartNews};
@@ -27,7 +27,7 @@ fn pulled(kind: PullKind, url: &str) -> Source {
     }
 }
 
-fn rig(source: Source, bias: Span, bias_error: Span) -> Rig {
+pub(crate) fn rig(source: Source, bias: Span, bias_error: Span) -> Rig {
     Rig::with(vec![CameraOptions {
         id: id(0),
         source,

@@ -9,7 +9,7 @@ use synoptic_base::Span;
 use synoptic_media::clocks::SystemClock;
 
 /// Whether a program is on the path.
-pub(super) fn there(program: &str) -> bool {
+pub(crate) fn there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin")])
@@ -17,7 +17,7 @@ pub(super) fn there(program: &str) -> bool {
 }
 
 /// Says aloud what a test cannot do without.
-pub(super) fn lacks(programs: &[&str]) -> bool {
+pub(crate) fn lacks(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|p| !there(p)).collect();
     if !missing.is_empty() {
         eprintln!("SKIPPED: {missing:?} is not here; scripts/setup.sh test installs it");
@@ -26,7 +26,7 @@ pub(super) fn lacks(programs: &[&str]) -> bool {
 }
 
 /// A port that was free a moment ago.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -35,7 +35,7 @@ pub(super) fn free_port() -> u16 {
 }
 
 /// A running program; ended when dropped, its last words shown when the test fails.
-pub(super) struct Program {
+pub(crate) struct Program {
     name: String,
     child: Child,
     log: PathBuf,
@@ -43,7 +43,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts `command`; what it writes goes to a file in `folder`.
-    pub(super) fn start(mut command: Command, folder: &Path) -> Program {
+    pub(crate) fn start(mut command: Command, folder: &Path) -> Program {
         let name = command.get_program().to_string_lossy().into_owned();
         let log = folder.join(format!("{}-{}.log", name.replace('/', "_"), free_port()));
         let file = std::fs::File::create(&log).unwrap();
@@ -56,7 +56,8 @@ impl Program {
         Program { name, child, log }
     }
 
-    fn ffmpeg(arguments: &[&str], folder: &Path) -> Program {
+    /// FFmpeg.
+    pub(crate) fn ffmpeg(arguments: &[&str], folder: &Path) -> Program {
         let mut command = Command::new("ffmpeg");
         command
             .args(["-nostdin", "-hide_banner", "-loglevel", "warning"])
@@ -65,7 +66,7 @@ impl Program {
     }
 
     /// FFmpeg that reads an RTSP camera, without probing long, and sends what it gets on as it is.
-    pub(super) fn relay(url: &str, to: &[&str], folder: &Path) -> Program {
+    pub(crate) fn relay(url: &str, to: &[&str], folder: &Path) -> Program {
         let mut arguments = vec![
             "-fflags",
             "nobuffer",
@@ -80,7 +81,7 @@ impl Program {
     }
 
     /// nginx with the RTMP module, and a folder served over HTTP.
-    pub(super) fn nginx(rtmp: u16, http: u16, folder: &Path) -> Program {
+    pub(crate) fn nginx(rtmp: u16, http: u16, folder: &Path) -> Program {
         let module = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"]
             .map(|f| Path::new(f).join("ngx_rtmp_module.so"))
             .into_iter()
@@ -91,7 +92,7 @@ impl Program {
         let root = std::fs::metadata(folder).unwrap().uid() == 0;
         let user = if root { "user root;" } else { "" };
         let config = format!(
-            "load_module {};\n{user}\nworker_processes 1;\ndaemon off;\npid {at}/nginx.pid;\nerror_log stderr;\n\
+            "load_module {};\n{user}\nworker_processes 1;\ndaemon off;\nmaster_process off;\npid {at}/nginx.pid;\nerror_log stderr;\n\
              events {{ worker_connections 64; }}\n\
              rtmp {{ server {{ listen 127.0.0.1:{rtmp}; application live {{ live on; record off; }} }} }}\n\
              http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; \
@@ -114,7 +115,7 @@ impl Program {
 }
 
 /// Whether nginx has its RTMP module.
-pub(super) fn lacks_rtmp_server() -> bool {
+pub(crate) fn lacks_rtmp_server() -> bool {
     let module = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"]
         .map(|f| Path::new(f).join("ngx_rtmp_module.so").is_file())
         .contains(&true);
@@ -125,7 +126,7 @@ pub(super) fn lacks_rtmp_server() -> bool {
 }
 
 /// Waits until something listens on a port.
-pub(super) fn answers(port: u16) {
+pub(crate) fn answers(port: u16) {
     let clock = SystemClock::shared();
     let give_up = clock.now() + Span::from_secs(60);
     let (_never, pause) = crossbeam_channel::bounded::<()>(0);

@@ -9,6 +9,8 @@ import type { Capture, Coded } from "./wire.ts";
 export interface PlayerOptions {
   /** The camera or panorama. */
   stream: string;
+  /** What the stream is, where single pictures are all that a browser can show; `camera` by default. */
+  kind?: "camera" | "panorama";
   /** Address of the box's API; `/api/v1` of this page's own host by default. */
   api?: string;
   /** `auto`: the best way that this browser has. */
@@ -70,6 +72,7 @@ export function resolved(options: PlayerOptions, page: string) {
   const nothing = () => {};
   return {
     path: "auto" as const,
+    kind: "camera" as const,
     flv: null,
     hold: detect ? ("auto" as const) : 0,
     maxHoldMs: 1000,

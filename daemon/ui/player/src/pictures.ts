@@ -24,6 +24,8 @@ export interface PicturesOptions {
   /** Address of the API: `https://box/api/v1`. */
   api: string;
   stream: string;
+  /** What the stream is: single pictures of panoramas have an address of their own. */
+  kind: "camera" | "panorama";
 }
 
 export class PicturesSource implements Source {
@@ -95,13 +97,14 @@ export class PicturesSource implements Source {
 
   private async once(tag: string): Promise<string> {
     const signal = AbortSignal.any([this.stop.signal, AbortSignal.timeout(PATIENCE_MS)]);
-    const address = `${this.options.api}/cameras/${encodeURIComponent(this.options.stream)}/picture`;
+    const { api, kind, stream } = this.options;
+    const address = `${api}/${kind}s/${encodeURIComponent(stream)}/picture`;
     const headers: HeadersInit = tag ? { "if-none-match": tag } : {};
     const response = await fetch(address, { signal, headers, cache: "no-store" });
     if (response.status === 304) return tag;
     if (response.status === 204) {
-      this.host.state("waiting", "the camera has given no picture yet");
-      throw new Error("the camera has given no picture yet");
+      this.host.state("waiting", "there is no picture yet");
+      throw new Error("there is no picture yet");
     }
     if (response.status !== 200) throw new Error(`the box answered ${response.status}`);
     const frame: FrameDoc | null = JSON.parse(response.headers.get("synoptic-frame") ?? "null");

@@ -64,7 +64,14 @@ function Card({ camera, onRemove }: { camera: CameraDoc; onRemove: () => void })
   const reasons = Object.entries(camera.drops).map(([why, n]) => `${why}: ${n}`);
   return (
     <article class="card camera" data-camera={camera.id}>
-      <Live camera={camera} onStats={setStats} />
+      <Live
+        stream={camera.id}
+        kind="camera"
+        name={camera.name}
+        runs={state !== "disabled"}
+        dim={state !== "online"}
+        onStats={setStats}
+      />
       <div class="title">
         <h3 title={camera.source}>{camera.name}</h3>
         <span class={`chip ${TONE[state]}`}>{t.cameraState[state]}</span>

@@ -1,6 +1,6 @@
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Player, State, Stats } from "synoptic-player";
-import type { CameraDoc } from "../documents";
 import { bound, clockTime } from "../format";
 import { labelName, locale, texts } from "../i18n";
 import { watch } from "../live";
@@ -10,8 +10,29 @@ import { FullScreen, Pause, Play, Snapshot } from "./icons";
 /** How often what a player counts is looked at, in ms. */
 const LOOK_MS = 1000;
 
-/** A camera's live picture with its boxes, and what can be done with it. */
-export function Live({ camera, onStats }: { camera: CameraDoc; onStats: (stats: Stats | null) => void }) {
+export interface LiveProps {
+  /** Id of the camera or panorama. */
+  stream: string;
+  kind: "camera" | "panorama";
+  name: string;
+  /** Whether there is anything to show at all. */
+  runs: boolean;
+  /** Whether the picture is an old one. */
+  dim: boolean;
+  /** Width by height, as CSS writes it; that of cameras where not given. */
+  shape?: string;
+  /** What stands where no picture is; `no picture` where not given. */
+  nothing?: string;
+  onStats?: (stats: Stats | null) => void;
+  /** What is drawn over the picture. */
+  children?: ComponentChildren;
+}
+
+const nobody = () => {};
+
+/** A live picture with its boxes, and what can be done with it. */
+export function Live(props: LiveProps) {
+  const { stream, kind, name, runs, dim, shape, nothing, onStats = nobody, children } = props;
   const t = texts.value;
   const frame = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -19,12 +40,12 @@ export function Live({ camera, onStats }: { camera: CameraDoc; onStats: (stats: 
   const [state, setState] = useState<State>("connecting");
   const [shows, setShows] = useState(false);
   const [paused, setPaused] = useState(false);
-  const runs = camera.status.state !== "disabled";
   useEffect(() => {
-    if (!canvas.current || !runs) return;
     setShows(false);
+    if (!canvas.current || !runs) return;
     setPaused(false);
-    const { player: made, end } = watch(camera.id, canvas.current, {
+    const { player: made, end } = watch(stream, canvas.current, {
+      kind,
       name: labelName,
       captureTime: (capture) =>
         `${clockTime(new Date(capture.utcMs).toISOString(), locale())} ${bound(capture.errorMs)}`,
@@ -34,7 +55,7 @@ export function Live({ camera, onStats }: { camera: CameraDoc; onStats: (stats: 
         // Which picture stands there: for tests, and for who looks with the browser's tools.
         if (frame.current) frame.current.dataset.key = `${view.key.stream}/${view.key.epoch}/${view.key.mediaUs}`;
       },
-      onProblem: (why) => console.info(`${camera.id}: ${why}`),
+      onProblem: (why) => console.info(`${stream}: ${why}`),
     });
     player.current = made;
     const look = setInterval(() => onStats(made.stats()), LOOK_MS);
@@ -44,13 +65,17 @@ export function Live({ camera, onStats }: { camera: CameraDoc; onStats: (stats: 
       player.current = null;
       end();
     };
-  }, [camera.id, runs, onStats]);
+  }, [stream, kind, runs, onStats]);
   const troubled = state === "reconnecting" || state === "waiting" || state === "failed" || state === "paused";
-  const dim = camera.status.state !== "online" && !paused;
   return (
-    <div class={dim ? "picture dim" : "picture"} ref={frame}>
-      <canvas ref={canvas} width="640" height="360" role="img" aria-label={t.livePicture(camera.name)} />
-      {!shows && <p class="nothing">{t.noPicture}</p>}
+    <div
+      class={dim && !paused ? "picture dim" : "picture"}
+      style={shape ? { aspectRatio: shape } : undefined}
+      ref={frame}
+    >
+      <canvas ref={canvas} width="640" height="360" role="img" aria-label={t.livePicture(name)} />
+      {shows && children}
+      {!shows && <p class="nothing">{nothing ?? t.noPicture}</p>}
       {shows && troubled && <p class="play-state">{t.playState[state] ?? state}</p>}
       {shows && (
         <div class="play-tools">
@@ -71,7 +96,7 @@ export function Live({ camera, onStats }: { camera: CameraDoc; onStats: (stats: 
             aria-label={t.snapshot}
             title={t.snapshot}
             onClick={() => {
-              if (player.current) save(player.current, camera.id).catch(complain);
+              if (player.current) save(player.current, stream).catch(complain);
             }}
           >
             <Snapshot />
@@ -96,12 +121,12 @@ export function Live({ camera, onStats }: { camera: CameraDoc; onStats: (stats: 
 }
 
 /** Gives the picture that is shown, with its boxes, to the user as a file named by its key. */
-async function save(player: Player, camera: string): Promise<void> {
+async function save(player: Player, stream: string): Promise<void> {
   const key = player.shown?.key;
   const url = URL.createObjectURL(await player.snapshot());
   const link = document.createElement("a");
   link.href = url;
-  link.download = `${camera}-${key?.epoch ?? 0}-${key?.mediaUs ?? 0}.png`;
+  link.download = `${stream}-${key?.epoch ?? 0}-${key?.mediaUs ?? 0}.png`;
   link.click();
   // The browser has taken it by the next turn.
   setTimeout(() => URL.revokeObjectURL(url), 10_000);

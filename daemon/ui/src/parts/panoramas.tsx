@@ -1,14 +1,25 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { command, get } from "../api";
-import type { CalibrationDoc, FrameDoc, PanoramaDoc, SeamDoc } from "../documents";
-import { clockTime, dayTime, signed } from "../format";
-import { labelName, locale, texts } from "../i18n";
-import { follow } from "../live-picture";
+import type { CalibrationDoc, PanoramaDoc, SeamDoc } from "../documents";
+import { dayTime, signed } from "../format";
+import { locale, texts } from "../i18n";
+import { unwatch } from "../live";
 import { complain, notice, status } from "../state";
-import { CaptureBound } from "./capture-bound";
+import type { Texts } from "../texts/en";
+import { ControlPoints } from "./control-points";
 import { Dialog } from "./dialog";
+import { Live } from "./live";
 
-const TONE = { waiting: "warn", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
+const TONE = { waiting: "warn", stopped: "idle", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
+
+/** A calibration that runs, or waits for a person. */
+const BUSY: readonly string[] = ["collecting", "solving", "ready"];
+
+/** What stands in the place of a picture. */
+const NOTHING: Partial<Record<PanoramaDoc["status"]["state"], (t: Texts) => string>> = {
+  uncalibrated: (t) => t.panorama.notCalibrated,
+  stopped: (t) => t.panorama.state.stopped,
+};
 
 export function Panoramas() {
   const t = texts.value;
@@ -32,31 +43,27 @@ function cameraName(id: string): string {
 
 function Panorama({ panorama }: { panorama: PanoramaDoc }) {
   const t = texts.value;
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const [frame, setFrame] = useState<FrameDoc | null>(null);
   const [seams, setSeams] = useState(false);
   const [versions, setVersions] = useState(false);
-  useEffect(() => {
-    if (!canvas.current) return;
-    return follow(panorama.id, canvas.current, labelName, (shown) => setFrame(shown.frame), "panoramas");
-  }, [panorama.id]);
+  const [points, setPoints] = useState(false);
+  // Counts up where the picture has to begin anew.
+  const [round, setRound] = useState(0);
   const { state, reason, width, height, latency_ms: latency } = panorama.status;
   const shape = width !== null && height !== null ? `${width} / ${height}` : "16 / 5";
   return (
     <article class="card panorama" data-panorama={panorama.id}>
-      <div
-        class={state === "running" || state === "degraded" ? "picture" : "picture dim"}
-        style={{ aspectRatio: shape }}
+      <Live
+        key={round}
+        stream={panorama.id}
+        kind="panorama"
+        name={panorama.name}
+        runs={state !== "stopped"}
+        dim={state !== "running" && state !== "degraded"}
+        shape={shape}
+        nothing={NOTHING[state]?.(t) ?? t.noPicture}
       >
-        <canvas ref={canvas} width="960" height="300" role="img" aria-label={t.livePicture(panorama.name)} />
         {seams && <Lines panorama={panorama} />}
-        {!frame && <p class="nothing">{state === "uncalibrated" ? t.panorama.notCalibrated : t.noPicture}</p>}
-        {frame && (
-          <p class="stamp">
-            {clockTime(frame.capture.utc, locale())} <CaptureBound of={frame.capture} />
-          </p>
-        )}
-      </div>
+      </Live>
       <div class="title">
         <h3>{panorama.name}</h3>
         <span class={`chip ${TONE[state]}`}>{t.panorama.state[state]}</span>
@@ -65,7 +72,7 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
           {t.panorama.showSeams}
         </label>
       </div>
-      {reason && <p class="reason">{reason}</p>}
+      {reason && state !== "stopped" && <p class="reason">{reason}</p>}
       <dl class="figures">
         <div>
           <dt>{t.frameRate}</dt>
@@ -93,12 +100,38 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
         </div>
       </dl>
       <Seams seams={panorama.status.seams} />
-      <Calibration panorama={panorama} />
+      {state !== "stopped" && <Calibration panorama={panorama} />}
       <footer>
+        {state !== "stopped" && (
+          <button
+            type="button"
+            disabled={BUSY.includes(panorama.job?.state ?? "")}
+            onClick={() => void command("POST", `/panoramas/${panorama.id}/calibrate`, {}).catch(complain)}
+          >
+            {t.panorama.calibrate}
+          </button>
+        )}
+        <button
+          type="button"
+          onClick={() => {
+            const what = state === "stopped" ? "start" : "stop";
+            if (what === "stop") unwatch(panorama.id);
+            command("POST", `/panoramas/${panorama.id}/${what}`).catch((error) => {
+              setRound(round + 1);
+              complain(error);
+            });
+          }}
+        >
+          {state === "stopped" ? t.panorama.start : t.panorama.stop}
+        </button>
         <button type="button" onClick={() => setVersions(true)}>
           {t.panorama.versions}
         </button>
+        <button type="button" onClick={() => setPoints(true)}>
+          {t.panorama.points}
+        </button>
       </footer>
+      {points && <ControlPoints panorama={panorama} onClose={() => setPoints(false)} />}
       {versions && <Versions panorama={panorama} onClose={() => setVersions(false)} />}
     </article>
   );
@@ -161,7 +194,7 @@ function Seams({ seams }: { seams: SeamDoc[] }) {
   );
 }
 
-/** Begins a calibration, shows how far it is, and asks what to do with the result. */
+/** How far a calibration is, and what to do with the result. */
 function Calibration({ panorama }: { panorama: PanoramaDoc }) {
   const t = texts.value;
   const { job } = panorama;
@@ -176,6 +209,7 @@ function Calibration({ panorama }: { panorama: PanoramaDoc }) {
       </div>
     );
   }
+  if (job?.state !== "refused" && job?.state !== "ready") return null;
   return (
     <div class="job">
       {job?.state === "refused" && <p class="reason">{job.reason}</p>}
@@ -190,11 +224,6 @@ function Calibration({ panorama }: { panorama: PanoramaDoc }) {
             {t.panorama.discard}
           </button>
         </>
-      )}
-      {job?.state !== "ready" && (
-        <button type="button" onClick={() => run(command("POST", `${path}/calibrate`, {}))}>
-          {t.panorama.calibrate}
-        </button>
       )}
     </div>
   );

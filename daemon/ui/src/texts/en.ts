@@ -129,7 +129,15 @@ export const en = {
 
   panorama: {
     title: "Panorama",
-    state: { waiting: "No packets", uncalibrated: "Not calibrated", running: "Running", degraded: "Needs attention" },
+    state: {
+      waiting: "No packets",
+      stopped: "Stopped",
+      uncalibrated: "Not calibrated",
+      running: "Running",
+      degraded: "Needs attention",
+    },
+    start: "Start",
+    stop: "Stop",
     notCalibrated: "Not calibrated yet",
     showSeams: "Show seams",
     latency: "Latency",
@@ -153,6 +161,16 @@ export const en = {
     inUse: "In use",
     restore: "Use this one again",
     restored: (version: number) => `Calibration ${version} is in use again`,
+    points: "Control points",
+    pointsHint:
+      "Click the same place in both pictures: four or more, far apart, on things that do not move. Drag a point to correct it; a double click removes it. The next calibration holds on to them.",
+    pointsCount: (n: number) => (n === 1 ? "1 point" : `${n} points`),
+    pointsKept: (n: number) => (n === 1 ? "1 control point is kept" : `${n} control points are kept`),
+    point: (n: number) => `Point ${n}`,
+    pointTitle: "Drag to move, double click to remove",
+    newPictures: "Newer pictures",
+    removeAll: "Remove all",
+    keep: "Keep",
     preview: "The panorama by this calibration",
     misses: (px: string) => `ties miss by ${px} px`,
     confidence: "confidence",

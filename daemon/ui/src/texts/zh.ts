@@ -129,7 +129,15 @@ export const zh: Texts = {
 
   panorama: {
     title: "全景",
-    state: { waiting: "没有数据包", uncalibrated: "未标定", running: "运行中", degraded: "需要处理" },
+    start: "启动",
+    stop: "停止",
+    state: {
+      waiting: "没有数据包",
+      stopped: "已停止",
+      uncalibrated: "未标定",
+      running: "运行中",
+      degraded: "需要处理",
+    },
     notCalibrated: "尚未标定",
     showSeams: "显示接缝",
     latency: "延迟",
@@ -153,6 +161,16 @@ export const zh: Texts = {
     inUse: "使用中",
     restore: "恢复此版本",
     restored: (version) => `已恢复标定 ${version}`,
+    points: "控制点",
+    pointsHint:
+      "在两幅画面中点击同一位置：四个以上，彼此远离，选静止的物体。拖动可修正，双击可删除。下次标定会采用它们。",
+    pointsCount: (n) => `${n} 个控制点`,
+    pointsKept: (n) => `已保存 ${n} 个控制点`,
+    point: (n) => `控制点 ${n}`,
+    pointTitle: "拖动移动，双击删除",
+    newPictures: "更新画面",
+    removeAll: "全部删除",
+    keep: "保存",
     preview: "按此标定生成的全景",
     misses: (px) => `匹配点误差 ${px} 像素`,
     confidence: "置信度",

@@ -8,7 +8,7 @@ RAUC_BUNDLE_COMPATIBLE = "${SYNOPTIC_COMPATIBLE}"
 RAUC_BUNDLE_FORMAT = "verity"
 RAUC_BUNDLE_SLOTS = "rootfs"
 RAUC_SLOT_rootfs = "synoptic-image"
-RAUC_SLOT_rootfs[fstype] = "squashfs-zst"
+RAUC_SLOT_rootfs[fstype] = "squashfs-xz"
 RAUC_SLOT_rootfs[imagetype] = "raw"
 RAUC_SLOT_rootfs:tegra = "synoptic-image"
 

@@ -14,21 +14,11 @@ B = "${S}/systemd/box"
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
-# The places of systemd/README.md.
 do_install() {
-    install -d ${D}/data ${D}${sysconfdir}/synoptic ${D}${localstatedir}/lib/synoptic ${D}${localstatedir}/lib/systemd
-    install -Dm 755 -t ${D}${nonarch_libdir}/synoptic ${B}/lib/*
-    install -Dm 644 -t ${D}${systemd_system_unitdir} ${B}/system/*
-    for folder in network repart.d journald.conf.d resolved.conf.d system.conf.d; do
-        install -Dm 644 -t ${D}${nonarch_libdir}/systemd/$folder ${B}/$folder/*
-    done
-    # These two are read from /usr/lib itself.
-    install -d ${D}${nonarch_libdir}/repart.d ${D}${nonarch_libdir}/tmpfiles.d
-    mv ${D}${nonarch_libdir}/systemd/repart.d/* ${D}${nonarch_libdir}/repart.d/
-    rmdir ${D}${nonarch_libdir}/systemd/repart.d
-    install -m 644 -t ${D}${nonarch_libdir}/tmpfiles.d ${B}/tmpfiles.d/*
+    sh ${B}/install.sh ${D}
+    # synoptic-boot has the mount points of its own units.
+    rmdir ${D}/efi
     install -Dm 644 ${B}/chrony/chrony.conf ${D}${sysconfdir}/chrony-synoptic.conf
-    install -Dm 644 -t ${D}${sysconfdir}/ssh/sshd_config.d ${B}/sshd_config.d/*
 }
 
 # Every unit but the one of Wi-Fi, which is started where a site has Wi-Fi.

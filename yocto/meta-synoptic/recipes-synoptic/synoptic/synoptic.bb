@@ -60,5 +60,6 @@ RDEPENDS:${PN} += " \
     gstreamer1.0-plugins-good-flv gstreamer1.0-plugins-good-jpeg gstreamer1.0-plugins-good-videofilter \
     gstreamer1.0-plugins-good-video4linux2 gstreamer1.0-plugins-good-soup \
     gstreamer1.0-plugins-bad-videoparsersbad gstreamer1.0-plugins-bad-rtmp2 gstreamer1.0-plugins-bad-mpegtsdemux \
+    gstreamer1.0-rtsp-server-rtspclientsink \
 "
 RRECOMMENDS:${PN} += "gstreamer1.0-libav synoptic-models"

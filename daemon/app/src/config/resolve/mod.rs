@@ -5,6 +5,7 @@ mod camera;
 mod detector;
 mod group;
 mod mqtt;
+mod output;
 mod packets;
 mod panorama;
 mod place;
@@ -41,6 +42,9 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let groups = group::groups(&root, &cameras);
     let packets = packets::packets(&root, context, device.as_ref(), &groups);
     let panoramas = panorama::panoramas(&root, context, device.as_ref(), &cameras, &groups);
+    let stitch_workers = panorama::workers(&root);
+    let rtsp = output::rtsp(&root, context);
+    let outputs = output::outputs(&root, context, &cameras);
     root.finish(belongs_elsewhere);
     if reader.failed() {
         return None;
@@ -50,6 +54,9 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         cameras: cameras.into_iter().filter_map(|c| c.camera).collect(),
         groups,
         panoramas,
+        stitch_workers,
+        outputs,
+        rtsp: rtsp?,
         detectors: detectors.list,
         store: store?,
         mqtt: mqtt?,
@@ -114,9 +121,12 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "max_initial_stream_offset"
         | "max_read_errors"
         | "frame_packet_buffer_maxsize" => "[[group]]",
+        "workers" => "[stitch]",
         "pixels" | "dir" | "max_memory" | "groups" => "[packets]",
         "method" | "learned_rate" | "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov"
         | "blend" | "missing" | "patience" => "[[panorama]]",
+        "stream" | "serve" | "path" | "transcode" | "bitrate_kbps" | "gop_s" | "width" | "height"
+        | "encoder" => "[[output]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" => "[[detector]]",
         _ => return None,
     })

@@ -23,10 +23,12 @@ const LEARNED_RATE: std::ops::RangeInclusive<f64> = 0.2..=5.0;
 const LEARNED_CAMERAS: usize = 2;
 /// As many as the compositor takes.
 const THREADS: std::ops::RangeInclusive<i64> = 1..=64;
+/// More panoramas at once than any box of this class composes.
+const WORKERS: std::ops::RangeInclusive<i64> = 0..=16;
 /// Levels of multi-band that hide most on 360 to 1080 lines (docs/design/stitching.md).
 const LEVELS: u32 = 3;
 
-/// The panoramas that run; one is left out when fewer than two of its cameras are enabled.
+/// The panoramas; one that is to run is left out when fewer than two of its cameras are enabled.
 pub(super) fn panoramas(
     root: &Section<'_, '_>,
     context: &Context<'_>,
@@ -94,10 +96,7 @@ fn panorama(
         .map_or(raw_panorama::PANORAMA_THREADS as usize, |t| t.value as usize);
     let (group, cameras) = members(section, cameras, groups)?;
     let id = id?.value;
-    if !enabled {
-        return None;
-    }
-    if cameras.len() < 2 {
+    if enabled && cameras.len() < 2 {
         let message = format!("panorama `{id}` has fewer than two enabled cameras: it does not run");
         reader.warn_at(
             &section.place(),
@@ -108,7 +107,7 @@ fn panorama(
     }
     let learned = match method {
         Some(method) if method.value => {
-            if cameras.len() != LEARNED_CAMERAS {
+            if enabled && cameras.len() != LEARNED_CAMERAS {
                 let message = format!("the learned method takes two cameras, not {}", cameras.len());
                 reader.error_at(&method, message, "name two, or write method = \"calibrated\"");
                 return None;
@@ -125,6 +124,7 @@ fn panorama(
         learned,
         name: name.unwrap_or_else(|| id.to_string()),
         group,
+        enabled,
         cameras,
         calibration,
         auto_calibrate,
@@ -134,6 +134,17 @@ fn panorama(
         patience: patience?,
         threads,
     })
+}
+
+/// How many panoramas on request may run at once: `[stitch]`.
+pub(super) fn workers(root: &Section<'_, '_>) -> usize {
+    let default = raw_panorama::STITCH_WORKERS as usize;
+    let Some(section) = root.section("stitch") else {
+        return default;
+    };
+    let workers = section.integer("workers", WORKERS);
+    section.finish(belongs_elsewhere);
+    workers.map_or(default, |w| w.value as usize)
 }
 
 fn options(section: &Section<'_, '_>) -> Options {

@@ -1,6 +1,7 @@
 //! The configuration as a whole: shipped files, the schema and the reference, what is read, what is refused.
 
 mod editing;
+mod output;
 mod panorama;
 mod reading;
 mod refusing;

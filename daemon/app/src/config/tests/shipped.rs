@@ -211,9 +211,12 @@ fn tables() -> String {
         ("store", "`[store]`"),
         ("mqtt", "`[mqtt]`"),
         ("packets", "`[packets]`"),
+        ("stitch", "`[stitch]`"),
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
         ("panorama[]", "`[[panorama]]`"),
+        ("rtsp", "`[rtsp]`"),
+        ("output[]", "`[[output]]`"),
         ("detector[]", "`[[detector]]`"),
     ];
     for (table, title) in titles {

@@ -1,6 +1,7 @@
 //! The server over real sockets: every route, and who may come in.
 
 mod access;
+mod outputs;
 mod routes;
 mod streams;
 
@@ -21,6 +22,7 @@ use super::*;
 use crate::config::WebConfig;
 use crate::documents::*;
 use crate::hub::LatestPicture;
+use outputs::Outputs;
 
 /// A clock that stands still until it is told.
 pub(crate) struct ManualClock(Mutex<Mono>);
@@ -405,6 +407,8 @@ impl Server {
             events: events.clone(),
             cameras: admin.clone(),
             panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
+            stitch: Arc::new(NoStitching),
+            outputs: Arc::new(Outputs::default()),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),
@@ -494,6 +498,8 @@ impl Server {
 fn client(dir: &tempfile::TempDir, access: Access) -> ureq::Agent {
     let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
+        // The server closes a connection of which it has not read the request's body; one that is kept may be such.
+        .max_idle_connections(0)
         .timeout_global(Some(Duration::from_secs(30)));
     if access.https {
         let pem = std::fs::read(dir.path().join("tls/certificate.pem")).unwrap();

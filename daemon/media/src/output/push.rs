@@ -1,0 +1,295 @@
+//! One connection to a server that takes pictures.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gio::prelude::*;
+use gst::prelude::*;
+use gst_app::AppSrc;
+use synoptic_base::{Epoch, Mono, Span};
+
+use super::times::RtpTimes;
+use super::{PushError, PushKind, PushOptions, access_unit, rtmp, run_on_the_boxs_clock, waiting_bytes};
+use crate::coded::{CodedFrame, CodedStream};
+use crate::{RtspTransport, Secret};
+
+/// Connecting takes no longer, in seconds.
+const CONNECT_S: u32 = 5;
+/// A server that takes nothing for this long never will.
+const STALL: Span = Span::from_secs(10);
+/// Pictures that went into the pipeline before an empty queue means that the server takes them: the first one or two wait
+/// between the queue and the connection.
+const PROOF: u64 = 4;
+/// Words of a refusal, in what GStreamer and servers say.
+const REFUSALS: [&str; 5] = [
+    "unauthorized",
+    "not authorized",
+    "authentication",
+    "authorization",
+    "401",
+];
+
+/// A connection that pictures are pushed over. Dropping it ends it.
+pub struct Push {
+    pipeline: gst::Pipeline,
+    source: AppSrc,
+    options: PushOptions,
+    stream: Arc<CodedStream>,
+    times: Arc<RtpTimes>,
+    epoch: Option<Epoch>,
+    pictures: u64,
+    bytes: u64,
+    /// Since when something waits.
+    behind_since: Option<Mono>,
+    runs: bool,
+}
+
+impl Push {
+    /// Begins to connect; pictures may be sent at once. `stream` is where they come from.
+    pub fn start(options: &PushOptions, stream: &Arc<CodedStream>) -> Result<Push, PushError> {
+        let pipeline = gst::Pipeline::new();
+        let base = run_on_the_boxs_clock(&pipeline, stream.now());
+        let times = RtpTimes::new(stream.clone(), base);
+        let source = AppSrc::builder()
+            .format(gst::Format::Time)
+            .is_live(true)
+            .max_bytes(0)
+            .build();
+        let broken = |why: &str| PushError::Broken {
+            to: options.shown(),
+            why: options.masked(why),
+        };
+        pipeline
+            .add(&source)
+            .map_err(|_| broken("no pipeline could be made"))?;
+        match options.kind() {
+            PushKind::Rtmp => {
+                source.set_caps(Some(&gst::Caps::new_empty_simple("video/x-flv")));
+                let sink = make("rtmp2sink", "gstreamer1.0-plugins-bad")?;
+                set_rtmp(&sink, options);
+                let linked = pipeline.add(&sink).is_ok() && source.link(&sink).is_ok();
+                linked
+                    .then_some(())
+                    .ok_or_else(|| broken("no pipeline could be made"))?;
+            }
+            PushKind::Rtsp => {
+                source.set_caps(Some(&h264_caps()));
+                let parser = make("h264parse", "gstreamer1.0-plugins-bad")?;
+                let sink = make("rtspclientsink", "gstreamer1.0-rtsp")?;
+                set_rtsp(&sink, options, &times).map_err(|why| broken(&why))?;
+                let linked = pipeline.add_many([&parser, &sink]).is_ok()
+                    && source.link(&parser).is_ok()
+                    && parser.link(&sink).is_ok();
+                linked
+                    .then_some(())
+                    .ok_or_else(|| broken("no pipeline could be made"))?;
+            }
+        }
+        let push = Push {
+            pipeline,
+            source,
+            options: options.clone(),
+            stream: stream.clone(),
+            times,
+            epoch: None,
+            pictures: 0,
+            bytes: 0,
+            behind_since: None,
+            runs: false,
+        };
+        push.pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|_| push.error().unwrap_or_else(|| broken("it did not start")))?;
+        Ok(push)
+    }
+
+    /// Whether the connection takes this picture: RTMP's time stamps are those of one epoch.
+    pub fn fits(&self, frame: &CodedFrame) -> bool {
+        self.options.kind() == PushKind::Rtsp || self.epoch.is_none_or(|epoch| epoch == frame.key.epoch)
+    }
+
+    /// Sends a picture; the first one is an IDR picture.
+    ///
+    /// # Errors
+    /// When the connection has failed, or takes nothing.
+    pub fn send(&mut self, frame: &CodedFrame) -> Result<(), PushError> {
+        self.look()?;
+        let buffers = match self.options.kind() {
+            PushKind::Rtmp => {
+                let mut buffers = if self.epoch.is_none() {
+                    rtmp::header(frame)
+                } else {
+                    Vec::new()
+                };
+                buffers.push(rtmp::picture(frame));
+                buffers
+            }
+            PushKind::Rtsp => vec![access_unit(frame, &self.times)],
+        };
+        self.epoch = Some(frame.key.epoch);
+        self.pictures += 1;
+        for buffer in buffers {
+            self.bytes += buffer.size() as u64;
+            // An error here is the pipeline's own, which is on the bus and comes with the next look.
+            self.source.push_buffer(buffer).ok();
+        }
+        Ok(())
+    }
+
+    /// Looks for an error; call it now and then while no picture comes.
+    ///
+    /// # Errors
+    /// When the connection has failed, or takes nothing.
+    pub fn look(&mut self) -> Result<(), PushError> {
+        if let Some(error) = self.error() {
+            return Err(error);
+        }
+        let now = self.stream.now();
+        if waiting_bytes(&self.source) == 0 {
+            self.behind_since = None;
+            self.runs |= self.pictures >= PROOF;
+            return Ok(());
+        }
+        let since = *self.behind_since.get_or_insert(now);
+        if now - since > STALL {
+            return Err(PushError::Stalled {
+                to: self.options.shown(),
+                after: STALL,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the server has taken pictures.
+    pub fn runs(&self) -> bool {
+        self.runs
+    }
+
+    /// Pictures and bytes sent so far.
+    pub fn sent(&self) -> (u64, u64) {
+        (self.pictures, self.bytes)
+    }
+
+    /// The first error on the bus.
+    fn error(&self) -> Option<PushError> {
+        let message = self
+            .pipeline
+            .bus()?
+            .pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos])?;
+        let to = self.options.shown();
+        let gst::MessageView::Error(error) = message.view() else {
+            return Some(PushError::Broken {
+                to,
+                why: "the server ended the connection".to_owned(),
+            });
+        };
+        let (text, detail) = (error.error().to_string(), error.debug().unwrap_or_default());
+        let both = format!("{text} {detail}").to_ascii_lowercase();
+        if error.error().matches(gst::ResourceError::NotAuthorized)
+            || REFUSALS.iter().any(|word| both.contains(word))
+        {
+            return Some(PushError::Refused { to });
+        }
+        // What is in brackets at the end of the details is the one thing that a person needs.
+        let last = detail.lines().last().unwrap_or_default().trim();
+        let why = if last.is_empty() || last.contains("GstPipeline") {
+            text
+        } else {
+            format!("{text} {last}")
+        };
+        Some(PushError::Broken {
+            to,
+            why: self.options.masked(&why),
+        })
+    }
+}
+
+impl Drop for Push {
+    fn drop(&mut self) {
+        if self.pipeline.set_state(gst::State::Null).is_err() {
+            log::warn!("{}: the connection did not end cleanly", self.options.shown());
+        }
+    }
+}
+
+/// Access units of H.264 as they leave the relay.
+pub(super) fn h264_caps() -> gst::Caps {
+    gst::Caps::builder("video/x-h264")
+        .field("stream-format", "byte-stream")
+        .field("alignment", "au")
+        .build()
+}
+
+fn make(element: &'static str, package: &'static str) -> Result<gst::Element, PushError> {
+    gst::ElementFactory::make(element)
+        .build()
+        .map_err(|_| PushError::Missing { element, package })
+}
+
+fn set_rtmp(sink: &gst::Element, options: &PushOptions) {
+    sink.set_property("location", &options.url);
+    sink.set_property("timeout", CONNECT_S);
+    sink.set_property("async", false);
+    sink.set_property("sync", false);
+    if let (Some(user), Some(password)) = (&options.user, &options.password) {
+        sink.set_property("username", user);
+        sink.set_property("password", password.expose());
+    }
+    if options.tls_insecure {
+        log::warn!(
+            "{}: its certificate is not checked, as `tls_insecure` wants",
+            options.shown()
+        );
+        sink.set_property("tls-validation-flags", gio::TlsCertificateFlags::empty());
+    }
+}
+
+fn set_rtsp(sink: &gst::Element, options: &PushOptions, times: &Arc<RtpTimes>) -> Result<(), String> {
+    sink.set_property("location", &options.url);
+    sink.set_property_from_str(
+        "protocols",
+        match options.transport {
+            RtspTransport::Tcp => "tcp",
+            RtspTransport::Udp => "udp",
+        },
+    );
+    sink.set_property("rtx-time", 0_u32);
+    let microseconds = u64::from(CONNECT_S) * 1_000_000;
+    sink.set_property("tcp-timeout", microseconds);
+    sink.set_property("timeout", microseconds);
+    if let Some(user) = &options.user {
+        sink.set_property("user-id", user);
+    }
+    if let Some(password) = options.password.as_ref().map(Secret::expose) {
+        sink.set_property("user-pw", password);
+    }
+    if options.tls_insecure {
+        log::warn!(
+            "{}: its certificate is not checked, as `tls_insecure` wants",
+            options.shown()
+        );
+        sink.set_property("tls-validation-flags", gio::TlsCertificateFlags::empty());
+    } else if let Some(ca) = &options.tls_ca {
+        sink.set_property("tls-database", trusted(ca)?);
+    }
+    let of_payloader = times.clone();
+    sink.connect("new-payloader", false, move |args| {
+        if let Some(payloader) = args.get(1).and_then(|v| v.get::<gst::Element>().ok()) {
+            of_payloader.watch_payloader(&payloader);
+        }
+        None
+    });
+    let of_manager = times.clone();
+    sink.connect("new-manager", false, move |args| {
+        if let Some(manager) = args.get(1).and_then(|v| v.get::<gst::Element>().ok()) {
+            of_manager.watch_session(&manager);
+        }
+        None
+    });
+    Ok(())
+}
+
+fn trusted(ca: &Path) -> Result<gio::TlsFileDatabase, String> {
+    gio::TlsFileDatabase::new(ca)
+        .map_err(|error| format!("`tls_ca` {} cannot be used: {error}", ca.display()))
+}

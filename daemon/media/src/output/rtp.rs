@@ -1,0 +1,143 @@
+//! The few bytes of RTP and RTCP that say when a picture was captured.
+
+/// RTCP packet type of a sender report (RFC 3550 section 6.4.1).
+const SENDER_REPORT: u8 = 200;
+/// `defined by profile` of one-byte header extensions (RFC 8285 section 4.2).
+const ONE_BYTE: u16 = 0xbede;
+/// Ticks of RTP time a second, of every video payload (RFC 6184 section 8.2.1).
+const RATE_HZ: i128 = 90_000;
+
+/// The time stamp of an RTP packet (RFC 3550 section 5.1); `None` when it is none.
+pub(super) fn timestamp(packet: &[u8]) -> Option<u32> {
+    let header = packet.first_chunk::<12>()?;
+    let is_rtp = header[0] >> 6 == 2;
+    is_rtp.then(|| u32::from_be_bytes([header[4], header[5], header[6], header[7]]))
+}
+
+/// `ticks` at `ns` nanoseconds later (or earlier).
+pub(super) fn after(ticks: u32, ns: i64) -> u32 {
+    let more = (i128::from(ns) * RATE_HZ).div_euclid(1_000_000_000);
+    ticks.wrapping_add(more as u32)
+}
+
+/// Writes `ntp` into the RFC 6051 header extension with `id`, if the packet has it (RFC 6051 section 3.3: 8 bytes of NTP
+/// time).
+pub(super) fn set_ntp_extension(packet: &mut [u8], id: u8, ntp: u64) -> bool {
+    let Some(header) = packet.first_chunk::<12>() else {
+        return false;
+    };
+    if header[0] >> 6 != 2 || header[0] & 0x10 == 0 {
+        return false;
+    }
+    let at = 12 + 4 * usize::from(header[0] & 0x0f);
+    let Some([a, b, c, d]) = packet.get(at..).and_then(|p| p.first_chunk::<4>()).copied() else {
+        return false;
+    };
+    let length = 4 * usize::from(u16::from_be_bytes([c, d]));
+    if u16::from_be_bytes([a, b]) != ONE_BYTE {
+        return false;
+    }
+    let Some(mut rest) = packet.get_mut(at + 4..at + 4 + length) else {
+        return false;
+    };
+    while let Some((first, after)) = rest.split_first_mut() {
+        if *first == 0 {
+            rest = after; // padding
+            continue;
+        }
+        let bytes = usize::from(*first & 0x0f) + 1;
+        let is_ours = *first >> 4 == id && bytes == 8;
+        let Some((data, after)) = after.split_at_mut_checked(bytes) else {
+            return false;
+        };
+        if is_ours {
+            data.copy_from_slice(&ntp.to_be_bytes());
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// Whether a compound RTCP packet has a sender report.
+pub(super) fn has_report(compound: &[u8]) -> bool {
+    let mut rest = compound;
+    while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
+        if first >> 6 != 2 {
+            return false;
+        }
+        if kind == SENDER_REPORT {
+            return true;
+        }
+        let length = 4 * (usize::from(u16::from_be_bytes([a, b])) + 1);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+/// Sets NTP and RTP time of every sender report in a compound RTCP packet.
+pub(super) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
+    let mut rest = compound;
+    while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
+        let length = 4 * (usize::from(u16::from_be_bytes([a, b])) + 1);
+        let Some((packet, after)) = rest.split_at_mut_checked(length) else {
+            return;
+        };
+        if first >> 6 != 2 {
+            return;
+        }
+        if kind == SENDER_REPORT && packet.len() >= 28 {
+            packet[8..16].copy_from_slice(&ntp.to_be_bytes());
+            packet[16..20].copy_from_slice(&rtp.to_be_bytes());
+        }
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_set_wherever_they_stand_in_a_compound() {
+        let mut packet = vec![0x80, 201, 0, 1, 1, 2, 3, 4];
+        assert!(!has_report(&packet));
+        packet.extend([0x80, 200, 0, 6]);
+        packet.extend([7; 24]);
+        assert!(has_report(&packet));
+        set_reports(&mut packet, 0x0102_0304_0506_0708, 0x0a0b_0c0d);
+        assert_eq!(packet[16..28], [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]);
+        assert_eq!((packet[15], packet[28]), (7, 7));
+        for cut in 0..packet.len() {
+            // Nothing of this panics.
+            set_reports(&mut packet[..cut].to_vec(), 1, 1);
+            has_report(&packet[..cut]);
+        }
+    }
+
+    #[test]
+    fn the_extension_is_found_among_others_and_nowhere_else() {
+        // X bit, one CSRC; then padding, another extension of two bytes, ours with id 3.
+        let mut packet = vec![0x91, 96, 0, 1, 0, 0, 0, 9, 5, 5, 5, 5, 6, 6, 6, 6];
+        packet.extend([0xbe, 0xde, 0, 4, 0, 0x11, 1, 2, 0x37]);
+        packet.extend([0; 8]);
+        packet.extend([0; 3]);
+        packet.extend([0xaa, 0xbb]);
+        assert_eq!(timestamp(&packet), Some(9));
+        assert!(!set_ntp_extension(&mut packet.clone(), 4, 1));
+        assert!(set_ntp_extension(&mut packet, 3, 0x0102_0304_0506_0708));
+        assert_eq!(packet[25..33], [1, 2, 3, 4, 5, 6, 7, 8]);
+        for cut in 0..packet.len() {
+            set_ntp_extension(&mut packet[..cut].to_vec(), 3, 1);
+            timestamp(&packet[..cut]);
+        }
+        packet[0] = 0x81;
+        assert!(!set_ntp_extension(&mut packet, 3, 1));
+    }
+
+    #[test]
+    fn ticks_wrap() {
+        assert_eq!(after(0xffff_ffff, 1_000_000_000), 89_999);
+        assert_eq!(after(5, -1_000_000_000), 5_u32.wrapping_sub(90_000));
+    }
+}

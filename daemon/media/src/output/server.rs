@@ -1,0 +1,303 @@
+//! The RTSP server: one address, one path a stream.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use gst::glib;
+use gst_rtsp_server::gio;
+use gst_rtsp_server::prelude::*;
+use gst_rtsp_server::{RTSPAuth, RTSPClient, RTSPFilterResult, RTSPMediaFactory, RTSPServer, RTSPToken};
+
+use super::Reading;
+use super::served::{self, Served};
+use crate::Secret;
+use crate::session::locked;
+
+/// What a user who gave the password may do, by this name.
+const ROLE: &str = "viewer";
+/// GST_RTSP_AUTH_BASIC | GST_RTSP_AUTH_DIGEST: a client takes the best that it can.
+const BASIC_AND_DIGEST: i32 = 3;
+/// How often sessions of clients that went away without a word are looked for, in seconds.
+const CLEANUP_S: u32 = 5;
+/// Threads that speak with clients. One that waits for the first picture of its stream makes nobody else wait but those on
+/// its own thread.
+const THREADS: i32 = 4;
+/// Clients at once.
+const MAX_SESSIONS: u32 = 200;
+
+/// Who may watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Finds what a path shows, anew for each pipeline: a camera that was removed and added again has another stream.
+pub type ReadingOf = Arc<dyn Fn() -> Reading + Send + Sync>;
+
+/// Why the server does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServerError {
+    /// It cannot listen.
+    #[error(
+        "RTSP cannot be served on {address}: {why}; is another program there? `rtsp.listen` sets the address"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// GStreamer did not do its part.
+    #[error("RTSP cannot be served: {0}")]
+    Broken(String),
+    /// The path is taken.
+    #[error("`/{0}` is served already; give the output another `path`")]
+    Taken(String),
+}
+
+/// Paths by name, and who watches what.
+#[derive(Default)]
+pub(super) struct Mounts {
+    pub(super) served: BTreeMap<String, Arc<Served>>,
+}
+
+/// A running RTSP server. Dropping it ends every connection.
+pub struct RtspServer {
+    server: RTSPServer,
+    context: glib::MainContext,
+    main_loop: glib::MainLoop,
+    thread: Option<JoinHandle<()>>,
+    listening: Option<glib::Source>,
+    mounts: Arc<Mutex<Mounts>>,
+    login: bool,
+    address: SocketAddr,
+}
+
+impl RtspServer {
+    /// Listens on `address` (port 0: any free one). With `login` every client must give it, by Digest (RFC 7616) or Basic.
+    pub fn start(address: SocketAddr, login: Option<&Login>) -> Result<RtspServer, ServerError> {
+        let server = RTSPServer::new();
+        server.set_address(&address.ip().to_string());
+        server.set_service(&address.port().to_string());
+        if let Some(login) = login {
+            let auth = RTSPAuth::new();
+            let token = RTSPToken::builder()
+                .field(gst_rtsp_server::RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
+                .build();
+            let (user, password) = (&login.user, login.password.expose());
+            // Flags in C, an enumeration in the crate.
+            auth.set_supported_methods(gst_rtsp::RTSPAuthMethod::__Unknown(BASIC_AND_DIGEST));
+            auth.add_digest(user, password, &token);
+            auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
+            server.set_auth(Some(&auth));
+        }
+        if let Some(pool) = server.thread_pool() {
+            pool.set_max_threads(THREADS);
+        }
+        let mounts = Arc::new(Mutex::new(Mounts::default()));
+        watch_clients(&server, &mounts);
+        let context = glib::MainContext::new();
+        let main_loop = glib::MainLoop::new(Some(&context), false);
+        if let Some(pool) = server.session_pool() {
+            pool.set_max_sessions(MAX_SESSIONS);
+            let clean = move || {
+                pool.cleanup();
+                glib::ControlFlow::Continue
+            };
+            glib::timeout_source_new_seconds(CLEANUP_S, None, glib::Priority::DEFAULT, clean)
+                .attach(Some(&context));
+        }
+        let listening = server
+            .create_source(gio::Cancellable::NONE)
+            .map_err(|e| ServerError::Listen {
+                address,
+                why: e.to_string(),
+            })?;
+        listening.attach(Some(&context));
+        let thread = {
+            let (context, main_loop) = (context.clone(), main_loop.clone());
+            let run = move || {
+                if let Err(e) = context.with_thread_default(|| main_loop.run()) {
+                    log::error!("the RTSP server's thread does not run: {e}");
+                }
+            };
+            std::thread::Builder::new()
+                .name("rtsp".to_owned())
+                .spawn(run)
+                .map_err(|e| ServerError::Broken(format!("no thread: {e}")))?
+        };
+        let bound = u16::try_from(server.bound_port()).unwrap_or(address.port());
+        Ok(RtspServer {
+            server,
+            context,
+            main_loop,
+            thread: Some(thread),
+            listening: Some(listening),
+            mounts,
+            login: login.is_some(),
+            address: SocketAddr::new(address.ip(), bound),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves a stream under `/path`. Nothing runs for it until a client comes.
+    pub fn mount(&self, path: &str, reading: ReadingOf) -> Result<(), ServerError> {
+        let mut mounts = locked(&self.mounts);
+        if mounts.served.contains_key(path) {
+            return Err(ServerError::Taken(path.to_owned()));
+        }
+        let (factory, served) = served::factory(path, reading);
+        if self.login {
+            let rights = gst::Structure::builder(ROLE)
+                .field(gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS, true)
+                .field(gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
+                .build();
+            factory.add_role_from_structure(&rights);
+        }
+        self.mount_points()?
+            .add_factory(&format!("/{path}"), factory.upcast::<RTSPMediaFactory>());
+        mounts.served.insert(path.to_owned(), served);
+        Ok(())
+    }
+
+    /// Ends a path: its clients are told that the stream is over.
+    pub fn unmount(&self, path: &str) {
+        let served = locked(&self.mounts).served.remove(path);
+        if let Ok(points) = self.mount_points() {
+            points.remove_factory(&format!("/{path}"));
+        }
+        if let Some(served) = served {
+            served.end();
+        }
+    }
+
+    /// Clients that watch `path` now.
+    pub fn clients(&self, path: &str) -> usize {
+        locked(&self.mounts).served.get(path).map_or(0, |s| s.clients())
+    }
+
+    /// Pictures and bytes that `path` has sent into its pipelines, and pictures left out since its pipeline took none.
+    pub fn sent(&self, path: &str) -> (u64, u64, u64) {
+        locked(&self.mounts)
+            .served
+            .get(path)
+            .map_or((0, 0, 0), |s| s.sent())
+    }
+
+    fn mount_points(&self) -> Result<gst_rtsp_server::RTSPMountPoints, ServerError> {
+        self.server
+            .mount_points()
+            .ok_or_else(|| ServerError::Broken("no mount points".to_owned()))
+    }
+
+    /// Runs `job` on the server's thread and waits for its end.
+    fn on_thread(&self, job: impl FnOnce() + Send + 'static) {
+        let (done, wait) = crossbeam_channel::bounded::<()>(1);
+        self.context.invoke_with_priority(glib::Priority::HIGH, move || {
+            job();
+            drop(done);
+        });
+        // Ends when `done` is dropped; nothing is ever sent.
+        let ended = wait.recv();
+        debug_assert!(ended.is_err());
+    }
+}
+
+impl Drop for RtspServer {
+    fn drop(&mut self) {
+        let (server, listening) = (self.server.clone(), self.listening.take());
+        // On the thread that accepts, so that no connection is between accepted and known.
+        self.on_thread(move || {
+            if let Some(source) = listening {
+                source.destroy();
+            }
+            for client in server.client_filter(None) {
+                client.close();
+            }
+            if let Some(pool) = server.session_pool() {
+                pool.filter(Some(&mut |_, _| RTSPFilterResult::Remove));
+            }
+        });
+        // A source that was ready in that round is held, with its socket, until the round is over.
+        self.on_thread(|| {});
+        for served in locked(&self.mounts).served.values() {
+            served.end();
+        }
+        self.main_loop.quit();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the RTSP server's thread panicked");
+        }
+    }
+}
+
+/// Counts who watches what, and answers at once where there is nothing to watch.
+fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>) {
+    let mounts = mounts.clone();
+    server.connect_client_connected(move |_, client| {
+        let of = {
+            let mounts = mounts.clone();
+            move |path: Option<String>| {
+                let path = path?;
+                locked(&mounts)
+                    .served
+                    .iter()
+                    // The path of a stream within it (`/id/stream=0`) is its own too; of `a` and `a/b` the longer one is meant.
+                    .filter(|(p, _)| {
+                        path.strip_prefix(p.as_str())
+                            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                    })
+                    .max_by_key(|(p, _)| p.len())
+                    .map(|(_, s)| s.clone())
+            }
+        };
+        let path_of = |context: &gst_rtsp_server::RTSPContext| {
+            let parts = context.uri()?.decode_path_components();
+            Some(parts.join("/").trim_matches('/').to_owned())
+        };
+        let find = of.clone();
+        client.connect_pre_describe_request(move |_, context| {
+            match find(path_of(context)).and_then(|served| served.why_not()) {
+                // Not until a first picture comes: 20 s of silence would be the answer.
+                Some(why) => {
+                    log::debug!("RTSP: {why}");
+                    gst_rtsp::RTSPStatusCode::ServiceUnavailable
+                }
+                None => gst_rtsp::RTSPStatusCode::Ok,
+            }
+        });
+        let find = of.clone();
+        client.connect_play_request(move |client, context| {
+            if let Some(served) = find(path_of(context)) {
+                served.joined(name(client));
+            }
+        });
+        let find = of.clone();
+        client.connect_teardown_request(move |client, context| {
+            if let Some(served) = find(path_of(context)) {
+                served.left(&name(client));
+            }
+        });
+        let mounts = mounts.clone();
+        client.connect_closed(move |client| {
+            let name = name(client);
+            let all: Vec<Arc<Served>> = locked(&mounts).served.values().cloned().collect();
+            all.iter().for_each(|served| served.left(&name));
+        });
+    });
+}
+
+/// What tells clients apart while they live.
+fn name(client: &RTSPClient) -> usize {
+    client.as_ptr() as usize
+}

@@ -1,0 +1,234 @@
+//! RTP times that mean capture times: what sender reports and RFC 6051 header extensions say.
+//!
+//! GStreamer writes a report with the time of sending against the RTP time of then, by its own reckoning of the latency: 54 ms
+//! apart were measured between two of its settings. Here both halves are of one instant of the box's clock: its UTC by the
+//! relay's clock map, and its RTP time by a packet that left.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use synoptic_base::{Captured, Mono, Span, TimeSource};
+
+use super::rtp;
+use crate::coded::CodedStream;
+use crate::session::locked;
+
+/// URI of the RFC 6051 header extension.
+const NTP_64: &str = "urn:ietf:params:rtp-hdrext:ntp-64";
+/// Its id on our lines: any of 1 to 14 (RFC 8285 section 4.2).
+const NTP_64_ID: u8 = 1;
+/// Pictures between the feed and the network of which more than the running time must be known: two seconds of them.
+const MAX_MOVED: usize = 120;
+
+/// What ties a stream's RTP times to its capture times.
+pub(super) struct RtpTimes {
+    stream: Arc<CodedStream>,
+    /// The box's clock at running time 0.
+    base: Mono,
+    /// The newest packet: its RTP time, and what that is on the box's clock.
+    last: Mutex<Option<(u32, Mono)>>,
+    given: Mutex<Given>,
+}
+
+/// Running times that were given.
+#[derive(Default)]
+struct Given {
+    last: Option<gst::ClockTime>,
+    /// Those of the newest pictures that are not their capture times, which are beside them.
+    moved: VecDeque<(gst::ClockTime, Mono)>,
+}
+
+impl RtpTimes {
+    pub(super) fn new(stream: Arc<CodedStream>, base: Mono) -> Arc<RtpTimes> {
+        Arc::new(RtpTimes {
+            stream,
+            base,
+            last: Mutex::default(),
+            given: Mutex::default(),
+        })
+    }
+
+    /// The running time of a picture: its capture time. Where a better time source moves capture times back, the pictures up
+    /// to the last one's time follow it closely, for RTP times do not go back; their headers and SEI are exact all the same.
+    pub(super) fn running_time(&self, captured: Mono) -> gst::ClockTime {
+        let exact = gst::ClockTime::from_nseconds((captured - self.base).as_nanos().max(0) as u64);
+        let mut given = locked(&self.given);
+        let next = given.last.map(|last| last + gst::ClockTime::from_useconds(1));
+        let time = next.map_or(exact, |next| exact.max(next));
+        if time != exact {
+            if given.moved.len() == MAX_MOVED {
+                given.moved.pop_front();
+            }
+            given.moved.push_back((time, captured));
+        }
+        given.last = Some(time);
+        time
+    }
+
+    /// Makes a payloader write the RFC 6051 extension, where this GStreamer (1.22 and up) has it, and watches what it sends.
+    pub(super) fn watch_payloader(self: &Arc<Self>, payloader: &gst::Element) {
+        let Some(pad) = payloader.static_pad("src") else {
+            return;
+        };
+        if gst::ElementFactory::find("rtphdrextntp64").is_some() {
+            ask_for_extension(&pad);
+        }
+        let times = self.clone();
+        let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(mask, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                times.learn(buffer);
+            } else if let Some(buffer) = info.buffer_list().and_then(|l| l.get(0)) {
+                times.learn(buffer);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn learn(&self, packet: &gst::BufferRef) {
+        let Some(pts) = packet.pts() else {
+            return;
+        };
+        // The RTP time is linear in the running time, whatever was captured then.
+        let captured = self.base + Span::from_nanos(pts.nseconds() as i64);
+        if let Some(ticks) = packet.map_readable().ok().and_then(|p| rtp::timestamp(&p)) {
+            *locked(&self.last) = Some((ticks, captured));
+        }
+    }
+
+    fn captured(&self, packet: &gst::BufferRef) -> Option<Mono> {
+        let pts = packet.pts()?;
+        let moved = locked(&self.given)
+            .moved
+            .iter()
+            .find(|(time, _)| *time == pts)
+            .map(|(_, captured)| *captured);
+        let plain = || Some(self.base + Span::from_nanos(i64::try_from(pts.nseconds()).ok()?));
+        moved.or_else(plain)
+    }
+
+    fn ntp(&self, at: Mono) -> u64 {
+        let captured = Captured {
+            mono: at,
+            rel_error: Span::ZERO,
+            source: TimeSource::Host,
+        };
+        self.stream.stamp(captured).utc.to_ntp()
+    }
+
+    /// Watches the RTP session that the packets leave by: now, and pads that come later.
+    pub(super) fn watch_session(self: &Arc<Self>, rtpbin: &gst::Element) {
+        for pad in rtpbin.pads() {
+            self.watch_pad(&pad);
+        }
+        let times = self.clone();
+        rtpbin.connect_pad_added(move |_, pad| times.watch_pad(pad));
+    }
+
+    fn watch_pad(self: &Arc<Self>, pad: &gst::Pad) {
+        let name = pad.name();
+        let set: fn(&RtpTimes, &mut gst::BufferRef) = if name.starts_with("send_rtcp_src") {
+            RtpTimes::set_reports
+        } else if name.starts_with("send_rtp_src") {
+            RtpTimes::set_extension
+        } else {
+            return;
+        };
+        let times = self.clone();
+        let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(mask, move |_, info| {
+            if let Some(buffer) = info.buffer_mut() {
+                set(&times, buffer.make_mut());
+            } else if let Some(list) = info.buffer_list_mut() {
+                let list = list.make_mut();
+                for i in 0..list.len() {
+                    if let Some(packet) = list.get_mut(i) {
+                        set(&times, packet);
+                    }
+                }
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn set_reports(&self, packet: &mut gst::BufferRef) {
+        let reports = packet.map_readable().is_ok_and(|p| rtp::has_report(&p));
+        let Some((ticks, captured)) = reports.then(|| *locked(&self.last)).flatten() else {
+            return;
+        };
+        let now = self.stream.now();
+        match packet.map_writable() {
+            Ok(mut bytes) => {
+                let rtp = rtp::after(ticks, (now - captured).as_nanos());
+                rtp::set_reports(&mut bytes, self.ntp(now), rtp);
+            }
+            Err(e) => log::warn!(
+                "{}: a sender report tells the time of sending: {e}",
+                self.stream.id()
+            ),
+        }
+    }
+
+    fn set_extension(&self, packet: &mut gst::BufferRef) {
+        let Some(captured) = self.captured(packet) else {
+            return;
+        };
+        if let Ok(mut bytes) = packet.map_writable() {
+            rtp::set_ntp_extension(&mut bytes, NTP_64_ID, self.ntp(captured));
+        }
+    }
+}
+
+/// Makes a payloader write the RFC 6051 extension: it writes what the caps behind it want, and here they do.
+fn ask_for_extension(pad: &gst::Pad) {
+    // After the answer (that is what PULL means for a query) and before the payloader sees it.
+    let mask = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PULL;
+    pad.add_probe(mask, |_, info| {
+        if let Some(query) = info.query_mut()
+            && let gst::QueryViewMut::Caps(query) = query.view_mut()
+            && let Some(mut caps) = query.result_owned()
+        {
+            let field = format!("extmap-{NTP_64_ID}");
+            for structure in caps.make_mut().iter_mut() {
+                if structure.name() == "application/x-rtp" {
+                    structure.set(field.as_str(), NTP_64);
+                }
+            }
+            query.set_result(&caps);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clocks::SystemClock;
+    use crate::coded::Relay;
+    use synoptic_base::StreamId;
+
+    #[test]
+    fn running_times_never_go_back_and_the_capture_times_are_remembered() {
+        gst::init().unwrap();
+        let stream = Relay::new(SystemClock::shared()).stream(StreamId::new("a").unwrap());
+        let base = Mono::from_nanos(1_000_000_000);
+        let times = RtpTimes::new(stream, base);
+        let at = |ms: i64| base + Span::from_millis(ms);
+        let given: Vec<u64> = [0, 66, 132, 100, 166, 300]
+            .map(|ms| times.running_time(at(ms)).useconds())
+            .to_vec();
+        assert_eq!(given, [0, 66_000, 132_000, 132_001, 166_000, 300_000]);
+        let mut packet = gst::Buffer::new();
+        let mut captured = |us: u64| {
+            let packet = packet.make_mut();
+            packet.set_pts(gst::ClockTime::from_useconds(us));
+            times.captured(packet)
+        };
+        assert_eq!(captured(132_001), Some(at(100)));
+        assert_eq!(captured(132_000), Some(at(132)));
+        assert_eq!(captured(166_000), Some(at(166)));
+        // Before the pipeline began to count.
+        assert_eq!(times.running_time(base - Span::from_secs(1)).useconds(), 300_001);
+    }
+}

@@ -1,0 +1,155 @@
+//! An RTSP server that takes what is pushed to `/take/it` (RECORD), and looks at its packets.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use gst::glib;
+use gst::prelude::*;
+use gst_rtsp_server::prelude::*;
+use gst_rtsp_server::{RTSPMediaFactory, RTSPServer, RTSPTransportMode};
+use synoptic_base::{Span, Utc};
+use synoptic_engine::timebase::wire::frame_sei;
+
+use super::reader::{Report, report};
+
+#[derive(Default)]
+struct Taken {
+    /// RTP time and capture UTC of each picture.
+    pictures: Vec<(u32, Utc)>,
+    reports: Vec<Report>,
+}
+
+pub(super) struct Recorder {
+    server: RTSPServer,
+    main_loop: glib::MainLoop,
+    thread: Option<JoinHandle<()>>,
+    taken: Arc<Mutex<Taken>>,
+    source: Option<glib::Source>,
+}
+
+impl Recorder {
+    pub(super) fn start() -> Recorder {
+        let server = RTSPServer::new();
+        server.set_address("127.0.0.1");
+        server.set_service("0");
+        let factory = RTSPMediaFactory::new();
+        factory.set_transport_mode(RTSPTransportMode::RECORD);
+        factory.set_launch("( rtph264depay name=depay0 ! fakesink sync=false )");
+        let taken: Arc<Mutex<Taken>> = Arc::default();
+        let of = taken.clone();
+        factory.connect_media_configure(move |_, media| watch(media, &of));
+        server.mount_points().unwrap().add_factory("/take/it", factory);
+        let context = glib::MainContext::new();
+        let main_loop = glib::MainLoop::new(Some(&context), false);
+        let source = server
+            .create_source(gst_rtsp_server::gio::Cancellable::NONE)
+            .unwrap();
+        source.attach(Some(&context));
+        let run = main_loop.clone();
+        let thread = std::thread::spawn(move || context.with_thread_default(|| run.run()).unwrap());
+        Recorder {
+            server,
+            main_loop,
+            thread: Some(thread),
+            taken,
+            source: Some(source),
+        }
+    }
+
+    pub(super) fn port(&self) -> i32 {
+        self.server.bound_port()
+    }
+
+    /// Reports and pictures so far.
+    pub(super) fn heard(&self) -> (usize, usize) {
+        let taken = self.taken.lock().unwrap();
+        (taken.reports.len(), taken.pictures.len())
+    }
+
+    /// The largest distance of what the reports say from what the pictures themselves say.
+    pub(super) fn worst(&self) -> Span {
+        let taken = self.taken.lock().unwrap();
+        let mut worst = Span::ZERO;
+        for report in &taken.reports {
+            for (rtp, utc) in &taken.pictures {
+                let ticks = rtp.wrapping_sub(report.rtp) as i32;
+                let later = Span::from_nanos(i64::from(ticks) * 1_000_000_000 / 90_000);
+                worst = worst.max((Utc::from_ntp(report.ntp) + later - *utc).abs());
+            }
+        }
+        worst
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.destroy();
+        }
+        for client in self.server.client_filter(None) {
+            client.close();
+        }
+        self.main_loop.quit();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+fn watch(media: &gst_rtsp_server::RTSPMedia, taken: &Arc<Mutex<Taken>>) {
+    let bin = media.element().downcast::<gst::Bin>().unwrap();
+    let depay = bin.by_name("depay0").unwrap();
+    let of = taken.clone();
+    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    depay.static_pad("sink").unwrap().add_probe(mask, move |_, info| {
+        let look = |buffer: &gst::BufferRef| {
+            let packet = buffer.map_readable().unwrap();
+            let rtp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
+            let mut at = 12;
+            if packet[0] & 0x10 != 0 {
+                at += 4 + 4 * usize::from(u16::from_be_bytes([packet[14], packet[15]]));
+            }
+            if packet[at] & 0x1f == 6
+                && let Some(sei) = frame_sei(&packet[at..], 1)
+            {
+                of.lock().unwrap().pictures.push((rtp, sei.utc));
+            }
+        };
+        match (info.buffer(), info.buffer_list()) {
+            (Some(buffer), _) => look(buffer),
+            (None, Some(list)) => list.iter().for_each(look),
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let of = taken.clone();
+    media.connect_prepared(move |media| {
+        let pipeline = media
+            .element()
+            .parent()
+            .and_then(|p| p.downcast::<gst::Bin>().ok());
+        let rtpbin = pipeline
+            .unwrap()
+            .children()
+            .into_iter()
+            .find(|e| e.factory().is_some_and(|f| f.name() == "rtpbin"))
+            .unwrap();
+        let watch = {
+            let of = of.clone();
+            move |pad: &gst::Pad| {
+                if !pad.name().starts_with("recv_rtcp_sink") {
+                    return;
+                }
+                let of = of.clone();
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                    if let Some(buffer) = info.buffer() {
+                        let packet = buffer.map_readable().unwrap();
+                        of.lock().unwrap().reports.extend(report(&packet));
+                    }
+                    gst::PadProbeReturn::Ok
+                });
+            }
+        };
+        rtpbin.pads().iter().for_each(&watch);
+        rtpbin.connect_pad_added(move |_, pad| watch(pad));
+    });
+}

@@ -1,0 +1,258 @@
+"""The virtual box from its first start to an update that goes wrong: python3 -m unittest test_box, by scripts/test-box.sh.
+
+One box lives through all of it in the order of the names, as a box in the field does: a start costs a minute. BOX_OUT is the
+folder of build.sh, BOX_RUN one for disks, consoles and the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+from machine import Box
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+HERE = pathlib.Path(__file__).resolve().parent
+OUT = pathlib.Path(os.environ["BOX_OUT"])
+RUN = pathlib.Path(os.environ["BOX_RUN"])
+CAMERAS = """
+[store]
+min_free = "16MB"
+
+[[camera]]
+id = "left"
+source = "/dev/video0"
+format = "yuyv"
+size = "320x180"
+fps = 15
+detector = "none"
+
+[[camera]]
+id = "right"
+source = "/dev/video1"
+format = "nv12"
+size = "320x180"
+fps = 15
+detector = "none"
+"""
+# What was measured: target/bench/box.json is made of it.
+MEASURED: list[dict] = []
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess:
+    """A command that must work."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def note(metric: str, value: float, unit: str, target: float | None = None) -> None:
+    """One figure, smaller is better."""
+    MEASURED.append({"metric": metric, "value": round(value, 2), "unit": unit, "better": "lower", "target": target, "baseline": None, "baseline_name": None})
+    print(f"{metric}: {value:.1f} {unit}", file=sys.stderr)
+
+
+class Life(unittest.TestCase):
+    """One box."""
+
+    box: Box
+    failed = False
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        RUN.mkdir(parents=True, exist_ok=True)
+        key = RUN / "id"
+        for file in (key, key.with_suffix(".pub"), RUN / "hosts"):
+            file.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        site = RUN / "site.toml"
+        site.write_text(f'schema_version = 1\n[box]\nhostname = "gate-1"\ntimezone = "Europe/Berlin"\n[ssh]\nauthorized_keys = ["{key.with_suffix(".pub").read_text().strip()}"]\n')
+        public = RUN / "release.pem"
+        run("openssl", "pkey", "-in", OUT / "keys/virtual.key", "-pubout", "-out", public)
+        disk = RUN / "disk.img"
+        disk.unlink(missing_ok=True)
+        run(ROOT / "flash.sh", "--yes", "--log", RUN / "flash.log", "--trust", public, "--size", "3G", "--site", site, OUT / "release/synoptic-virtual-x86-64.img", disk)
+        cls.box = Box(disk, RUN, key)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.box.cut()
+        if MEASURED:
+            (RUN / "box.json").write_text(json.dumps(MEASURED, indent=1))
+
+    def setUp(self) -> None:
+        if type(self).failed:
+            self.skipTest("the box did not live through a test before this one")
+
+    def tearDown(self) -> None:
+        outcome = self._outcome.result  # type: ignore[attr-defined]
+        if any(test is self for test, _ in outcome.failures + outcome.errors):
+            type(self).failed = True
+
+    # ---- what a box says of itself
+
+    def slot(self) -> str:
+        """The slot that runs."""
+        return re.search(r"rauc\.slot=(\w)", self.box.ssh("cat /proc/cmdline")).group(1)
+
+    def release(self) -> str:
+        """The version that runs."""
+        return self.box.ssh("cat /usr/share/synoptic/release")
+
+    def grub(self) -> dict[str, str]:
+        """The boot loader's environment."""
+        return dict(line.split("=", 1) for line in self.box.ssh("grub-editenv /run/synoptic/state/grubenv list").splitlines())
+
+    def reboot(self, patience: float = 600) -> None:
+        """By itself; until the next system is there."""
+        before = self.box.ssh("cat /proc/sys/kernel/random/boot_id")
+        self.box.ssh("systemctl --no-block reboot", check=False)
+        self.box.until("another start", lambda: self.box.ssh("cat /proc/sys/kernel/random/boot_id") not in ("", before), patience)
+        self.box.ready(patience)
+
+    def gate(self) -> None:
+        """Until the health gate has spoken."""
+        ask = "systemctl show --property=ActiveState,Result,ExecMainExitTimestampMonotonic synoptic-health.service"
+
+        def spoke() -> bool:
+            said = dict(line.split("=", 1) for line in self.box.ssh(ask).splitlines())
+            return said["ActiveState"] == "inactive" and said["Result"] == "success" and said["ExecMainExitTimestampMonotonic"] not in ("", "0")
+
+        self.box.until("the health gate", spoke)
+
+    def bundle(self, version: str, *, broken: bool = False) -> pathlib.Path:
+        """A bundle of another release, made of the built tree."""
+        tree = OUT / "tree"
+        (tree / "usr/share/synoptic/release").write_text(version + "\n")
+        drop_in = tree / "usr/lib/systemd/system/synoptic.service.d/broken.conf"
+        if broken:
+            drop_in.parent.mkdir(exist_ok=True)
+            drop_in.write_text("[Service]\nExecStart=\nExecStart=/bin/false\n")
+        try:
+            slot = RUN / f"{version}.squashfs"
+            run(HERE / "squash.sh", tree, slot, "--fast")
+            made = RUN / f"{version}.raucb"
+            run(HERE / "bundle.sh", slot, version, OUT / "keys/virtual", made)
+            slot.unlink()
+            return made
+        finally:
+            drop_in.unlink(missing_ok=True)
+
+    def install(self, bundle: pathlib.Path, check: bool = True) -> str:
+        """What the updater does: hand it over, install, note what must be committed."""
+        self.box.send(bundle, "/data/update/bundle.raucb")
+        other = "B" if self.slot() == "A" else "A"
+        said = self.box.ssh("rauc install /data/update/bundle.raucb 2>&1; echo ended with $?", timeout=900)
+        if said.endswith("ended with 0"):
+            self.box.ssh(f"echo {other} >/data/update/pending; sync")
+        elif check:
+            self.fail(said)
+        self.box.ssh("rm -f /data/update/bundle.raucb")
+        return said
+
+    # ---- its life
+
+    def test_1_first_start(self) -> None:
+        self.box.start()
+        note("first start: power on to a page that answers", self.box.ready(), "s")
+        self.assertEqual(self.box.ssh("hostname"), "gate-1", "the site's name")
+        self.assertEqual(self.box.ssh("systemctl --failed --plain --no-legend"), "", "no unit failed")
+        self.assertEqual(self.slot(), "A")
+        self.assertIn("squashfs", self.box.ssh("findmnt --noheadings --output FSTYPE /"))
+        self.assertNotEqual(self.box.ssh("touch /usr/x 2>&1; true"), "", "the root cannot be written")
+        self.assertGreater(int(self.box.ssh("df --output=size --block-size=1M /data | tail -n 1")), 1024, "the data partition grew")
+        self.assertIn(self.box.ssh("date +%Z"), ("CET", "CEST"), "the site's time zone")
+        self.assertRegex(self.box.ssh("cat /data/etc/device-id"), r"^[0-9a-f]{10}$")
+        self.assertEqual(self.box.ssh("ls /efi/synoptic-site 2>/dev/null | wc -l"), "0", "no secret stays on the ESP")
+        self.assertRegex(self.box.console(), r"Password: +\w{4}-\w{4}-\w{4}", "the console shows the page's first password")
+        self.assertEqual(self.box.ssh("stat --format=%U /var/lib/synoptic/web-password"), "synoptic")
+        self.assertGreater(int(self.box.ssh("ls /var/log/journal | wc -l")), 0, "the journal lasts")
+        self.gate()
+        self.assertEqual(self.grub()["A_TRY"], "0", "the boot loader knows that this system came up")
+
+    def test_2_cameras(self) -> None:
+        toml = "/etc/synoptic/synoptic.toml"
+        self.box.ssh(f"cat >>{toml} <<'EOF'\n{CAMERAS}\nEOF\nsystemctl reload synoptic")
+        self.box.until("both cameras", lambda: [c["status"]["state"] for c in self.status()["cameras"]] == ["online", "online"])
+        self.box.until("packets in step", lambda: [g["status"]["state"] for g in self.status()["groups"]] == ["locked"])
+
+    def status(self) -> dict:
+        """The daemon's status document."""
+        return self.box.on_the_box("/api/v1/status")
+
+    def test_3_refused_bundles(self) -> None:
+        good = OUT / "release/synoptic-virtual-x86-64.raucb"
+        foreign = RUN / "foreign.raucb"
+        keys = RUN / "foreign"
+        shutil.rmtree(keys, ignore_errors=True)
+        run(ROOT / "scripts/pki.sh", "root", keys)
+        run(ROOT / "scripts/pki.sh", "channel", keys, "thief")
+        small = RUN / "small.squashfs"
+        small.write_bytes(b"hsqs" + bytes(1 << 16))
+        run(HERE / "bundle.sh", small, "9.9.9", keys / "thief", foreign)
+        other = RUN / "other.raucb"
+        run(HERE / "bundle.sh", small, "9.9.9", OUT / "keys/virtual", other, env=dict(os.environ, BOX_COMPATIBLE="synoptic-another-machine"))
+        cut = RUN / "cut.raucb"
+        with open(good, "rb") as whole, open(cut, "wb") as part:
+            part.write(whole.read(5 << 20))
+        before = self.grub()
+        for bundle, reason in ((foreign, "signature|verif"), (other, "[Cc]ompatible"), (cut, "signature|size|bundle")):
+            with self.subTest(bundle.name):
+                said = self.install(bundle, check=False)
+                self.assertNotIn("ended with 0", said)
+                self.assertRegex(said, reason)
+                self.assertEqual(self.grub(), before, "the boot loader was told nothing")
+        self.assertEqual(self.slot(), "A")
+
+    def test_4_a_broken_release_goes_back_by_itself(self) -> None:
+        running = self.release()
+        self.install(self.bundle("0.2.0-broken", broken=True))
+        self.assertTrue(self.grub()["ORDER"].startswith("B"))
+        start = self.box.ssh("cat /proc/sys/kernel/random/boot_id")
+        self.box.ssh("systemctl --no-block reboot", check=False)
+        self.box.until("the way back", lambda: self.box.ssh("cat /data/update/rollback-reason 2>/dev/null") and self.slot() == "A"
+                       and self.box.ssh("cat /proc/sys/kernel/random/boot_id") != start, 1200)
+        self.box.ready()
+        self.assertEqual(self.release(), running)
+        self.assertIn("the daemon ended", self.box.ssh("cat /data/update/rollback-reason"))
+        self.assertEqual(self.grub()["B_OK"], "0", "the broken slot is marked bad")
+
+    def test_5_an_update_is_committed_and_stays(self) -> None:
+        self.install(self.bundle("0.3.0"))
+        self.reboot()
+        self.assertEqual((self.slot(), self.release()), ("B", "0.3.0"))
+        self.box.until("the commit", lambda: self.box.ssh("test -e /data/update/pending || echo committed") == "committed")
+        self.gate()
+        self.assertEqual((self.grub()["B_OK"], self.grub()["B_TRY"]), ("1", "0"))
+        self.box.until("both cameras", lambda: [c["status"]["state"] for c in self.status()["cameras"]] == ["online", "online"])
+
+    def test_6_power_cuts(self) -> None:
+        # At its worst moment: the boot loader has noted the try, nobody has given it back. Twice in a row.
+        for _ in range(2):
+            self.box.cut()
+            self.box.start()
+            self.box.until("the boot loader's choice", lambda: "Booting `Synoptic'" in self.box.console())
+        # While the system comes up, and while it writes.
+        self.box.cut()
+        self.box.start()
+        self.box.until("its name", lambda: "gate-1" in self.box.console())
+        self.box.cut()
+        self.box.start()
+        self.box.ready()
+        self.gate()
+        self.assertEqual((self.slot(), self.release()), ("B", "0.3.0"), "a committed release stays")
+        self.assertEqual(self.grub()["B_TRY"], "0")
+        self.assertEqual(self.box.ssh("systemctl --failed --plain --no-legend"), "")
+        self.assertEqual(self.box.ssh("runuser -u synoptic -- synoptic db check >/dev/null && echo sound"), "sound")
+        self.assertGreater(int(self.box.ssh("journalctl --boot=-1 --output=cat | wc -l")), 0, "one journal over starts")
+
+
+if __name__ == "__main__":
+    unittest.main()

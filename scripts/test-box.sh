@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The virtual box: built, flashed by flash.sh, booted in QEMU, updated, broken, cut off (hw-tests/virtual-box). As root.
+# BOX_PROFILE=release: an optimized daemon, as in an image. Not part of `make test`: `make test-box`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+skip() {
+    say "SKIPPED: the virtual box: $*"
+    exit 0
+}
+[[ $(uname -m) == x86_64 ]] || skip "it is an x86-64 machine"
+((EUID == 0)) || skip "its files have many owners, which takes root"
+scripts/setup.sh build box || skip "packages are missing and could not be installed (see above)"
+hw-tests/virtual-box/build.sh --fast --profile "${BOX_PROFILE:-debug}"
+BOX_OUT=$(cd "$target/box" && pwd)
+export BOX_OUT BOX_RUN=$BOX_OUT/test
+rm -rf "$BOX_RUN"
+mkdir -p "$BOX_RUN"
+cd hw-tests/virtual-box
+python3 -B -m unittest --verbose --failfast test_box || {
+    tail -n 60 "$BOX_RUN"/console-*.log || true
+    die "the virtual box failed; everything is in $BOX_RUN"
+}

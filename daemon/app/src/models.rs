@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rust_embed::RustEmbed;
 use synoptic_vision::fetch::{self, Plan};
+use synoptic_vision::learned::model::{self as stitch, StitchModel, StitchOptions};
 use synoptic_vision::manifest::{self, ManifestError, ModelManifest};
+use synoptic_vision::onnx::EngineChoice;
 
 /// The environment variable that names a local folder to search before the network.
 pub const MIRROR: &str = "SYNOPTIC_MIRROR";
@@ -74,9 +76,39 @@ pub fn fetch(model: &ModelManifest, dirs: &[PathBuf], progress: &mut dyn FnMut(u
     Ok(to)
 }
 
+/// How a stitching model is tried: by the engine that is always there.
+pub const STITCH_TRIAL: StitchOptions = StitchOptions {
+    engine: EngineChoice::Rten,
+    threads: 1,
+};
+
+/// Takes the stitching model of the folder `from` into the first of `dirs`; its folder there, and what it is.
+pub fn import_stitch(from: &Path, dirs: &[PathBuf]) -> Result<(PathBuf, StitchModel)> {
+    let Some(to) = dirs.first() else {
+        bail!("there is no folder of models: name one by --dir, or model_dirs of [device]");
+    };
+    let model = stitch::import(from, to, STITCH_TRIAL).context("the stitching model is not taken in")?;
+    Ok((to.join(stitch::FOLDER), model))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stitching_model_is_taken_in_and_another_file_refused() {
+        let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../vision/golden/stitchnet"));
+        let to = tempfile::tempdir().unwrap();
+        let dirs = [to.path().join("models"), to.path().join("shared")];
+        let (folder, model) = import_stitch(from, &dirs).unwrap();
+        assert_eq!((folder, model.width), (dirs[0].join("stitch"), 192));
+        assert_eq!(stitch::locate(&dirs).unwrap(), dirs[0].join("stitch"));
+        // The names of detectors do not know it.
+        assert!(!names(&dirs).contains(&"stitch".to_owned()));
+        let error = import_stitch(to.path(), &dirs).unwrap_err();
+        assert!(format!("{error:#}").contains("spatial.onnx"), "{error:#}");
+        assert!(import_stitch(from, &[]).is_err());
+    }
 
     #[test]
     fn every_built_in_manifest_is_sound() {

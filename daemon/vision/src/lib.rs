@@ -2,7 +2,7 @@
 //!
 //! * [`motion::MotionDetector`] finds what moves before a fixed camera;
 //! * [`onnx::OnnxDetector`] runs the models that [`manifest::ModelManifest`] describes;
-//! * [`panorama`] turns the pictures of several cameras into one;
+//! * [`panorama`] turns the pictures of several cameras into one; [`learned`] bends two that move, by networks;
 //! * [`jpeg`] writes and reads stills; [`color`] turns planes into RGB; [`PictureBuf`] is a picture one owns;
 //! * [`bgr`] writes pictures for other programs.
 //!
@@ -15,6 +15,7 @@ pub mod color;
 mod copying;
 pub mod fetch;
 pub mod jpeg;
+pub mod learned;
 pub mod manifest;
 pub mod motion;
 pub mod onnx;

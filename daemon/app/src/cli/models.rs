@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use synoptic_vision::fetch;
+use synoptic_vision::learned::model as stitch;
 use synoptic_vision::onnx::{OnnxDetector, OnnxOptions};
 
 use crate::models;
@@ -22,8 +23,25 @@ pub(super) enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Take in a model that was made elsewhere: its files are verified, tried once, and kept with their hashes.
+    Import {
+        /// What kind of model.
+        kind: Kind,
+        /// Folder with its files; of stitching: spatial.onnx, temporal.onnx, smooth.onnx, as tools/stitchnet exports them.
+        from: PathBuf,
+        /// Folder of models to put it into; by default the configuration's first, else ./models.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Verify the files of all models on this box, and try each once: hash, shapes, decoder.
     Verify,
+}
+
+/// A kind of model that is taken in from files.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(super) enum Kind {
+    /// The networks of `method = "learned"` of a panorama.
+    Stitch,
 }
 
 pub(super) fn run(command: &Command, config: &Path) -> Result<ExitCode> {
@@ -42,6 +60,15 @@ pub(super) fn run(command: &Command, config: &Path) -> Result<ExitCode> {
             }
             get(name, &dirs)
         }
+        Command::Import { kind, from, dir } => {
+            let mut dirs = dirs;
+            if let Some(dir) = dir {
+                dirs.insert(0, dir.clone());
+            }
+            match kind {
+                Kind::Stitch => import_stitch(from, &dirs),
+            }
+        }
         Command::Verify => verify(&dirs),
     }
 }
@@ -54,6 +81,14 @@ fn list(dirs: &[PathBuf]) -> Result<ExitCode> {
         println!("{name:<14} {:<12} {}", model.licence, model.description);
         println!("{:<14} {state}", "");
     }
+    let state =
+        stitch::locate(dirs).map_or_else(|_| "not on this box".to_owned(), |p| p.display().to_string());
+    println!(
+        "{:<14} {:<12} the networks of a panorama's learned method; `models import stitch DIR`",
+        stitch::FOLDER,
+        ""
+    );
+    println!("{:<14} {state}", "");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,6 +111,24 @@ fn get(name: &str, dirs: &[PathBuf]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn import_stitch(from: &Path, dirs: &[PathBuf]) -> Result<ExitCode> {
+    let (folder, model) = models::import_stitch(from, dirs)?;
+    println!(
+        "stitch: pictures of {}x{}, {} features; in {}",
+        model.width,
+        model.height,
+        model.channels,
+        folder.display()
+    );
+    for file in &model.file {
+        println!(
+            "  {:<14} {:>10} bytes  sha256 {}",
+            file.name, file.bytes, file.sha256
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn verify(dirs: &[PathBuf]) -> Result<ExitCode> {
     let mut good = true;
     for name in models::names(dirs) {
@@ -89,6 +142,15 @@ fn verify(dirs: &[PathBuf]) -> Result<ExitCode> {
             Err(error) => {
                 good = false;
                 println!("{name}: {error}");
+            }
+        }
+    }
+    if let Ok(folder) = stitch::locate(dirs) {
+        match stitch::verify(&folder, models::STITCH_TRIAL) {
+            Ok(engine) => println!("stitch: good: {}, runs on {engine}", folder.display()),
+            Err(error) => {
+                good = false;
+                println!("stitch: {error}");
             }
         }
     }

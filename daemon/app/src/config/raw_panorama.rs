@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::raw::{id_schema, yes};
 use super::units::TIME_PATTERN;
 
+/// Twice a second: what two cores of a small box can bear (docs/design/stitching.md).
+pub(super) const LEARNED_RATE: f64 = 2.0;
 pub(super) const PANORAMA_SCALE: f64 = 1.0;
 /// Twice the frame interval of a camera at 10 frames a second, and more than the longest gap that nobody sees.
 pub(super) const PATIENCE: &str = "300ms";
@@ -43,9 +45,14 @@ pub struct RawPanorama {
     /// Whether it runs.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// How the pictures are put together: by a calibration of fixed cameras.
+    /// How the pictures are put together: `calibrated` by a calibration of fixed cameras; `learned` by neural networks, for
+    /// two cameras that move against each other. The calibration gives the canvas, and stands in where the networks fail.
     #[serde(default)]
     pub method: RawMethod,
+    /// How often the networks of `learned` look, in Hz; between, the picture glides.
+    #[serde(default = "learned_rate")]
+    #[schemars(range(min = 0.2, max = 5))]
+    pub learned_rate: f64,
     /// A calibration file to use. Default: the newest that the box made itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<String>,
@@ -94,6 +101,8 @@ pub enum RawMethod {
     /// By a calibration.
     #[default]
     Calibrated,
+    /// By networks.
+    Learned,
 }
 
 /// The surface that a panorama unrolls.
@@ -160,6 +169,9 @@ pub enum RawMissing {
     Hold,
 }
 
+const fn learned_rate() -> f64 {
+    LEARNED_RATE
+}
 const fn panorama_scale() -> f64 {
     PANORAMA_SCALE
 }

@@ -132,6 +132,8 @@ pub struct Panorama {
     pub enabled: bool,
     /// Its cameras: 2 to 8, all enabled, if it runs.
     pub cameras: Vec<StreamId>,
+    /// The learned warp, where it is asked for; of two cameras only.
+    pub learned: Option<LearnedConfig>,
     /// A calibration that is used instead of the box's own.
     pub calibration: Option<PathBuf>,
     /// Whether the box calibrates by itself when there is no calibration.
@@ -146,6 +148,15 @@ pub struct Panorama {
     pub patience: Span,
     /// Threads that compose.
     pub threads: usize,
+}
+
+/// `method = "learned"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearnedConfig {
+    /// How often the networks look, in Hz.
+    pub rate_hz: f64,
+    /// Folders that are searched for the stitching model.
+    pub model_dirs: Vec<PathBuf>,
 }
 
 /// A stream that leaves the box.

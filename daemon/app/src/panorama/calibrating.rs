@@ -285,7 +285,7 @@ fn picture(rig: &Rig, frames: &BTreeMap<StreamId, Frame<Pixels>>, now: Mono) -> 
 }
 
 /// Gives way to the threads that carry pictures.
-fn step_back() {
+pub(super) fn step_back() {
     // SAFETY: a plain system call on the calling thread (on Linux `who = 0` is the thread); it touches no memory.
     #[allow(unsafe_code)]
     let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } != 0;

@@ -2,6 +2,7 @@
 //!
 //! * `task` is the thread, `stage` what it composes with, `figures` what it measures of itself;
 //! * `lineup` are the panoramas of one group, started and stopped one by one;
+//! * `learned` bends two cameras that move, by networks on a thread of their own;
 //! * `calibrating` collects frames and computes where cameras look, `points` are a person's help with that, `library` keeps the results;
 //! * `outlet` makes it a live stream, `finding` tells what was found in it;
 //! * `service` runs panoramas on request, `extras` is what they add to the configuration, `judge` how far they are;
@@ -13,6 +14,7 @@ mod extras;
 mod figures;
 mod finding;
 mod judge;
+mod learned;
 mod library;
 mod lineup;
 mod outlet;

@@ -20,7 +20,8 @@ use synoptic_vision::panorama::probe::Probe;
 use synoptic_vision::panorama::resize::optics_for;
 use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot, boxes};
 
-use crate::config::Panorama;
+use super::learned::Learned;
+use crate::config::{LearnedConfig, Panorama};
 use crate::documents::DetectionDoc;
 
 /// A last picture is kept this much longer than it is shown, for the fade.
@@ -62,6 +63,9 @@ pub(super) struct Stage {
     options: ComposeOptions,
     missing: MissingPolicy,
     patience: Span,
+    /// The learned warp, where it is asked for.
+    learned: Option<Learned>,
+    learned_config: Option<LearnedConfig>,
     last: Vec<Option<Last>>,
     /// What is wrong with a camera's pictures, so that they are not shown.
     pub unfit: BTreeMap<StreamId, String>,
@@ -99,6 +103,7 @@ impl Stage {
             .filter_map(|pair| SkewWatch::new(&layout, pair))
             .collect();
         let n = rig.cameras.len();
+        let learned = learn(config.learned.as_ref(), config.id, &rig, &compositor)?;
         Ok(Stage {
             version,
             calibrated: rig.clone(),
@@ -111,6 +116,8 @@ impl Stage {
             options,
             missing: config.missing,
             patience: config.patience,
+            learned,
+            learned_config: config.learned.clone(),
             last: (0..n).map(|_| None).collect(),
             unfit: BTreeMap::new(),
             buffers: Vec::new(),
@@ -169,6 +176,7 @@ impl Stage {
             });
         }
         self.let_go(packet.instant);
+        self.bend(&frames, now)?;
         let mut out = self.buffer()?;
         let Some(picture) = Arc::get_mut(&mut out) else {
             return Err(anyhow!("a free picture is in use"));
@@ -203,7 +211,8 @@ impl Stage {
         }
         let meta = self.meta(packet, now);
         self.keep(&out);
-        if look {
+        // Where cameras are expected to move there is no drift to be corrected.
+        if look && self.learned.is_none() {
             self.correct()?;
         }
         Ok(Composed {
@@ -244,9 +253,43 @@ impl Stage {
         self.probe = Probe::new(&rig, self.compositor.layout());
         self.quality = QualityWatch::new();
         self.last[k] = None;
+        if self.learned.is_some() {
+            // It knows the size of the pictures.
+            self.learned = learn(self.learned_config.as_ref(), self.stream, &rig, &self.compositor)?;
+            self.director.relayout(self.compositor.layout().clone())?;
+        }
         self.rig = rig;
         self.unfit.remove(&stream);
         Ok(true)
+    }
+
+    /// Lets the learned warp look at the live pictures, and samples by what it says.
+    fn bend(&mut self, frames: &[Option<FrameKey>], now: Mono) -> Result<()> {
+        let Some(learned) = &mut self.learned else {
+            return Ok(());
+        };
+        if let ([Some(a), Some(b)], [Some(_), Some(_)]) = (&self.last[..], frames) {
+            learned.offer(now, [&a.pixels, &b.pixels]);
+        }
+        if let Some(grids) = learned.step(now) {
+            self.compositor.rewarp(grids)?;
+            let layout = self.compositor.layout();
+            self.director.relayout(layout.clone())?;
+            // What is measured is what is shown.
+            let sizes: Vec<Size> = self.rig.cameras.iter().map(|c| c.intrinsics.size).collect();
+            self.probe = Probe::through(&sizes, layout, |k, p| self.compositor.camera_from_canvas(k, p));
+        }
+        Ok(())
+    }
+
+    /// Whether the learned warp is asked for: then cameras are expected to move.
+    pub(super) fn is_learned(&self) -> bool {
+        self.learned.is_some()
+    }
+
+    /// Why the learned warp is asked for and not shown.
+    pub(super) fn learned_trouble(&self) -> Option<String> {
+        self.learned.as_ref()?.trouble()
     }
 
     /// Turns a camera back that has surely drifted against its neighbour: the second of the first pair that says so.
@@ -355,15 +398,40 @@ impl Stage {
     ) -> impl Iterator<Item = Sighting> + 's {
         found.iter().filter_map(move |d| {
             let bbox: BBox<InCamera> = BBox::new(d.bbox[0], d.bbox[1], d.bbox[2], d.bbox[3]);
+            let warps = self.learned.as_ref().and_then(Learned::warps);
+            let on_canvas = match warps {
+                Some(warps) => {
+                    let size = self.rig.cameras[camera].intrinsics.size;
+                    boxes::through(&bbox, size, self.rig.canvas.size, |p| {
+                        warps[camera].canvas_from_camera(p)
+                    })
+                }
+                None => boxes::on_canvas(&self.rig, camera, &bbox),
+            };
             Some(Sighting {
                 camera,
-                bbox: boxes::on_canvas(&self.rig, camera, &bbox)?,
+                bbox: on_canvas?,
                 label: d.label.clone(),
                 score: d.score,
                 track: d.track,
             })
         })
     }
+}
+
+/// Starts the learned warp where it is asked for.
+fn learn(
+    config: Option<&LearnedConfig>,
+    panorama: StreamId,
+    rig: &Rig,
+    compositor: &Compositor,
+) -> Result<Option<Learned>> {
+    let start = |config| Learned::start(config, panorama, rig, compositor.grids());
+    config
+        .filter(|_| rig.cameras.len() == 2)
+        .map(start)
+        .transpose()
+        .context("no thread for the learned warp")
 }
 
 /// The rig with the cameras of the configuration, in its order.

@@ -441,6 +441,9 @@ impl PanoramaTask {
         if !missing.is_empty() {
             return Some(format!("no pictures of {}", missing.join(", ")));
         }
+        if stage.is_learned() {
+            return stage.learned_trouble();
+        }
         let seam = stage.quality.troubled().next()?;
         let [a, b] = seam.cameras.map(|k| stage.rig().cameras[k].stream);
         let by = seam

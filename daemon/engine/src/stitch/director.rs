@@ -161,6 +161,43 @@ impl Director {
         Ok(director)
     }
 
+    /// Goes on with another `layout` of the same canvas and cameras, as after a change of the warp: seams stay where both
+    /// cameras still see, colours and fades go on.
+    ///
+    /// # Errors
+    /// [`StitchError`] when the layout is not of as many cameras and cells; nothing is changed then.
+    pub fn relayout(&mut self, layout: StitchLayout) -> Result<(), StitchError> {
+        let (have, want) = (
+            layout.columns * layout.rows,
+            self.layout.columns * self.layout.rows,
+        );
+        if have != want || layout.cover.len() != self.layout.cover.len() {
+            return Err(StitchError::Layout {
+                cameras: layout.cover.len(),
+                cells: have,
+                want,
+            });
+        }
+        let mut fresh = Director::new(layout, self.config.clone())?;
+        for seam in &mut fresh.seams {
+            if let Some(old) = self.seams.iter().find(|old| old.join == seam.join) {
+                seam.line.adopt(&old.line);
+            }
+        }
+        fresh.gains.adopt(&self.gains);
+        fresh.plan.gains.clone_from_slice(fresh.gains.fields());
+        fresh.slots = self.slots.clone();
+        fresh.parts.clone_from(&self.parts);
+        fresh.fade = self.fade.take();
+        fresh.last = self.last;
+        fresh.weigh(true);
+        fresh.plan.weights.clone_from(&fresh.target);
+        fresh.plan.revision = self.plan.revision + 1;
+        fresh.describe();
+        *self = fresh;
+        Ok(())
+    }
+
     /// The plan now.
     pub fn plan(&self) -> &StitchPlan {
         &self.plan

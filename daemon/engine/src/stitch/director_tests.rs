@@ -163,3 +163,44 @@ fn layouts_and_values_that_cannot_be_are_refused() {
         Err(StitchError::Feather(_))
     ));
 }
+
+#[test]
+fn another_layout_keeps_seams_colours_and_the_count_of_plans() {
+    let (layout_before, mut director) = two();
+    let live = [SlotView::Live; 2];
+    let before = scene(&layout_before, &live);
+    for i in 0..20 {
+        director.decide(at(40 * i), &before, &[]);
+    }
+    let (revision, seam) = (director.plan().revision, director.plan().seams[0].at.clone());
+    // The second camera is shown 40 pixels further left; the line lies in both overlaps.
+    let moved = layout(COLUMNS, ROWS, &[[0, 0, 60, ROWS], [35, 0, 95, ROWS]]);
+    director.relayout(moved.clone()).unwrap();
+    assert!(director.plan().revision > revision);
+    assert_eq!(director.plan().seams[0].at, seam);
+    let uncovered = 98;
+    assert_eq!(
+        director.plan().weights[1][uncovered],
+        0,
+        "nobody sees the right edge now"
+    );
+    let plan = director.decide(at(900), &scene(&moved, &live), &[]);
+    assert!(
+        sums(plan)
+            .iter()
+            .enumerate()
+            .all(|(i, s)| (*s > 0) == (i % COLUMNS < 95))
+    );
+    // Where the line lay outside of the new overlap it is brought in.
+    let far = layout(COLUMNS, ROWS, &[[0, 0, 30, ROWS], [10, 0, 100, ROWS]]);
+    director.relayout(far).unwrap();
+    let at_most = director.plan().seams[0]
+        .at
+        .iter()
+        .flatten()
+        .copied()
+        .fold(0.0, f32::max);
+    assert!(at_most <= 30.0 * STITCH_CELL as f32, "{at_most}");
+    let other = layout(COLUMNS, ROWS + 1, &[[0, 0, 60, ROWS], [40, 0, 100, ROWS]]);
+    assert!(director.relayout(other).is_err());
+}

@@ -136,6 +136,30 @@ impl Gains {
         }
     }
 
+    /// Goes on from what `old` knows of the same cameras on the same canvas.
+    pub(super) fn adopt(&mut self, old: &Gains) {
+        for pair in &mut self.pairs {
+            let Some(known) = old
+                .pairs
+                .iter()
+                .find(|p| (p.a, p.b) == (pair.a, pair.b) && p.begun)
+            else {
+                continue;
+            };
+            pair.mean = known.mean;
+            pair.begun = true;
+            for (node, at) in pair.nodes.iter().zip(&mut pair.at) {
+                *at = known
+                    .nodes
+                    .binary_search(node)
+                    .map_or(known.mean, |i| known.at[i]);
+            }
+        }
+        if self.fields.len() == old.fields.len() {
+            self.fields.clone_from(&old.fields);
+        }
+    }
+
     /// The fields: of each camera, of each node.
     pub(super) fn fields(&self) -> &[Vec<[f32; 3]>] {
         &self.fields

@@ -64,6 +64,22 @@ impl Line {
         }
     }
 
+    /// Goes on where `old` is, as far as that lies in this line's region.
+    pub(super) fn adopt(&mut self, old: &Line) {
+        let kept = |region: &Option<Range<usize>>, at: f32, own: f32| match region {
+            Some(r) => at.clamp(r.start as f32, r.end.saturating_sub(1).max(r.start) as f32 + 0.5),
+            None => own,
+        };
+        for (i, region) in self.region.iter().enumerate() {
+            if let (Some(shown), Some(wanted)) = (old.shown.get(i), old.wanted.get(i)) {
+                self.shown[i] = kept(region, *shown, self.shown[i]);
+                self.wanted[i] = kept(region, *wanted, self.wanted[i]);
+            }
+        }
+        self.better_s = old.better_s;
+        self.moves = old.moves;
+    }
+
     /// The places of line `line` where the seam may lie.
     pub(super) fn region(&self, line: usize) -> Option<&Range<usize>> {
         self.region[line].as_ref()

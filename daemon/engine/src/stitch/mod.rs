@@ -10,12 +10,14 @@
 //! * `motion` watches what moves, `weights` turns lines into weights of cells;
 //! * `slots` fades cameras out and in;
 //! * [`quality`] judges how well cameras fit where both see, [`skew`] how far apart in time they are;
+//! * [`learned`] says whether the learned warp may be shown;
 //! * [`gate`] lets only sure drifts be corrected; [`unite`] makes one of an object that two cameras see.
 mod cost;
 mod director;
 mod gain;
 pub mod gate;
 mod joins;
+pub mod learned;
 mod line;
 mod motion;
 mod patch;

@@ -21,11 +21,11 @@ pub(super) struct Candidate {
 }
 
 /// One output of the model.
-pub(super) struct Output<'a> {
+pub(crate) struct Output<'a> {
     /// Its shape.
-    pub(super) shape: &'a [usize],
+    pub(crate) shape: &'a [usize],
     /// Its values, row-major.
-    pub(super) data: &'a [f32],
+    pub(crate) data: &'a [f32],
 }
 
 /// Adds the boxes of at least `threshold` whose class is in `keep`.

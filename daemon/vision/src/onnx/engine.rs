@@ -5,18 +5,45 @@ use std::path::{Path, PathBuf};
 use super::decode::Output;
 use super::rten_engine::RtenEngine;
 
-/// Runs one model. Everything around it (pictures, boxes) is the same for every engine.
-pub(super) trait Engine: Send {
+/// What goes into one input of a model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Feed<'a> {
+    /// Number of the input, in the model's order.
+    pub(crate) input: usize,
+    /// Shape of the tensor.
+    pub(crate) shape: &'a [usize],
+    /// Its values, row-major.
+    pub(crate) data: &'a [f32],
+}
+
+/// Takes a model's outputs, in its order.
+pub(crate) type Read<'a> = dyn FnMut(&[Output<'_>]) -> Result<(), String> + 'a;
+
+/// Runs one model. Everything around it (pictures, boxes, meshes) is the same for every engine.
+pub(crate) trait Engine: Send {
     /// Shape of each input, in the model's order; `None` is a side left open.
     fn inputs(&self) -> Vec<Vec<Option<usize>>>;
+    /// Names of the inputs, in the same order.
+    fn input_names(&self) -> Vec<String>;
+    /// Names of the outputs, in the model's order.
+    fn output_names(&self) -> Vec<String>;
+    /// Runs the model with all of `feeds` and hands its outputs to `read`.
+    fn run_all(&mut self, feeds: &[Feed<'_>], read: &mut Read<'_>) -> Result<(), String>;
     /// Runs the model with `tensor`, of `shape`, as input number `input`, and hands its outputs to `read`.
     fn run(
         &mut self,
         input: usize,
         shape: [usize; 4],
         tensor: &[f32],
-        read: &mut dyn FnMut(&[Output<'_>]) -> Result<(), String>,
-    ) -> Result<(), String>;
+        read: &mut Read<'_>,
+    ) -> Result<(), String> {
+        let feed = Feed {
+            input,
+            shape: &shape,
+            data: tensor,
+        };
+        self.run_all(&[feed], read)
+    }
 }
 
 /// Which engine runs a model.
@@ -70,7 +97,7 @@ const RTEN_VERSION: &str = "0.27";
 
 /// Why no engine runs a model.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The engine asked for is not there.
     Missing(String),
     /// The engine is there and cannot load the model.
@@ -78,15 +105,15 @@ pub(super) enum Refusal {
 }
 
 /// What is asked of an engine.
-pub(super) struct Wish<'a> {
-    pub(super) choice: EngineChoice,
+pub(crate) struct Wish<'a> {
+    pub(crate) choice: EngineChoice,
     /// The shared library of onnxruntime; `None`: searched.
-    pub(super) library: Option<&'a Path>,
-    pub(super) threads: usize,
+    pub(crate) library: Option<&'a Path>,
+    pub(crate) threads: usize,
 }
 
 /// Loads the model `data` into the engine asked for.
-pub(super) fn open(wish: &Wish<'_>, data: Vec<u8>) -> Result<(Box<dyn Engine>, EngineInfo), Refusal> {
+pub(crate) fn open(wish: &Wish<'_>, data: Vec<u8>) -> Result<(Box<dyn Engine>, EngineInfo), Refusal> {
     let rten = |data, fallback| {
         let engine = RtenEngine::load(data, wish.threads).map_err(Refusal::Model)?;
         Ok((Box::new(engine) as Box<dyn Engine>, EngineInfo::rten(fallback)))

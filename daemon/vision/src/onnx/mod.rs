@@ -25,9 +25,9 @@ use crate::color::{ColorError, Matrix, read};
 use crate::fetch::{FetchError, check_bytes};
 use crate::manifest::ModelManifest;
 use decode::Candidate;
-use engine::{Engine, Refusal, Wish};
+pub(crate) use engine::{Engine, Feed, Refusal, Wish, open};
 pub use engine::{EngineChoice, EngineInfo};
-use preprocess::{Fit, Sampler};
+pub(crate) use preprocess::{Fit, Sampler};
 
 /// Threads at most: beyond, small models only get slower.
 const MAX_THREADS: usize = 64;
@@ -140,7 +140,7 @@ impl OnnxDetector {
             library: options.library.as_deref(),
             threads,
         };
-        let (engine, info) = engine::open(&wish, data).map_err(|refusal| match refusal {
+        let (engine, info) = open(&wish, data).map_err(|refusal| match refusal {
             Refusal::Missing(why) => OnnxError::Engine {
                 model: manifest.name.clone(),
                 why,

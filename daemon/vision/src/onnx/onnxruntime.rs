@@ -11,7 +11,7 @@ use ort::session::Session;
 use ort::value::{TensorRef, ValueType};
 
 use super::decode::Output;
-use super::engine::Engine;
+use super::engine::{Engine, Feed, Read};
 use super::library::{Search, search};
 
 /// Oldest onnxruntime served: the oldest C API that the `ort` crate binds. Its library keeps every older API.
@@ -167,16 +167,22 @@ impl Engine for OrtEngine {
         self.session.inputs().iter().map(|i| shape(i.dtype())).collect()
     }
 
-    fn run(
-        &mut self,
-        input: usize,
-        shape: [usize; 4],
-        tensor: &[f32],
-        read: &mut dyn FnMut(&[Output<'_>]) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let values = TensorRef::from_array_view((shape, tensor))
-            .and_then(|t| self.session.run(ort::inputs![self.names[input].as_str() => t]))
-            .map_err(|e| e.to_string())?;
+    fn input_names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    fn output_names(&self) -> Vec<String> {
+        let outputs = self.session.outputs().iter();
+        outputs.map(|o| o.name().to_owned()).collect()
+    }
+
+    fn run_all(&mut self, feeds: &[Feed<'_>], read: &mut Read<'_>) -> Result<(), String> {
+        let mut inputs: Vec<(&str, ort::session::SessionInputValue<'_>)> = Vec::new();
+        for feed in feeds {
+            let tensor = TensorRef::from_array_view((feed.shape, feed.data)).map_err(|e| e.to_string())?;
+            inputs.push((self.names[feed.input].as_str(), tensor.into()));
+        }
+        let values = self.session.run(inputs).map_err(|e| e.to_string())?;
         let tensors: Vec<_> = values.values().collect();
         let parts = tensors
             .iter()

@@ -12,7 +12,7 @@ use crate::picture::{Chroma, chroma_size};
 
 /// Where the picture lies in the input, in pixels of the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Fit {
+pub(crate) struct Fit {
     left: usize,
     top: usize,
     width: usize,
@@ -21,7 +21,7 @@ pub(super) struct Fit {
 
 impl Fit {
     /// Fits a picture of `size` into `input`.
-    pub(super) fn new(input: &Input, size: Size) -> Fit {
+    pub(crate) fn new(input: &Input, size: Size) -> Fit {
         let (w, h) = (size.width.max(1) as f64, size.height.max(1) as f64);
         let ratio = (input.width as f64 / w).min(input.height as f64 / h);
         let (width, height) = match input.resize {
@@ -87,7 +87,7 @@ fn spread(out: &mut Vec<f32>, row: &[f32], taps: &[(u32, u32, f32)]) {
 
 /// Fills tensors; keeps its buffers from picture to picture.
 #[derive(Default)]
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     luma_x: Vec<(u32, u32, f32)>,
     luma_y: Vec<(u32, u32, f32)>,
     chroma_x: Vec<(u32, u32, f32)>,
@@ -102,7 +102,7 @@ pub(super) struct Sampler {
 impl Sampler {
     /// Writes the picture into `tensor` (3 planes of `input.height` x `input.width`); `planes` were checked
     /// against `size`.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
         planes: &Planes<'_>,
         size: Size,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool};
 use rten_tensor::prelude::*;
-use rten_tensor::{NdTensorView, Tensor};
+use rten_tensor::{Tensor, TensorView};
 
 use super::decode::Output;
-use super::engine::Engine;
+use super::engine::{Engine, Feed, Read};
 
 /// A model in rten.
 pub(super) struct RtenEngine {
@@ -29,6 +29,15 @@ impl RtenEngine {
             model,
         })
     }
+
+    fn names(&self, ids: &[NodeId]) -> Vec<String> {
+        let name = |id: &NodeId| {
+            self.model
+                .node_info(*id)
+                .and_then(|n| n.name().map(str::to_owned))
+        };
+        ids.iter().map(|id| name(id).unwrap_or_default()).collect()
+    }
 }
 
 impl Engine for RtenEngine {
@@ -47,19 +56,25 @@ impl Engine for RtenEngine {
         ids.map(|id| shape(id).iter().map(side).collect()).collect()
     }
 
-    fn run(
-        &mut self,
-        input: usize,
-        shape: [usize; 4],
-        tensor: &[f32],
-        read: &mut dyn FnMut(&[Output<'_>]) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let view = NdTensorView::from_data(shape, tensor);
+    fn input_names(&self) -> Vec<String> {
+        self.names(self.model.input_ids())
+    }
+
+    fn output_names(&self) -> Vec<String> {
+        self.names(&self.outputs)
+    }
+
+    fn run_all(&mut self, feeds: &[Feed<'_>], read: &mut Read<'_>) -> Result<(), String> {
+        let mut inputs = Vec::new();
+        for feed in feeds {
+            let view = TensorView::try_from_data(feed.shape, feed.data)
+                .map_err(|e| format!("a tensor is not of its shape {:?}: {e}", feed.shape))?;
+            inputs.push((self.model.input_ids()[feed.input], view.into()));
+        }
         let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
-        let id = self.model.input_ids()[input];
         let values = self
             .model
-            .run(vec![(id, view.into())], &self.outputs, Some(options))
+            .run(inputs, &self.outputs, Some(options))
             .map_err(|e| e.to_string())?;
         let tensors = values
             .into_iter()

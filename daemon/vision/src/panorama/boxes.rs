@@ -1,11 +1,27 @@
 //! Boxes between the picture of a camera and the canvas.
 
-use synoptic_base::{BBox, InCamera, InPanorama, Rig};
+use synoptic_base::{BBox, InCamera, InPanorama, Rig, Size};
 
 use super::geometry::{camera_from_canvas, canvas_from_camera};
 
 /// Points on each side of a box that are projected; a box is never so large that its sides bend between them.
 const POINTS: usize = 5;
+
+/// A box of a picture of `from`, on another of `to`, where `place` says where a pixel goes; `None` outside.
+pub fn through<A, B>(
+    bbox: &BBox<A>,
+    from: Size,
+    to: Size,
+    place: impl Fn([f64; 2]) -> [f64; 2],
+) -> Option<BBox<B>> {
+    let pixel = |p: [f64; 2]| {
+        [
+            p[0] * f64::from(from.width) - 0.5,
+            p[1] * f64::from(from.height) - 0.5,
+        ]
+    };
+    around(outline(bbox).map(|p| place(pixel(p))), (to.width, to.height))
+}
 
 /// Points around the edge of a box, in fractions of its picture.
 fn outline<S>(bbox: &BBox<S>) -> impl Iterator<Item = [f64; 2]> + use<S> {

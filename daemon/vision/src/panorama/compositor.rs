@@ -13,6 +13,7 @@ use synoptic_base::{
 
 use super::band::{self, Eye, Out, Scratch};
 use super::field::Field;
+use super::grid::NodeGrid;
 use super::mesh::Mesh;
 use super::multiband;
 use super::observe;
@@ -121,7 +122,7 @@ impl Compositor {
             });
         }
         let reaches: Vec<_> = cameras.iter().map(|c| c.reach.clone()).collect();
-        let layout = layout(rig, &reaches);
+        let layout = layout(canvas, &reaches);
         let shared = (0..layout.columns * layout.rows)
             .map(|i| layout.shared(i))
             .collect();
@@ -158,6 +159,45 @@ impl Compositor {
             rows: h.div_ceil(LUMA_RUN),
             cameras: cameras.collect(),
         }
+    }
+
+    /// Where canvas pixels come from now, by camera.
+    pub fn grids(&self) -> Vec<NodeGrid> {
+        self.cameras.iter().map(|c| c.mesh.grid()).collect()
+    }
+
+    /// Where in the picture of camera `k` the canvas pixel `p` comes from, as it is sampled.
+    pub fn camera_from_canvas(&self, k: usize, p: [f64; 2]) -> Option<[f64; 2]> {
+        self.cameras.get(k)?.mesh.camera_from_canvas(p)
+    }
+
+    /// Samples by `grids`, one for each camera, from now on; canvas, sizes and kind of output stay. What the cameras cover
+    /// may be another then: give [`Compositor::layout`] to the director. Takes some 10 ms a megapixel of canvas.
+    ///
+    /// # Errors
+    /// [`ComposeError::Count`] when there are not as many grids as cameras, or one is not of this canvas.
+    pub fn rewarp(&mut self, grids: &[NodeGrid]) -> Result<(), ComposeError> {
+        let fits = |c: &Camera, g: &NodeGrid| {
+            let have = c.mesh.nodes().len();
+            g.columns == c.mesh.columns && g.nodes.len() == have
+        };
+        if grids.len() != self.cameras.len() || !self.cameras.iter().zip(grids).all(|(c, g)| fits(c, g)) {
+            return Err(ComposeError::Count {
+                what: "grids of its canvas",
+                have: grids.len(),
+                want: self.cameras.len(),
+            });
+        }
+        let canvas = (self.canvas.width, self.canvas.height);
+        for (camera, grid) in self.cameras.iter_mut().zip(grids) {
+            camera.mesh = Mesh::of_grid(grid);
+            camera.reach = Reach::new(&camera.mesh, (camera.size.width, camera.size.height), canvas);
+        }
+        let reaches: Vec<_> = self.cameras.iter().map(|c| c.reach.clone()).collect();
+        self.layout = layout(self.canvas, &reaches);
+        let cells = 0..self.layout.columns * self.layout.rows;
+        self.shared = cells.map(|i| self.layout.shared(i)).collect();
+        Ok(())
     }
 
     /// What was seen when it last looked.

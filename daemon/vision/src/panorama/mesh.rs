@@ -9,6 +9,7 @@ use std::ops::Range;
 use synoptic_base::{Canvas, RigCamera};
 
 use super::geometry::camera_from_canvas;
+use super::grid::{NodeGrid, node_place};
 
 /// Canvas pixels from node to node.
 pub(crate) const PITCH: usize = 16;
@@ -118,6 +119,39 @@ impl Mesh {
                 .collect(),
             error_px,
         }
+    }
+
+    /// The mesh that `grid` describes.
+    pub(crate) fn of_grid(grid: &NodeGrid) -> Mesh {
+        Mesh {
+            columns: grid.columns,
+            nodes: grid.nodes.clone(),
+            error_px: 0.0,
+        }
+    }
+
+    /// Its nodes.
+    pub(crate) fn grid(&self) -> NodeGrid {
+        NodeGrid {
+            columns: self.columns,
+            rows: self.nodes.len() / (self.columns + 1) - 1,
+            nodes: self.nodes.clone(),
+        }
+    }
+
+    /// Where the canvas pixel `p` comes from, bilinear between nodes.
+    pub(crate) fn camera_from_canvas(&self, p: [f64; 2]) -> Option<[f64; 2]> {
+        let across = self.columns + 1;
+        let down = self.nodes.len() / across;
+        let [x, y] = p.map(|v| v / PITCH as f64);
+        if !(x >= 0.0 && y >= 0.0 && x <= self.columns as f64 && y <= (down - 1) as f64) {
+            return None;
+        }
+        let (c, r) = ((x as usize).min(self.columns - 1), (y as usize).min(down - 2));
+        let (u, v) = (x - c as f64, y - r as f64);
+        let node = |c: usize, r: usize| self.nodes[r * across + c].map(node_place);
+        let (a, b, d, e) = (node(c, r)?, node(c + 1, r)?, node(c, r + 1)?, node(c + 1, r + 1)?);
+        Some([0, 1].map(|k| (a[k] * (1.0 - u) + b[k] * u) * (1.0 - v) + (d[k] * (1.0 - u) + e[k] * u) * v))
     }
 
     /// Places of the nodes, row by row, one more than `columns` a row.

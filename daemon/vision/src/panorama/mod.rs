@@ -4,6 +4,7 @@
 //! * [`geometry`] is the arithmetic of lenses, rotations and surfaces.
 //! * [`Compositor`] composes: it looks at what the cameras share, asks a [`synoptic_base::StitchDirector`], and
 //!   renders what that plans, NV12 or I420 in, NV12 out.
+//! * [`NodeGrid`] can stand in for the rig's geometry, camera by camera: the learned warp does.
 //! * [`probe`] looks closely at what two cameras share, now and then; [`drift`] finds by which turn a
 //!   camera has drifted; [`resize`] makes the same rig for another size;
 //! * [`boxes`] carries boxes between cameras and the canvas; [`delta_e`] says how far two colours are apart.
@@ -15,6 +16,7 @@ pub mod delta_e;
 pub mod drift;
 mod field;
 pub mod geometry;
+mod grid;
 mod mesh;
 mod multiband;
 mod observe;
@@ -28,5 +30,6 @@ mod shares;
 mod warp;
 
 pub use compositor::{Compositor, least_bytes};
+pub use grid::{NodeGrid, WARP_PITCH, node_place};
 pub use options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
 pub use warp::Simd;

@@ -40,14 +40,27 @@ pub struct Probe {
 impl Probe {
     /// Spreads patches over the overlaps of `rig`, whose cells are in `layout`. Pairs that share too little have none.
     pub fn new(rig: &Rig, layout: &StitchLayout) -> Probe {
+        let sizes: Vec<Size> = rig.cameras.iter().map(|c| c.intrinsics.size).collect();
+        Probe::through(&sizes, layout, |k, pixel| {
+            camera_from_canvas(&rig.canvas, &rig.cameras[k], pixel)
+        })
+    }
+
+    /// As [`Probe::new`], of cameras with pictures of `sizes`, where `from` says where in the picture of a camera a canvas
+    /// pixel comes from.
+    pub fn through(
+        sizes: &[Size],
+        layout: &StitchLayout,
+        from: impl Fn(usize, [f64; 2]) -> Option<[f64; 2]>,
+    ) -> Probe {
         let mut overlaps = Vec::new();
-        for a in 0..rig.cameras.len() {
-            for b in a + 1..rig.cameras.len() {
+        for a in 0..sizes.len() {
+            for b in a + 1..sizes.len() {
                 let corners = spread(layout, [a, b]);
                 if corners.len() >= FEWEST {
                     let places = corners
                         .iter()
-                        .filter_map(|corner| place(rig, [a, b], *corner))
+                        .filter_map(|corner| place(sizes, &from, [a, b], *corner))
                         .collect();
                     overlaps.push(Overlap {
                         cameras: [a, b],
@@ -58,7 +71,7 @@ impl Probe {
         }
         Probe {
             overlaps,
-            sizes: rig.cameras.iter().map(|c| c.intrinsics.size).collect(),
+            sizes: sizes.to_vec(),
             layout: layout.clone(),
         }
     }
@@ -201,15 +214,19 @@ fn spread(layout: &StitchLayout, cameras: [usize; 2]) -> Vec<[usize; 2]> {
 }
 
 /// Where a patch lies in both pictures; `None` where one of them ends.
-fn place(rig: &Rig, cameras: [usize; 2], corner: [usize; 2]) -> Option<Place> {
+fn place(
+    sizes: &[Size],
+    camera_from_canvas: &impl Fn(usize, [f64; 2]) -> Option<[f64; 2]>,
+    cameras: [usize; 2],
+    corner: [usize; 2],
+) -> Option<Place> {
     let mut from = [Vec::new(), Vec::new()];
     for (k, from) in cameras.iter().zip(&mut from) {
-        let camera = &rig.cameras[*k];
-        let size = camera.intrinsics.size;
+        let size = sizes[*k];
         for y in 0..PATCH {
             for x in 0..PATCH {
                 let pixel = [(corner[0] + x) as f64, (corner[1] + y) as f64];
-                let at = camera_from_canvas(&rig.canvas, camera, pixel)?;
+                let at = camera_from_canvas(*k, pixel)?;
                 let inside = at[0] >= 0.0
                     && at[1] >= 0.0
                     && at[0] < f64::from(size.width) - 1.0

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use synoptic_base::{Cover, Rig, STITCH_CELL, StitchLayout};
+use synoptic_base::{Cover, STITCH_CELL, Size, StitchLayout};
 
 use super::mesh::{Mesh, PITCH};
 use crate::color::Matrix;
@@ -86,8 +86,7 @@ impl Reach {
 }
 
 /// What the cameras cover, for those who decide.
-pub(crate) fn layout(rig: &Rig, reaches: &[Reach]) -> StitchLayout {
-    let size = rig.canvas.size;
+pub(crate) fn layout(size: Size, reaches: &[Reach]) -> StitchLayout {
     let (w, h) = (size.width as usize, size.height as usize);
     let (columns, rows) = (w.div_ceil(STITCH_CELL), h.div_ceil(STITCH_CELL));
     let cover = reaches.iter().map(|reach| {

@@ -54,7 +54,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     if let Some(packets) = &packets {
         packets::motion_is_read(&root, &cameras, packets.as_ref(), &groups);
     }
-    let panoramas = panorama::panoramas(&root, context, &cameras, &groups);
+    let panoramas = panorama::panoramas(&root, context, device.as_ref(), &cameras, &groups);
     let stitch_workers = panorama::workers(&root);
     let rtsp = output::rtsp(&root, context);
     let outputs = output::outputs(&root, context, &cameras);
@@ -139,8 +139,8 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "frame_packet_buffer_maxsize" => "[[group]]",
         "workers" => "[stitch]",
         "pixels" | "dir" | "max_memory" | "groups" | "motion_helper" => "[packets]",
-        "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov" | "blend" | "missing"
-        | "patience" => "[[panorama]]",
+        "method" | "learned_rate" | "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov"
+        | "blend" | "missing" | "patience" => "[[panorama]]",
         "stream" | "serve" | "path" | "transcode" | "bitrate_kbps" | "gop_s" | "width" | "height"
         | "encoder" => "[[output]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" | "precision"

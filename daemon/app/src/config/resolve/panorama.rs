@@ -8,7 +8,7 @@ use synoptic_vision::panorama::{Blend, MAX_CAMERAS};
 use super::camera::Listed;
 use super::{Context, belongs_elsewhere};
 use crate::config::reader::{Found, Section};
-use crate::config::resolved::{Group, Panorama};
+use crate::config::resolved::{Device, Group, LearnedConfig, Panorama};
 use crate::config::units::parse_span;
 use crate::config::words::nearest;
 use crate::config::{raw, raw_panorama};
@@ -17,6 +17,10 @@ use crate::config::{raw, raw_panorama};
 const PATIENCE: std::ops::RangeInclusive<Span> = Span::from_millis(17)..=Span::from_secs(10);
 const HFOV: std::ops::RangeInclusive<f64> = 5.0..=220.0;
 const SCALE: std::ops::RangeInclusive<f64> = 0.05..=4.0;
+/// A window of seven frames in 1.4 to 35 seconds.
+const LEARNED_RATE: std::ops::RangeInclusive<f64> = 0.2..=5.0;
+/// The networks were made for pairs.
+const LEARNED_CAMERAS: usize = 2;
 /// As many as the compositor takes.
 const THREADS: std::ops::RangeInclusive<i64> = 1..=64;
 /// More panoramas at once than any box of this class composes.
@@ -28,13 +32,14 @@ const LEVELS: u32 = 3;
 pub(super) fn panoramas(
     root: &Section<'_, '_>,
     context: &Context<'_>,
+    device: Option<&Device>,
     cameras: &[Listed<'_>],
     groups: &[Group],
 ) -> Vec<Panorama> {
     let mut ids: Vec<String> = Vec::new();
     let mut found = Vec::new();
     for section in root.sections("panorama") {
-        let panorama = panorama(&section, context, cameras, groups, &mut ids);
+        let panorama = panorama(&section, context, device, cameras, groups, &mut ids);
         section.finish(belongs_elsewhere);
         found.extend(panorama);
     }
@@ -44,6 +49,7 @@ pub(super) fn panoramas(
 fn panorama(
     section: &Section<'_, '_>,
     context: &Context<'_>,
+    device: Option<&Device>,
     cameras: &[Listed<'_>],
     groups: &[Group],
     ids: &mut Vec<String>,
@@ -64,8 +70,8 @@ fn panorama(
     }
     let name = section.filled("name").map(|n| n.value.to_owned());
     let enabled = section.flag("enabled").unwrap_or(true);
-    // The one way there is; a word that is not known is an error.
-    section.choice("method", &[("calibrated", ())]);
+    let method = section.choice("method", &[("calibrated", false), ("learned", true)]);
+    let rate = section.number("learned_rate", LEARNED_RATE);
     let calibration = section
         .filled("calibration")
         .map(|c| context.folder.join(c.value));
@@ -99,8 +105,23 @@ fn panorama(
         );
         return None;
     }
+    let learned = match method {
+        Some(method) if method.value => {
+            if enabled && cameras.len() != LEARNED_CAMERAS {
+                let message = format!("the learned method takes two cameras, not {}", cameras.len());
+                reader.error_at(&method, message, "name two, or write method = \"calibrated\"");
+                return None;
+            }
+            Some(LearnedConfig {
+                rate_hz: rate.map_or(raw_panorama::LEARNED_RATE, |r| r.value),
+                model_dirs: device?.model_dirs.clone(),
+            })
+        }
+        _ => None,
+    };
     Some(Panorama {
         id,
+        learned,
         name: name.unwrap_or_else(|| id.to_string()),
         group,
         enabled,

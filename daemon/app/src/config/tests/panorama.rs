@@ -38,6 +38,11 @@ fn a_panorama_that_cannot_be_is_refused_at_its_key() {
             "panorama[0].method",
             "not known",
         ),
+        (
+            "group = \"g\"\nmethod = \"learned\"\nlearned_rate = 9.0",
+            "panorama[0].learned_rate",
+            "out of range",
+        ),
         ("group = \"g\"\nscale = 9.0", "panorama[0].scale", "out of range"),
         (
             "group = \"g\"\nthreads = 0",
@@ -59,4 +64,16 @@ fn a_panorama_that_cannot_be_is_refused_at_its_key() {
     let panorama = &config.panoramas[0];
     let ids: Vec<_> = panorama.cameras.iter().map(StreamId::as_str).collect();
     assert_eq!((panorama.group.as_str(), ids), ("g", vec!["b", "a"]));
+    assert_eq!(panorama.learned, None);
+    let config = good(&format!("{TWO}group = \"g\"\nmethod = \"learned\"\n"));
+    let learned = config.panoramas[0].learned.as_ref().unwrap();
+    assert_eq!(
+        (learned.rate_hz, &learned.model_dirs),
+        (2.0, &config.device.model_dirs)
+    );
+    let three = format!("{TWO}group = \"g\"\nmethod = \"learned\"\n")
+        .replace("[\"a\", \"b\"]", "[\"a\", \"b\", \"c\"]")
+        .replace("[[group]]\nid = \"h\"\ncameras = [\"c\"]\n", "");
+    let problem = only(&three, "panorama[0].method");
+    assert!(problem.message.contains("two cameras, not 3"), "{problem:?}");
 }

@@ -1,0 +1,1 @@
+"""The three networks of StabStitch and StabStitch++: definition, checkpoints, ONNX, training."""

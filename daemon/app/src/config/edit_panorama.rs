@@ -24,8 +24,10 @@ pub struct PanoramaSettings {
     pub cameras: Option<Vec<String>>,
     /// Whether it runs.
     pub enabled: Option<bool>,
-    /// `calibrated`
+    /// `calibrated`, `learned`
     pub method: Option<String>,
+    /// How often the networks of `learned` look, in Hz.
+    pub learned_rate: Option<f64>,
     /// Whether the box calibrates by itself when there is no calibration.
     pub auto_calibrate: Option<bool>,
     /// `auto`, `rectilinear`, `cylindrical`, `spherical`; of the next calibration.

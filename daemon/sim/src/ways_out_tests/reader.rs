@@ -55,6 +55,13 @@ fn ask(stream: &mut BufReader<TcpStream>, method: &str, url: &str, more: &str) -
 }
 
 fn answer(stream: &mut BufReader<TcpStream>) -> (u16, String, String) {
+    // Packets may come before the answer to PLAY (RFC 2326, section 10.12).
+    while *stream.fill_buf().unwrap().first().unwrap() == b'$' {
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).unwrap();
+        let mut packet = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]]))];
+        stream.read_exact(&mut packet).unwrap();
+    }
     let mut head = String::new();
     loop {
         let before = head.len();

@@ -100,7 +100,7 @@ export const en = {
   drops: "Dropped frames",
   detector: "Detector",
   engine: "Engine",
-  engineState: { as_wanted: "", preparing: "getting ready", fallback: "fallback", off: "off" },
+  engineState: { preparing: "getting ready", fallback: "fallback", off: "off" },
   nothingLooks: "nothing looks",
   none: "None",
   remove: "Remove",

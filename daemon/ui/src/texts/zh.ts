@@ -100,7 +100,7 @@ export const zh: Texts = {
   drops: "丢帧",
   detector: "检测器",
   engine: "引擎",
-  engineState: { as_wanted: "", preparing: "准备中", fallback: "备用", off: "关闭" },
+  engineState: { preparing: "准备中", fallback: "备用", off: "关闭" },
   nothingLooks: "未检测",
   none: "无",
   remove: "移除",

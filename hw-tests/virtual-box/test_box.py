@@ -181,7 +181,7 @@ class Life(unittest.TestCase):
         toml = "/etc/synoptic/synoptic.toml"
         self.box.ssh(f"cat >>{toml} <<'EOF'\n{CAMERAS}\nEOF\nsystemctl reload synoptic")
         self.box.until("both cameras", lambda: [c["status"]["state"] for c in self.status()["cameras"]] == ["online", "online"])
-        self.box.until("packets in step", lambda: [g["status"]["state"] for g in self.status()["groups"]] == ["locked"])
+        self.box.until("packets in step", lambda: [g["state"] for g in self.status()["groups"]] == ["locked"])
 
     def status(self) -> dict:
         """The daemon's status document."""
@@ -195,7 +195,7 @@ class Life(unittest.TestCase):
         run(ROOT / "scripts/pki.sh", "root", keys)
         run(ROOT / "scripts/pki.sh", "channel", keys, "thief")
         small = RUN / "small.squashfs"
-        small.write_bytes(b"hsqs" + bytes(1 << 16))
+        small.write_bytes(b"hsqs" + os.urandom(1 << 20))
         run(HERE / "bundle.sh", small, "9.9.9", keys / "thief", foreign)
         other = RUN / "other.raucb"
         run(HERE / "bundle.sh", small, "9.9.9", OUT / "keys/virtual", other, env=dict(os.environ, BOX_COMPATIBLE="synoptic-another-machine"))

@@ -49,8 +49,13 @@ pub(super) fn run(args: &Args, config: &Path) -> Result<ExitCode> {
         .with_context(|| format!("asking {url}: does the daemon run?"))?;
     let text = answer.body_mut().read_to_string().context("reading the answer")?;
     if !answer.status().is_success() {
-        let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        bail!("{}", problem["detail"].as_str().unwrap_or("the daemon refused"));
+        // What is no problem document (a proxy's page, say) is told as it came.
+        let problem = serde_json::from_str::<serde_json::Value>(&text).ok();
+        let detail = problem
+            .as_ref()
+            .and_then(|p| p["detail"].as_str())
+            .unwrap_or(&text);
+        bail!("the daemon refused ({}): {detail}", answer.status());
     }
     let doc: BiasDoc = serde_json::from_str(&text).context("the daemon sent an unknown answer")?;
     if args.json {

@@ -45,9 +45,13 @@ impl Switching {
         match worker.look(pictures, self.limit) {
             Ok(found) => {
                 let mut found = found.into_iter();
-                let each = copies.into_iter().map(|copy| {
-                    copy.map(|_| found.next().unwrap_or_default()) // one answer a picture
-                });
+                let missing = || DetectorError::Engine {
+                    detector: self.name.clone(),
+                    why: "the GPU gave fewer answers than pictures".to_owned(),
+                };
+                let each = copies
+                    .into_iter()
+                    .map(|copy| copy.and_then(|_| found.next().ok_or_else(missing)));
                 Some(each.collect())
             }
             Err(fault) => {

@@ -296,12 +296,8 @@ impl GpuModel {
         let [l, t, r, b] = found.edges;
         Detection {
             bbox: BBox::from_edges(x(l), y(t), x(r), y(b)).clamped(),
-            label: self
-                .manifest
-                .labels
-                .get(found.class as usize)
-                .cloned()
-                .unwrap_or_default(),
+            // `keep`, by which the decoder counts classes, has one entry a label.
+            label: self.manifest.labels[found.class as usize].clone(),
             score: found.score,
         }
     }

@@ -172,6 +172,28 @@ export interface GpuDoc {
   throttled: string | null;
 }
 
+/** A stream that leaves the box. */
+export interface OutputDoc {
+  id: string;
+  stream: string;
+  kind: "rtmp_push" | "rtsp_push" | "rtsp_server";
+  url: string;
+  configured: boolean;
+  state: "waiting" | "connecting" | "running" | "retrying" | "stopped";
+  reason: string | null;
+  since: string | null;
+  transcoded: string | null;
+  sound: string | null;
+  sound_transcoded: string | null;
+  width: number | null;
+  height: number | null;
+  clients: number | null;
+  pictures: number;
+  bytes: number;
+  left_out: number;
+  failures: number;
+}
+
 export interface StatusDoc {
   device: DeviceInfo;
   status: { state: DeviceState; since: string | null };
@@ -183,6 +205,7 @@ export interface StatusDoc {
   panoramas: PanoramaDoc[];
   detectors: DetectorDoc[];
   gpus: GpuDoc[];
+  outputs: OutputDoc[];
   storage: {
     state: "okay" | "full" | "disk_short" | "failing";
     bytes: number;

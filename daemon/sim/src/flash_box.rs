@@ -140,10 +140,7 @@ impl FlashBox {
                     begun.get_or_insert(frame.captured.mono);
                     hls.picture(frame.clone())
                 }
-                CodedEvent::Sound(sound) => {
-                    hls.sound(sound.clone());
-                    false
-                }
+                CodedEvent::Sound(sound) => hls.sound(sound.clone()),
                 _ => false,
             };
             if !new {

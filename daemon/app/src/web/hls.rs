@@ -147,10 +147,7 @@ async fn run(state: WebState, channel: Arc<Channel>, mut reader: Subscription) {
         };
         let new = match event {
             Ok(CodedEvent::Frame(frame)) => locked(&channel.hls).picture(frame),
-            Ok(CodedEvent::Sound(sound)) => {
-                locked(&channel.hls).sound(sound);
-                false
-            }
+            Ok(CodedEvent::Sound(sound)) => locked(&channel.hls).sound(sound),
             Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_)) => {
                 locked(&channel.hls).gap();
                 false

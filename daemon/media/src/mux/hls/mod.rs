@@ -35,6 +35,9 @@ use sounds::Sounds;
 use window::Window;
 pub use window::{Asked, Found};
 
+/// Pictures wait for the sound of their time, so that the tracks of a part begin and end together, but no longer than this.
+const HOLD_US: i64 = 700_000;
+
 /// Names of the playlist.
 pub const PLAYLIST: &str = "index.m3u8";
 
@@ -97,6 +100,8 @@ pub struct Hls {
     /// Pictures are missing before the next one.
     gap: bool,
     sounds: Sounds,
+    /// Parts that wait for their sound.
+    held: VecDeque<Piece<Arc<CodedFrame>>>,
     fragments: u32,
 }
 
@@ -110,6 +115,7 @@ impl Hls {
             line: None,
             gap: false,
             sounds: Sounds::new(sound),
+            held: VecDeque::new(),
             fragments: 0,
         }
     }
@@ -141,18 +147,34 @@ impl Hls {
             hint_us: frame.duration_us,
             payload: frame,
         });
-        let mut pieces = VecDeque::new();
         while let Some(piece) = cutter.poll() {
-            pieces.push_back(piece);
+            self.held.push_back(piece);
         }
-        let new = !pieces.is_empty();
-        pieces.iter().for_each(|piece| self.take(piece));
-        new
+        self.settle()
     }
 
-    /// Sound; it goes with the pictures of its time.
-    pub fn sound(&mut self, sound: Arc<CodedSound>) {
+    /// Sound; it goes with the pictures of its time. Whether there is something new to be had.
+    pub fn sound(&mut self, sound: Arc<CodedSound>) -> bool {
         self.sounds.push(sound);
+        self.settle()
+    }
+
+    /// Takes the parts whose sound is there, or does not come.
+    fn settle(&mut self) -> bool {
+        let mut new = false;
+        while let Some(piece) = self.held.pop_front() {
+            let epoch = piece.pictures.first().map(|(frame, _)| frame.key.epoch);
+            let behind =
+                epoch.is_some_and(|of| self.sounds.is_behind(of, piece.begin_us + piece.duration_us));
+            let held_us: i64 = piece.duration_us + self.held.iter().map(|p| p.duration_us).sum::<i64>();
+            if behind && held_us < HOLD_US {
+                self.held.push_front(piece);
+                break;
+            }
+            self.take(&piece);
+            new = true;
+        }
+        new
     }
 
     /// Pictures are missing before the next one.

@@ -37,7 +37,7 @@ impl Sounds {
         if self.wanted.as_ref() != Some(&sound.format) {
             self.wanted = Some(sound.format.clone());
         }
-        self.last = Some((sound.epoch, sound.media_us));
+        self.last = Some((sound.epoch, sound.media_us + sound.duration.as_micros_floor()));
         if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
         }
@@ -55,9 +55,24 @@ impl Sounds {
         self.told != self.wanted
     }
 
+    /// Whether sound of before `until_us` may still come.
+    pub(super) fn is_behind(&self, epoch: Epoch, until_us: i64) -> bool {
+        self.wanted.is_some()
+            && self
+                .last
+                .is_none_or(|(of, at)| of < epoch || of == epoch && at < until_us)
+    }
+
     /// An initialization segment is made: what it says of sound.
     pub(super) fn begin(&mut self, epoch: Epoch, begin_us: i64) -> Option<Arc<SoundFormat>> {
         self.told.clone_from(&self.wanted);
+        // Nobody sees what sounded before.
+        let before = |s: &Arc<CodedSound>| {
+            s.epoch < epoch || s.epoch == epoch && s.media_us + s.duration.as_micros_floor() <= begin_us
+        };
+        while self.waiting.front().is_some_and(before) {
+            self.waiting.pop_front();
+        }
         if self.last.is_none_or(|(of, _)| of != epoch) {
             self.last = Some((epoch, begin_us));
         }

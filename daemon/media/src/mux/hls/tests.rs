@@ -1,10 +1,12 @@
 //! Cutting and listing, without pictures; the files of a real stream are looked at by players (`sim`).
 
-use synoptic_base::{Epoch, Span, Utc};
+use synoptic_base::{Captured, Epoch, Mono, Span, TimeSource, Utc};
 
 use super::cut::{Cutter, Item, Limits, Piece};
+use super::sounds::Sounds;
 use super::window::Window;
 use super::*;
+use crate::coded::SoundCodec;
 
 fn limits(picture_us: i64, gop_ms: i64) -> Limits {
     Limits::new(picture_us, Some(Span::from_millis(gop_ms)))
@@ -273,6 +275,63 @@ fn a_request_that_waits_is_answered_when_what_it_waits_for_is_there() {
     window.end();
     assert_eq!(window.asked(102, None), Asked::There);
     assert_eq!(text(window.segment(102)), "x");
+}
+
+fn tone(epoch: u32, media_us: i64, codec: SoundCodec) -> Arc<CodedSound> {
+    Arc::new(CodedSound {
+        epoch: Epoch(epoch),
+        media_us,
+        captured: Captured {
+            mono: Mono::from_nanos(media_us * 1_000),
+            rel_error: Span::ZERO,
+            source: TimeSource::SenderReport,
+        },
+        duration: Span::from_micros(20_000),
+        format: Arc::new(SoundFormat {
+            codec,
+            rate_hz: 48_000,
+            channels: 1,
+            config: vec![0x11, 0x88],
+            pre_skip: 0,
+            transcoded: None,
+        }),
+        data: Bytes::from_static(b"tone"),
+    })
+}
+
+#[test]
+fn sound_goes_with_the_pictures_of_its_time_and_a_track_is_told_before_it_comes_or_goes() {
+    let first = Epoch(1);
+    let mut sounds = Sounds::new(None);
+    assert!(
+        !sounds.has_changed(first, 0) && !sounds.is_behind(first, 1),
+        "silence is waited for by nobody"
+    );
+    (0..10).for_each(|n| sounds.push(tone(1, n * 20_000, SoundCodec::Aac)));
+    assert!(sounds.has_changed(first, 100_000));
+    // What sounded before the segment is left out, what begins before its end goes into the part.
+    assert_eq!(sounds.begin(first, 60_000).unwrap().codec, SoundCodec::Aac);
+    assert!(!sounds.has_changed(first, 100_000));
+    assert!(!sounds.is_behind(first, 200_000) && sounds.is_behind(first, 200_001));
+    let times = |samples: Vec<Sample>| samples.iter().map(|s| s.decode_us).collect::<Vec<_>>();
+    assert_eq!(times(sounds.take(first, 100_000)), [60_000, 80_000]);
+    assert_eq!(times(sounds.take(first, 100_000)), [0; 0]);
+    // Another codec: not before it has been told.
+    sounds.push(tone(1, 200_000, SoundCodec::Opus));
+    assert!(sounds.has_changed(first, 210_000));
+    assert_eq!(
+        times(sounds.take(first, 300_000)),
+        [100_000, 120_000, 140_000, 160_000, 180_000]
+    );
+    assert_eq!(sounds.begin(first, 300_000).unwrap().codec, SoundCodec::Opus);
+    // An epoch begins: the rest of the one before is gone.
+    sounds.push(tone(1, 320_000, SoundCodec::Opus));
+    sounds.push(tone(2, 5_000, SoundCodec::Opus));
+    assert_eq!(times(sounds.take(Epoch(2), 10_000)), [5_000]);
+    // It stays away: the track is taken out.
+    assert!(!sounds.has_changed(Epoch(2), 3_000_000));
+    assert!(sounds.has_changed(Epoch(2), 4_100_000));
+    assert!(sounds.begin(Epoch(2), 4_100_000).is_none());
 }
 
 #[test]

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use synoptic_base::{Captured, ClockMap, Span, Stamp};
 use utoipa::ToSchema;
 
+mod command;
 mod engines;
 mod events;
 mod panorama;
 mod time;
 
+pub use command::*;
 pub use engines::*;
 pub use events::*;
 pub use panorama::*;

@@ -1,5 +1,8 @@
 //! Routes of the commands, and of what they leave: the support bundle, the configuration as one document.
-#![allow(unused_qualifications, reason = "utoipa's macro writes them for `ImportParams`")]
+#![allow(
+    unused_qualifications,
+    reason = "utoipa's macro writes them for `ImportParams`"
+)]
 
 use std::path::PathBuf;
 

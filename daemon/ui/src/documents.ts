@@ -169,6 +169,10 @@ export interface GpuDoc {
   temperature_c: number | null;
   power_w: number | null;
   load: number | null;
+  clock_mhz: number | null;
+  clock_max_mhz: number | null;
+  memory_used_bytes: number | null;
+  memory_bytes: number | null;
   throttled: string | null;
 }
 

@@ -115,7 +115,7 @@ pub fn at_start(config: &Path, now: Mono, boot: Uuid) -> Option<AtStart> {
                 });
             }
             Err(error) => {
-                let why = take_back(config, &trial, format!("it cannot be read: {error}"));
+                let why = take_back(config, &trial, &format!("it cannot be read: {error}"));
                 return Some(AtStart::Over {
                     command: trial.command,
                     why,
@@ -123,7 +123,7 @@ pub fn at_start(config: &Path, now: Mono, boot: Uuid) -> Option<AtStart> {
             }
         }
     };
-    let why = take_back(config, &trial, why);
+    let why = take_back(config, &trial, &why);
     log::warn!("configuration: {why}");
     Some(AtStart::Over {
         command: trial.command,
@@ -137,7 +137,7 @@ fn on_trial(config: &Path, trial: &TrialFile) -> io::Result<bool> {
 }
 
 /// Writes the text of before, unless somebody else has changed the file; says what was done.
-fn take_back(config: &Path, trial: &TrialFile, why: String) -> String {
+fn take_back(config: &Path, trial: &TrialFile, why: &str) -> String {
     if let Ok(false) = on_trial(config, trial) {
         remove(&trial_path(config));
         return format!("{why}; but the file was changed by somebody else since, so it is left as it is");
@@ -353,7 +353,7 @@ impl Trials {
         }
         *active = None;
         drop(active);
-        let why = take_back(&self.path, trial, "it was not confirmed in time".to_owned());
+        let why = take_back(&self.path, trial, "it was not confirmed in time");
         log::warn!("configuration: {why}");
         self.reload();
         Err(why)

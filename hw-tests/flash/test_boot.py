@@ -201,6 +201,88 @@ class FirstStart(Boot):
         self.assertIn("not mounted", done.stderr)
 
 
+class FactoryReset(Boot):
+    """synoptic-factory-reset, before anything uses the data partition."""
+
+    KEPT = ("data/etc/device-id", "data/etc/machine-id", "data/etc/ssh/ssh_host_ed25519_key")
+
+    def used(self) -> dict[str, bytes]:
+        """A box that has been in use; what it was."""
+        self.put_site('[box]\nhostname = "gate-1"\n[network]\n[mqtt]\nurl = "mqtts://broker"\n')
+        self.boot()
+        for name in ("data/synoptic/events.sqlite", "data/synoptic/.hidden", "data/synoptic/secrets/front.password", "data/journal/x/system.journal",
+                     "data/update/bundle.raucb", "data/update/pending", "data/rauc/central.raucs", "data/systemd/random-seed",
+                     "data/systemd/timers/x", "data/etc/ssh/authorized_keys", "data/stray", "data/..odd"):
+            path = self.box / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"secret of {name}")
+        return {n: (self.box / n).read_bytes() for n in self.KEPT if (self.box / n).exists()}
+
+    def left(self) -> list[str]:
+        """Files of the data partition."""
+        return sorted(str(p.relative_to(self.box)) for p in (self.box / "data").rglob("*") if not p.is_dir())
+
+    def test_without_an_order_nothing_happens(self) -> None:
+        self.used()
+        before = self.left()
+        self.assertEqual(self.start("synoptic-factory-reset").returncode, 0)
+        self.assertEqual(self.left(), before)
+
+    def test_nothing_is_left_but_what_is_installed(self) -> None:
+        self.used()
+        (self.box / "data/synoptic/factory-reset").write_text("keep-identity=no\n")
+        done = self.start("synoptic-factory-reset")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.left(), ["data/rauc/central.raucs", "data/systemd/random-seed", "data/update/pending"])
+        for mounted in ("synoptic", "journal", "systemd", "etc/synoptic"):
+            self.assertTrue((self.box / "data" / mounted).is_dir(), f"{mounted} is a mount's source")
+        self.boot()
+        self.assertNotIn("broker", self.text("data/etc/synoptic/synoptic.toml"))
+        self.assertTrue(self.text("proc/sys/kernel/hostname").startswith("synoptic-"))
+
+    def test_the_identity_stays_when_that_was_asked(self) -> None:
+        identity = self.used()
+        (self.box / "data/synoptic/factory-reset").write_text("keep-identity=yes\n")
+        self.start("synoptic-factory-reset")
+        self.assertEqual({n: (self.box / n).read_bytes() for n in identity}, identity)
+        self.assertFalse((self.box / "data/etc/ssh/authorized_keys").exists())
+        self.assertFalse((self.box / "data/etc/hostname").exists())
+        self.assertFalse((self.box / "data/synoptic/web-password").exists())
+
+    def test_by_hand(self) -> None:
+        self.used()
+        order = self.box / "boot/efi/synoptic-factory-reset"
+        order.write_text("")
+        self.put_site('[box]\nhostname = "other"\n')
+        self.start("synoptic-factory-reset")
+        self.assertFalse((self.box / "data/etc/device-id").exists())
+        self.assertFalse(order.exists(), "once is enough")
+        self.assertFalse((self.box / "boot/efi/synoptic-site").exists())
+        self.boot()
+        before = self.left()
+        self.start("synoptic-factory-reset")
+        self.assertEqual(self.left(), before)
+
+    def test_a_power_cut_at_any_step_is_gone_on_with(self) -> None:
+        for cut in range(1, 30):
+            with self.subTest(cut=cut):
+                shutil.rmtree(self.box / "data")
+                (self.box / "data").mkdir()
+                self.used()
+                (self.box / "data/synoptic/factory-reset").write_text("keep-identity=no\n")
+                count = self.dir / "count"
+                count.write_text("0")
+                self.fake("rm", f'n=$(($(<{count}) + 1)); echo $n >{count}; ((n != {cut})) || kill -KILL $PPID; exec /bin/rm "$@"')
+                died = self.start("synoptic-factory-reset").returncode != 0
+                self.fake("rm", 'exec /bin/rm "$@"')
+                self.start("synoptic-factory-reset")
+                self.assertEqual(self.left(), ["data/rauc/central.raucs", "data/systemd/random-seed", "data/update/pending"])
+                if not died:
+                    self.assertGreater(cut, 8, "it was really cut")
+                    return
+        self.fail("it has more steps than were cut")
+
+
 class HealthGate(Boot):
     """synoptic-health-gate with systemctl, curl and rauc that say what a file says."""
 

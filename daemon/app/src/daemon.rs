@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use synoptic_base::{Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_base::{Clock, ClockMap, Mono};
 use synoptic_engine::system::SystemInput;
-use synoptic_engine::timebase::LearnedDelay;
 use synoptic_engine::track::TrackIds;
 use synoptic_media::clocks::{self, SystemClock};
-use synoptic_media::{CameraOptions, Epochs};
 use synoptic_store::{Opened, Store};
 use synoptic_vision::jpeg;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,16 +20,18 @@ use crate::adapters::{ConfiguredCameras, StoreOutbox, StoredEvents};
 use crate::beat::Beats;
 use crate::board::Board;
 use crate::box_clock::BoxClock;
+use crate::command::{self, WebCommands};
 use crate::config::{self, Config};
 use crate::documents::{CameraState, SyncState};
 use crate::documents::{
     ClockDoc, DetectorDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms,
 };
+use crate::epochs::StoredEpochs;
 use crate::gpu_watch::GpuWatch;
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
 use crate::inference::{self, EngineRoom};
-use crate::mqtt::{Publisher, Topics, initial_state};
+use crate::mqtt::{CommandLink, Publisher, Topics, initial_state};
 use crate::outputs;
 use crate::panorama::{Desk, Extras, Service, ServiceParts};
 use crate::recorder::Recorder;
@@ -56,28 +56,6 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 const INFO_SCHEMA: u32 = 1;
 /// Quality of live pictures: good enough to judge focus, about 30 kB at 640 pixels across.
 const LIVE_QUALITY: u8 = 75;
-
-/// Epochs by the store.
-struct StoredEpochs {
-    store: Store,
-    map: Arc<ArcSwap<ClockMap>>,
-    memory: Arc<TimeMemory>,
-}
-
-impl Epochs for StoredEpochs {
-    fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
-        Ok(self.store.next_epoch(stream))
-    }
-    fn clock_map(&self) -> Option<ClockMap> {
-        Some(**self.map.load())
-    }
-    fn learned_delay(&self, camera: &CameraOptions) -> Option<LearnedDelay> {
-        self.memory.get(camera)
-    }
-    fn keep_learned_delay(&self, camera: &CameraOptions, learned: LearnedDelay) {
-        self.memory.put(camera, learned);
-    }
-}
 
 /// A publisher that runs.
 struct Mqtt {
@@ -112,6 +90,8 @@ struct Daemon {
     desk: Arc<Desk>,
     /// What leaves the box.
     outputs: Arc<outputs::Desk>,
+    /// What the box does when it is told to.
+    commands: Arc<WebCommands>,
     room: Arc<EngineRoom>,
     gpus: GpuWatch,
     groups: Option<Groups>,
@@ -125,6 +105,9 @@ struct Daemon {
 /// # Errors
 /// When it cannot start: a wrong configuration, an address in use, a data folder that cannot be written.
 pub async fn run(path: PathBuf) -> Result<()> {
+    let clock = SystemClock::shared();
+    let boot = clocks::boot_id().context("reading the boot id")?;
+    let before = command::at_start(&path, clock.now(), boot.0);
     let config = load(&path)?;
     log::info!(
         "synoptic {} as {}: configuration {}, data in {}",
@@ -134,8 +117,6 @@ pub async fn run(path: PathBuf) -> Result<()> {
         config.device.data_dir.display()
     );
     synoptic_media::init().map_err(|e| anyhow!(e))?;
-    let clock = SystemClock::shared();
-    let boot = clocks::boot_id().context("reading the boot id")?;
     let box_clock = BoxClock::new(clock.clone(), boot);
     let map = Arc::new(ArcSwap::from_pointee(box_clock.map()));
     let (hub, commands) = Hub::new();
@@ -175,6 +156,19 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let room = EngineRoom::new(config.device.data_dir.join(inference::FOLDER), program);
     let config = Arc::new(config);
     let outputs = outputs::Desk::new(hub.relay.clone(), clock.clone(), map.clone(), config.rtsp.clone());
+    let running = Arc::new(ArcSwap::new(config.clone()));
+    let commands_to_box = command::Setup {
+        path: path.clone(),
+        config: running.clone(),
+        hub: hub.clone(),
+        clock: clock.clone(),
+        map: map.clone(),
+        boot,
+        panoramas: desk.clone(),
+        editing: outputs.editing(),
+        before,
+    };
+    let commands_to_box = commands_to_box.start()?;
     let watchman = Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone()));
     let mut daemon = Daemon {
         path,
@@ -182,7 +176,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         extras: Arc::default(),
         started_with: config.clone(),
         restart_needed: Vec::new(),
-        config: Arc::new(ArcSwap::new(config)),
+        config: running,
         clock: clock.clone(),
         started,
         box_clock,
@@ -197,6 +191,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         recorder,
         desk,
         outputs: Arc::new(outputs),
+        commands: commands_to_box,
         room: Arc::new(room),
         groups: None,
         mqtt: None,
@@ -257,6 +252,7 @@ impl Daemon {
                 outputs: self.outputs.clone(),
             })),
             outputs: outputs::ConfiguredOutputs::shared(&self.path, &self.hub, &self.outputs),
+            commands: self.commands.clone(),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -290,6 +286,7 @@ impl Daemon {
                 command = commands.recv() => match command {
                     Some(Command::Reload) => self.reload(),
                     Some(Command::Apply) => self.apply(),
+                    Some(Command::Stop) => return Ok(()),
                     None => return Ok(()),
                 },
                 _ = terminate.recv() => return Ok(()),
@@ -435,6 +432,11 @@ impl Daemon {
         let state = self.mqtt_state.clone();
         let initial = initial_state(config.mqtt.as_ref());
         let (stop, shutdown) = watch::channel(false);
+        let allowed = config.mqtt.as_ref().and_then(|m| m.commands.clone());
+        let commands = allowed
+            .as_ref()
+            .map(|_| self.commands.desk.clone() as Arc<dyn CommandLink>);
+        self.commands.desk.allow(allowed.unwrap_or_default());
         let Some(mqtt) = config.mqtt.clone() else {
             let task = tokio::spawn(async move {
                 left.await;
@@ -449,6 +451,7 @@ impl Daemon {
             info: self.info(),
             hub: self.hub.clone(),
             outbox: Arc::new(StoreOutbox(self.store.clone())),
+            commands,
             clock: self.clock.clone(),
             state: self.mqtt_state.clone(),
             shutdown,

@@ -10,11 +10,13 @@ use utoipa::ToSchema;
 
 use crate::outputs::OutputDoc;
 
+mod command;
 mod engines;
 mod events;
 mod panorama;
 mod time;
 
+pub use command::*;
 pub use engines::*;
 pub use events::*;
 pub use panorama::*;

@@ -46,6 +46,8 @@ pub enum Command {
     Reload,
     /// Apply what changed of what runs beside the configuration file.
     Apply,
+    /// End in good order.
+    Stop,
 }
 
 /// Shared by all parts; every field may be read from any thread.

@@ -8,6 +8,7 @@
 pub mod align;
 pub mod attention;
 pub mod backoff;
+pub mod command;
 pub mod pacing;
 pub mod pair;
 pub mod rules;

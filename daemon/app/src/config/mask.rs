@@ -105,6 +105,12 @@ impl Mask {
     }
 }
 
+/// A configuration's text with `*` in the place of its secrets.
+pub(crate) fn masked(text: &str) -> String {
+    let (root, _) = DeTable::parse_recoverable(text);
+    Mask::new(text, root.get_ref()).apply(text, 0..text.len())
+}
+
 fn is_secret_key(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace(['_', '-'], "");
     SECRET_WORDS.iter().any(|word| name.contains(word))
@@ -113,11 +119,6 @@ fn is_secret_key(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn masked(text: &str) -> String {
-        let (root, _) = DeTable::parse_recoverable(text);
-        Mask::new(text, root.get_ref()).apply(text, 0..text.len())
-    }
 
     #[test]
     fn no_way_of_writing_a_password_is_shown() {

@@ -183,6 +183,21 @@ pub struct RawMqtt {
     /// Discovery prefix of Home Assistant, usually `homeassistant`. Default: no discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub home_assistant: Option<String>,
+    /// Commands over MQTT. Without this table the box takes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<RawMqttCommands>,
+}
+
+/// Commands over MQTT.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMqttCommands {
+    /// Whether the box takes commands from the broker.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Names of the commands that it takes: docs/reference/mqtt.md. Who may give them is the broker's access list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
 }
 
 /// The database and how long things are kept.

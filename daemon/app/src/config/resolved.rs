@@ -1,5 +1,6 @@
 //! The configuration once it cannot be wrong: what the rest of the daemon sees.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -263,6 +264,8 @@ pub struct MqttConfig {
     pub tls: Option<MqttTls>,
     /// Home Assistant discovery prefix, if wanted (`homeassistant`).
     pub home_assistant: Option<String>,
+    /// Commands that the broker may give; `None`: it is not listened to.
+    pub commands: Option<BTreeSet<String>>,
 }
 
 /// Packets for other programs of the box.

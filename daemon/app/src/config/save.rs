@@ -60,7 +60,7 @@ pub(super) fn save_with(path: &Path, text: &str, machine: &dyn Surroundings) -> 
 }
 
 /// Writes a whole file or nothing, with permission bits `mode` from its first moment on.
-pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), SaveError> {
+pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), SaveError> {
     let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {

@@ -15,6 +15,8 @@ pub(crate) enum Published {
     Row(i64),
     /// A retained document on this topic.
     Retained(String),
+    /// The state of a command on this topic, or an empty message that clears a topic of one.
+    Command(String),
     /// An empty message that clears this retained topic.
     Cleared(String),
 }

@@ -10,6 +10,7 @@
 //! the order of packet ids instead of the order of publishing, and would repeat stale telemetry.
 
 mod backoff;
+mod commands;
 mod errors;
 mod home_assistant;
 mod ledger;
@@ -22,6 +23,7 @@ mod telemetry;
 mod topics;
 mod wire;
 
+pub use commands::{CommandLink, CommandNews};
 pub use messages::{EventContext, Message, event_message, system_message};
 pub use outbox::{BoxFuture, Outbox, OutboxRow};
 pub use publisher::{Publisher, initial_state};
@@ -30,10 +32,10 @@ pub use topics::Topics;
 #[cfg(test)]
 mod broker_tests;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
-mod schema_tests;
+pub(crate) mod schema_tests;
 #[cfg(test)]
-mod test_broker;
+pub(crate) mod test_broker;
 #[cfg(test)]
-mod test_proxy;
+pub(crate) mod test_proxy;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use log::{info, warn};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PubAckReason, Publish};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PubAckReason, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event};
 use synoptic_base::{Clock, Mono, Span, StreamId};
 use tokio::sync::{mpsc, watch};
 
+use super::commands::{CommandLink, CommandPost};
 use super::home_assistant;
 use super::ledger::{Ledger, Published};
 use super::options::{self, OptionsError};
@@ -51,6 +52,8 @@ pub struct Publisher {
     pub hub: Arc<Hub>,
     /// Messages on disk.
     pub outbox: Arc<dyn Outbox>,
+    /// Commands that the broker may give; `None`: none are taken.
+    pub commands: Option<Arc<dyn CommandLink>>,
     /// The box's clocks.
     pub clock: Arc<dyn Clock>,
     /// Where the state of the connection is shown; begin with [`initial_state`].
@@ -94,6 +97,7 @@ impl Publisher {
         let mut connection = Connection {
             telemetry: Telemetry::new(topics.clone(), prefix, &self.info, &online),
             drain: Drain::new(),
+            commands: CommandPost::new(topics.clone(), self.commands.clone()),
             ledger: Ledger::default(),
             status: self.hub.status.subscribe(),
             outbox_changed: self.outbox.changed(),
@@ -176,6 +180,7 @@ struct Connection<'a> {
     topics: Topics,
     telemetry: Telemetry,
     drain: Drain,
+    commands: CommandPost,
     ledger: Ledger,
     status: watch::Receiver<Option<Arc<crate::documents::StatusDoc>>>,
     outbox_changed: watch::Receiver<u64>,
@@ -219,12 +224,14 @@ impl<'a> Connection<'a> {
         self.connected = Some(publisher.clock.now());
         publisher.tell("connected", None);
         self.telemetry.reconnected();
+        self.commands.reconnected();
         self.subscribe(client);
         self.take_status();
         let mut reading: Option<Reading<'a>> = None;
         let mut read_again: Option<Mono> = None;
         loop {
             let now = publisher.clock.now();
+            self.publish_commands(client, limits, now);
             self.publish_telemetry(client, limits, now);
             self.publish_rows(client, limits, now);
             if self.ledger.oldest().is_some_and(|at| now - at >= ACK_TIMEOUT) {
@@ -259,6 +266,8 @@ impl<'a> Connection<'a> {
                 }
                 () = next_change(&mut self.status) => self.take_status(),
                 () = next_change(&mut self.outbox_changed) => self.take_outbox_change(),
+                // Told at the top of the loop.
+                () = next_change(self.commands.changed()) => {}
                 () = stop(&mut self.shutdown) => {
                     self.part(client, &mut rx).await;
                     return Ok(());
@@ -305,6 +314,12 @@ impl<'a> Connection<'a> {
         if let Err(error) = client.try_subscribe_many(filters) {
             warn!("mqtt: documents of removed cameras cannot be looked for: {error}");
         }
+        let filters = self.commands.filters();
+        if !filters.is_empty()
+            && let Err(error) = client.try_subscribe_many(filters)
+        {
+            warn!("mqtt: commands are not heard on this connection: {error}");
+        }
     }
 
     fn take_status(&mut self) {
@@ -318,6 +333,18 @@ impl<'a> Connection<'a> {
         let rows = *self.outbox_changed.borrow_and_update();
         self.publisher.tell_outbox(rows);
         self.drain.outbox_changed();
+    }
+
+    fn publish_commands(&mut self, client: &AsyncClient, limits: Limits, now: Mono) {
+        while self.ledger.queued() < CHANNEL / 2 {
+            let Some((topic, message)) = self.commands.next(limits) else {
+                break;
+            };
+            match fits(&message, limits) {
+                Ok(()) => self.publish(client, now, message, Published::Command(topic)),
+                Err(why) => warn!("mqtt: {topic} cannot be published: {why}"),
+            }
+        }
     }
 
     fn publish_telemetry(&mut self, client: &AsyncClient, limits: Limits, now: Mono) {
@@ -389,6 +416,15 @@ impl<'a> Connection<'a> {
                     self.acknowledged(what, ack.reason);
                 }
             }
+            Event::Incoming(Packet::Publish(message)) if self.commands.take(&message) => {}
+            Event::Incoming(Packet::SubAck(ack)) => {
+                let refused = |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+                if ack.return_codes.iter().any(refused) {
+                    warn!(
+                        "mqtt: the broker refuses a subscription to the box's own topics: see its access list"
+                    );
+                }
+            }
             Event::Incoming(Packet::Publish(message)) if message.retain && !message.payload.is_empty() => {
                 self.telemetry
                     .seen(&String::from_utf8_lossy(&message.topic), &message.payload);
@@ -417,6 +453,10 @@ impl<'a> Connection<'a> {
                     }
                 }
             },
+            Published::Command(topic) if !accepted => {
+                warn!("mqtt: the broker refuses {topic} ({reason:?}): see its access list");
+            }
+            Published::Command(_) => {}
             Published::Cleared(topic) if accepted => self.telemetry.cleared(&topic),
             Published::Cleared(topic) | Published::Retained(topic) => {
                 if !accepted {

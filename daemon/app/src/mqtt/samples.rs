@@ -12,11 +12,11 @@ use crate::config::MqttConfig;
 use crate::documents::*;
 use crate::outputs::{OutputDoc, OutputKind, OutputState};
 
-pub(super) fn topics() -> Topics {
+pub(crate) fn topics() -> Topics {
     Topics::new("synoptic", "default", StreamId::new("box-1").unwrap())
 }
 
-pub(super) fn config(port: u16) -> MqttConfig {
+pub(crate) fn config(port: u16) -> MqttConfig {
     MqttConfig {
         host: "127.0.0.1".into(),
         port,
@@ -26,10 +26,27 @@ pub(super) fn config(port: u16) -> MqttConfig {
         password: None,
         tls: None,
         home_assistant: None,
+        commands: None,
     }
 }
 
-pub(super) fn info(cameras: &[&str]) -> DeviceInfo {
+/// A command in a state, with a result of so many letters.
+pub(crate) fn command(name: &str, id: &str, state: CommandPhase, result: usize) -> CommandDoc {
+    CommandDoc {
+        name: name.into(),
+        id: id.into(),
+        state,
+        since: "2026-11-21T10:00:01.000000Z".into(),
+        progress: (state == CommandPhase::Executing).then(|| CommandProgress {
+            text: "looking".into(),
+            percent: Some(50.0),
+        }),
+        reason: (state == CommandPhase::Failed).then(|| "no".into()),
+        result: (result > 0).then(|| "x".repeat(result).into()),
+    }
+}
+
+pub(crate) fn info(cameras: &[&str]) -> DeviceInfo {
     DeviceInfo {
         schema: 1,
         id: "box-1".into(),
@@ -43,7 +60,7 @@ pub(super) fn info(cameras: &[&str]) -> DeviceInfo {
 }
 
 /// A healthy box with these cameras in one group, `all`.
-pub(super) fn status(cameras: &[&str]) -> StatusDoc {
+pub(crate) fn status(cameras: &[&str]) -> StatusDoc {
     let camera = |id: &&str| CameraDoc {
         id: (*id).to_owned(),
         name: format!("The {id} camera"),
@@ -212,7 +229,7 @@ fn panorama(cameras: &[&str]) -> PanoramaDoc {
     }
 }
 
-pub(super) fn boot() -> BootId {
+pub(crate) fn boot() -> BootId {
     BootId(Uuid::from_u128(0xb007))
 }
 
@@ -254,7 +271,7 @@ fn event() -> Event {
 }
 
 /// Begin, best, end of one event.
-pub(super) fn changes() -> Vec<EventChange> {
+pub(crate) fn changes() -> Vec<EventChange> {
     let best = sighting(1_400);
     vec![
         EventChange::Begin(event()),
@@ -276,7 +293,7 @@ pub(super) fn changes() -> Vec<EventChange> {
 }
 
 /// A detector on the GPU, and the GPU.
-pub(super) fn engines() -> (DetectorDoc, GpuDoc) {
+pub(crate) fn engines() -> (DetectorDoc, GpuDoc) {
     let detector = DetectorDoc {
         name: "people".into(),
         group: "all".into(),
@@ -306,7 +323,7 @@ pub(super) fn engines() -> (DetectorDoc, GpuDoc) {
 }
 
 /// One of each type.
-pub(super) fn system_events() -> Vec<SystemEvent> {
+pub(crate) fn system_events() -> Vec<SystemEvent> {
     let step = Span::from_millis(-2_000);
     let changes = [
         SystemChange::CameraOnline,
@@ -374,7 +391,7 @@ pub(super) fn system_events() -> Vec<SystemEvent> {
 }
 
 /// The context of the message number `seq` of that event.
-pub(super) fn context(seq: u32) -> EventContext {
+pub(crate) fn context(seq: u32) -> EventContext {
     let picture = MediaRef {
         url: format!("/api/v1/events/{}/picture", event().id.0),
         kind: "image/jpeg".into(),

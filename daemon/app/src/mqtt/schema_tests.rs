@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema};
+use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
 
 use crate::documents::{
-    CameraStatus, CameraTime, DetectorDoc, DeviceInfo, DeviceStatus, EventMessage, GpuDoc, StitchStatus,
-    SyncStatus, SystemEventDoc,
+    CameraStatus, CameraTime, CommandDoc, CommandRequest, DetectorDoc, DeviceInfo, DeviceStatus,
+    EventMessage, GpuDoc, StitchStatus, SyncStatus, SystemEventDoc,
 };
 use crate::mqtt::telemetry::Telemetry;
 use crate::mqtt::{event_message, samples, system_message};
@@ -38,6 +38,9 @@ fn schemas() -> Vec<(&'static str, Schema)> {
         ("output-status", schema::<OutputDoc>()),
         ("event", schema::<EventMessage>()),
         ("system-event", schema::<SystemEventDoc>()),
+        ("command-state", schema::<CommandDoc>()),
+        // Written by others: what has a default may be left out.
+        ("command-request", schema_for!(CommandRequest)),
     ]
 }
 
@@ -49,7 +52,7 @@ fn folder() -> PathBuf {
 }
 
 /// Checks a payload against the committed schema of its topic. Panics with what is wrong.
-pub(super) fn validate(topic: &str, payload: &[u8]) {
+pub(crate) fn validate(topic: &str, payload: &[u8]) {
     let levels: Vec<_> = topic.split('/').collect();
     let name = match levels[4..] {
         ["status"] => "device-status",
@@ -61,6 +64,8 @@ pub(super) fn validate(topic: &str, payload: &[u8]) {
         ["detector", _, _, "status"] => "detector-status",
         ["gpu", _, "status"] => "gpu-status",
         ["output", _, "status"] => "output-status",
+        ["cmd", _, _] => "command-request",
+        ["cmd", _, _, "state"] => "command-state",
         ["event", "track"] => "event",
         ["event", kind] if SystemChange::NAMES.contains(&kind) => "system-event",
         _ => panic!("{topic} has no schema"),
@@ -92,12 +97,67 @@ fn committed_schemas_are_current() {
         .unwrap()
         .map(|f| f.unwrap().file_name().into_string().unwrap())
         .collect();
-    // The configuration's schema lies beside those of the payloads.
-    files.retain(|name| name != "config.json");
+    // The schemas of the configuration and of commands' arguments lie beside those of the payloads.
+    files.retain(|name| name != "config.json" && name != "command-args.json");
     files.sort();
     let mut wanted: Vec<_> = schemas().iter().map(|(name, _)| format!("{name}.json")).collect();
     wanted.sort();
     assert_eq!(files, wanted, "a schema without a payload");
+}
+
+#[test]
+fn committed_schemas_of_arguments_are_current() {
+    let schemas: serde_json::Map<String, Value> = crate::command::schemas()
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema.to_value()))
+        .collect();
+    assert!(
+        schemas.keys().eq(crate::command::NAMES.iter()),
+        "each command has its arguments"
+    );
+    let text = serde_json::to_string_pretty(&schemas).unwrap() + "\n";
+    let path = folder().join("command-args.json");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        committed, text,
+        "command-args.json is not current: run this test with UPDATE=1"
+    );
+}
+
+#[test]
+fn the_commands_in_the_reference_and_the_guide_are_valid() {
+    let texts = [
+        include_str!("../../../../docs/reference/mqtt.md"),
+        include_str!("../../../../docs/guide/fleet.md"),
+    ];
+    let schemas = crate::command::schemas();
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, args) in texts.iter().flat_map(|t| examples_of_arguments(t)) {
+        let schema = schemas.iter().find(|(known, _)| *known == name);
+        let schema = &schema.unwrap_or_else(|| panic!("there is no command {name}")).1;
+        let validator = jsonschema::draft202012::new(schema.as_value()).unwrap();
+        let args: Value = serde_json::from_str(&args).unwrap_or_else(|e| panic!("{name} {args}: {e}"));
+        let errors: Vec<_> = validator.iter_errors(&args).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{name} {args}: {errors:?}");
+        seen.insert(name);
+    }
+    assert!(
+        seen.iter().eq(crate::command::NAMES.iter()),
+        "an example of each: {seen:?}"
+    );
+}
+
+/// Rows of the table of commands: | `name` | `arguments` | ….
+fn examples_of_arguments(text: &str) -> Vec<(String, String)> {
+    let row = |line: &str| {
+        let (name, rest) = line.strip_prefix("| `")?.split_once("` | `{")?;
+        let (args, _) = rest.split_once("}` |")?;
+        Some((name.to_owned(), format!("{{{args}}}")))
+    };
+    text.lines().filter_map(row).collect()
 }
 
 #[test]

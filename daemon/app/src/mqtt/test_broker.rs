@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{BoxFuture, Outbox, OutboxRow, Publisher, initial_state, samples};
+use super::{BoxFuture, CommandLink, Outbox, OutboxRow, Publisher, initial_state, samples};
 use crate::config::MqttConfig;
 use crate::documents::{DeviceStatus, MqttDoc};
 use crate::hub::Hub;
@@ -29,7 +29,7 @@ const MOSQUITTO: [&str; 2] = ["mosquitto", "/usr/sbin/mosquitto"];
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Waits for a future; panics with `what` when it takes too long.
-pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
         Err(_) => panic!("{what}: not within {DEADLINE:?}"),
@@ -37,16 +37,16 @@ pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 }
 
 /// A Mosquitto on a free loopback port with a configuration of its own.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     dir: TempDir,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     child: Option<Child>,
 }
 
 impl Broker {
     /// A broker that anyone may use, with `extra` lines of configuration; `{dir}` in them is its folder, with
     /// `files` in it. `None`, aloud, where Mosquitto is not installed.
-    pub(super) async fn start(extra: &str, files: &[(&str, &str)]) -> Option<Broker> {
+    pub(crate) async fn start(extra: &str, files: &[(&str, &str)]) -> Option<Broker> {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -77,12 +77,12 @@ impl Broker {
         None
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Starts it (again) and waits until it listens.
-    pub(super) async fn run(&mut self) -> bool {
+    pub(crate) async fn run(&mut self) -> bool {
         let log = std::fs::File::create(self.path("mosquitto.log")).unwrap();
         let child = MOSQUITTO.iter().find_map(|program| {
             Command::new(program)
@@ -113,17 +113,17 @@ impl Broker {
         true
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("mosquitto.log")).unwrap_or_default()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().unwrap().id();
         kill(Pid::from_raw(pid as i32), signal).unwrap();
     }
 
     /// Ends it in good order, so that it saves its state where it is told to.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if self.child.is_some() {
             self.signal(Signal::SIGTERM);
             self.child.take().unwrap().wait().unwrap();
@@ -141,7 +141,7 @@ impl Drop for Broker {
 }
 
 /// An outbox in memory.
-pub(super) struct MemoryOutbox {
+pub(crate) struct MemoryOutbox {
     state: Mutex<Rows>,
     changed: watch::Sender<u64>,
 }
@@ -154,7 +154,7 @@ struct Rows {
 }
 
 impl MemoryOutbox {
-    pub(super) fn new() -> Arc<MemoryOutbox> {
+    pub(crate) fn new() -> Arc<MemoryOutbox> {
         Arc::new(MemoryOutbox {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -166,7 +166,7 @@ impl MemoryOutbox {
     fn tell(&self) {
         self.changed.send_replace(self.rows_now().waiting.len() as u64);
     }
-    pub(super) fn add(&self, seq: i64, topic: &str, payload: Vec<u8>) {
+    pub(crate) fn add(&self, seq: i64, topic: &str, payload: Vec<u8>) {
         let id = Uuid::from_u128(seq as u128);
         let properties = vec![
             ("specversion".to_owned(), "1.0".to_owned()),
@@ -183,7 +183,7 @@ impl MemoryOutbox {
         self.tell();
     }
     /// Rows numbered so, with their number as payload.
-    pub(super) fn add_all(&self, seqs: impl IntoIterator<Item = i64>) {
+    pub(crate) fn add_all(&self, seqs: impl IntoIterator<Item = i64>) {
         for seq in seqs {
             self.add(
                 seq,
@@ -192,14 +192,14 @@ impl MemoryOutbox {
             );
         }
     }
-    pub(super) fn done_so_far(&self) -> Vec<i64> {
+    pub(crate) fn done_so_far(&self) -> Vec<i64> {
         self.rows_now().done.clone()
     }
-    pub(super) fn parked_so_far(&self) -> Vec<(i64, String)> {
+    pub(crate) fn parked_so_far(&self) -> Vec<(i64, String)> {
         self.rows_now().parked.clone()
     }
     /// Until no more than `rows` wait.
-    pub(super) async fn drained_to(&self, rows: u64) {
+    pub(crate) async fn drained_to(&self, rows: u64) {
         let mut changed = self.changed.subscribe();
         within("the outbox drains", changed.wait_for(|n| *n <= rows))
             .await
@@ -236,15 +236,25 @@ impl Outbox for MemoryOutbox {
 }
 
 /// A running publisher.
-pub(super) struct Device {
-    pub(super) hub: Arc<Hub>,
+pub(crate) struct Device {
+    pub(crate) hub: Arc<Hub>,
     state: watch::Receiver<MqttDoc>,
     shutdown: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Device {
-    pub(super) fn start(config: MqttConfig, outbox: &Arc<MemoryOutbox>, cameras: &[&str]) -> Device {
+    pub(crate) fn start(config: MqttConfig, outbox: &Arc<MemoryOutbox>, cameras: &[&str]) -> Device {
+        Device::start_with(config, outbox, cameras, None)
+    }
+
+    /// The same with commands.
+    pub(crate) fn start_with(
+        config: MqttConfig,
+        outbox: &Arc<MemoryOutbox>,
+        cameras: &[&str],
+        commands: Option<Arc<dyn CommandLink>>,
+    ) -> Device {
         let (hub, _commands) = Hub::new();
         hub.status.send_replace(Some(Arc::new(samples::status(cameras))));
         let (state_tx, state) = watch::channel(initial_state(Some(&config)));
@@ -255,6 +265,7 @@ impl Device {
             info: samples::info(cameras),
             hub: hub.clone(),
             outbox: outbox.clone(),
+            commands,
             clock: SystemClock::shared(),
             state: state_tx,
             shutdown: stop,
@@ -268,7 +279,7 @@ impl Device {
     }
 
     /// Until the state of the connection is as wished.
-    pub(super) async fn until(&mut self, what: &str, wish: impl FnMut(&MqttDoc) -> bool) -> MqttDoc {
+    pub(crate) async fn until(&mut self, what: &str, wish: impl FnMut(&MqttDoc) -> bool) -> MqttDoc {
         let mut state = self.state.clone();
         let found = tokio::time::timeout(DEADLINE, state.wait_for(wish)).await;
         match found {
@@ -277,12 +288,12 @@ impl Device {
         }
     }
 
-    pub(super) async fn connected(&mut self) {
+    pub(crate) async fn connected(&mut self) {
         self.until("connected", |doc| doc.state == "connected").await;
     }
 
     /// Until the broker is lost or refuses; gives the reason.
-    pub(super) async fn error(&mut self) -> String {
+    pub(crate) async fn error(&mut self) -> String {
         self.until("an error", |doc| doc.error.is_some())
             .await
             .error
@@ -290,23 +301,23 @@ impl Device {
     }
 
     /// Stops it in good order.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.send_replace(true);
         within("the publisher stops", self.task).await.unwrap();
     }
 
     /// Ends it as a power cut would: the TCP connection is gone without a DISCONNECT.
-    pub(super) async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
 /// A second client that subscribes to everything.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     messages: mpsc::UnboundedReceiver<Publish>,
     /// All that came, in order.
-    pub(super) seen: Vec<Publish>,
+    pub(crate) seen: Vec<Publish>,
     task: JoinHandle<()>,
 }
 
@@ -318,9 +329,17 @@ impl Drop for Listener {
 
 impl Listener {
     /// Subscribes, and subscribes again whenever the connection was lost.
-    pub(super) async fn start(port: u16) -> Listener {
+    pub(crate) async fn start(port: u16) -> Listener {
+        Listener::start_as(port, None).await
+    }
+
+    /// The same with a user's rights.
+    pub(crate) async fn start_as(port: u16, user: Option<&str>) -> Listener {
         let mut options = MqttOptions::new(format!("listener-{}", Uuid::now_v7()), "127.0.0.1", port);
         options.set_max_packet_size(Some(1 << 20));
+        if let Some(user) = user {
+            options.set_credentials(user, "");
+        }
         // The session survives a broker that keeps it.
         options
             .set_clean_start(false)
@@ -358,7 +377,7 @@ impl Listener {
     }
 
     /// Until a message is as wished; all before it are kept in `seen`, too.
-    pub(super) async fn until(&mut self, what: &str, mut wish: impl FnMut(&Publish) -> bool) -> Publish {
+    pub(crate) async fn until(&mut self, what: &str, mut wish: impl FnMut(&Publish) -> bool) -> Publish {
         let found = async {
             loop {
                 let message = self.messages.recv().await.unwrap();
@@ -372,7 +391,7 @@ impl Listener {
     }
 
     /// Until the box's status says this.
-    pub(super) async fn until_status(&mut self, state: &str) -> Publish {
+    pub(crate) async fn until_status(&mut self, state: &str) -> Publish {
         let topic = samples::topics().status();
         self.until(&format!("status {state}"), |m| {
             m.topic == topic.as_bytes()
@@ -383,7 +402,7 @@ impl Listener {
     }
 
     /// Until these event rows have come; gives the order of first arrivals of all rows so far.
-    pub(super) async fn until_rows(&mut self, last: i64) -> Vec<i64> {
+    pub(crate) async fn until_rows(&mut self, last: i64) -> Vec<i64> {
         if !self.first_arrivals().contains(&last) {
             self.until(&format!("row {last}"), |m| number(m) == Some(last))
                 .await;
@@ -391,7 +410,7 @@ impl Listener {
         self.first_arrivals()
     }
 
-    pub(super) fn first_arrivals(&self) -> Vec<i64> {
+    pub(crate) fn first_arrivals(&self) -> Vec<i64> {
         let mut seen = Vec::new();
         for seq in self.seen.iter().filter_map(number) {
             if !seen.contains(&seq) {
@@ -403,7 +422,7 @@ impl Listener {
 }
 
 /// The number of an event row.
-pub(super) fn number(message: &Publish) -> Option<i64> {
+pub(crate) fn number(message: &Publish) -> Option<i64> {
     let topic = std::str::from_utf8(&message.topic).ok()?;
     topic
         .contains("/event/")

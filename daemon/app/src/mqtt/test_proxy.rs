@@ -5,8 +5,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     held: watch::Sender<bool>,
     cuts: watch::Sender<u32>,
     task: JoinHandle<()>,
@@ -19,7 +19,7 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    pub(super) async fn start(broker: u16) -> Proxy {
+    pub(crate) async fn start(broker: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (held, cuts) = (watch::Sender::new(false), watch::Sender::new(0));
@@ -48,12 +48,12 @@ impl Proxy {
     }
 
     /// Whether what the broker sends stays here.
-    pub(super) fn hold_answers(&self, hold: bool) {
+    pub(crate) fn hold_answers(&self, hold: bool) {
         self.held.send_replace(hold);
     }
 
     /// Closes all connections to both sides.
-    pub(super) fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.cuts.send_modify(|n| *n += 1);
     }
 }

@@ -6,6 +6,25 @@ use synoptic_base::StreamId;
 /// Version of the topic tree, its second level.
 const TREE_VERSION: &str = "v1";
 
+/// A topic of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandTopic<'t> {
+    /// Written by the requester.
+    Request {
+        /// Name of the command.
+        name: &'t str,
+        /// Its id.
+        id: &'t str,
+    },
+    /// Written by the box.
+    State {
+        /// Name of the command.
+        name: &'t str,
+        /// Its id.
+        id: &'t str,
+    },
+}
+
 /// The topics of one box.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
@@ -78,6 +97,27 @@ impl Topics {
     /// Events of a type: `track`, or the name of a system event.
     pub fn event(&self, kind: &str) -> String {
         format!("{}/event/{kind}", self.prefix())
+    }
+
+    /// A request for a command.
+    pub fn command(&self, name: &str, id: &str) -> String {
+        format!("{}/cmd/{name}/{id}", self.prefix())
+    }
+
+    /// State of a command.
+    pub fn command_state(&self, name: &str, id: &str) -> String {
+        format!("{}/cmd/{name}/{id}/state", self.prefix())
+    }
+
+    /// Which command a topic is of, if of any.
+    pub(crate) fn command_of<'t>(&self, topic: &'t str) -> Option<CommandTopic<'t>> {
+        let rest = topic.strip_prefix(&self.prefix())?.strip_prefix("/cmd/")?;
+        let (name, rest) = rest.split_once('/')?;
+        match rest.split_once('/') {
+            None => Some(CommandTopic::Request { name, id: rest }),
+            Some((id, "state")) => Some(CommandTopic::State { name, id }),
+            Some(_) => None,
+        }
     }
 
     /// Filters for every retained topic that belongs to a camera, a group, a panorama, a detector, a GPU or an output, present

@@ -23,7 +23,7 @@ mod service;
 mod stage;
 mod task;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use calibrating::Request;
 pub use desk::Desk;

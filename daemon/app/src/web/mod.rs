@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod cameras;
 mod clocks;
+mod commands;
 mod detections;
 mod engine_metrics;
 mod events;
@@ -54,6 +55,7 @@ pub use api::{
 };
 pub use auth::{Auth, MAX_PASSWORD, MIN_PASSWORD};
 pub use cameras::CreatedDoc;
+pub use commands::{CommandAdmin, NoCommands};
 pub use detections::{FoundDoc, FoundPage};
 pub use events::EventPage;
 pub use guard::Access;
@@ -99,6 +101,8 @@ pub struct WebState {
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
     pub outputs: Arc<dyn OutputAdmin>,
+    /// Commands to the box.
+    pub commands: Arc<dyn CommandAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -137,6 +141,8 @@ pub struct Parts {
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
     pub outputs: Arc<dyn OutputAdmin>,
+    /// Commands to the box.
+    pub commands: Arc<dyn CommandAdmin>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -165,6 +171,7 @@ impl WebState {
             panoramas: parts.panoramas,
             stitch: parts.stitch,
             outputs: parts.outputs,
+            commands: parts.commands,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -240,6 +247,15 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(stitch::get, stitch::end))
         .routes(routes!(outputs::list, outputs::add))
         .routes(routes!(outputs::get, outputs::replace, outputs::remove))
+        .routes(routes!(commands::list))
+        .routes(routes!(commands::get, commands::ask))
+        .routes(routes!(commands::support_bundle))
+        .routes(routes!(commands::export))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(commands::import))
+                .layer(DefaultBodyLimit::max(commands::MAX_IMPORT)),
+        )
         .routes(routes!(starts::get))
         .routes(routes!(events::list))
         .routes(routes!(events::get))

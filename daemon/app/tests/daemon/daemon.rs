@@ -24,6 +24,7 @@ const PAGE: &str = "the page is at ";
 pub(crate) fn synoptic() -> Command {
     let mut command = Command::new(PROGRAM);
     for name in [
+        "INVOCATION_ID",
         "JOURNAL_STREAM",
         "NOTIFY_SOCKET",
         "WATCHDOG_USEC",
@@ -247,6 +248,11 @@ impl Daemon {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Until it has ended by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        until("the daemon's own end", || self.child.try_wait().unwrap())
     }
 
     /// Asks it to stop; how it ended and how long that took.

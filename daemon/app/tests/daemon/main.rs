@@ -13,6 +13,7 @@ mod daemon;
 mod disk;
 mod engines;
 mod faults;
+mod fleet;
 mod handover;
 mod harness;
 mod main_job;

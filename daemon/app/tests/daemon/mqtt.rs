@@ -193,6 +193,14 @@ impl Listener {
         }
     }
 
+    /// Publishes below the box's prefix, retained.
+    pub(crate) fn publish(&self, topic: &str, payload: &str) {
+        let topic = format!("{PREFIX}{topic}");
+        self.client
+            .try_publish(topic, QoS::AtLeastOnce, true, payload.to_owned())
+            .unwrap();
+    }
+
     /// Everything so far.
     pub(crate) fn messages(&self) -> Vec<Message> {
         self.heard.messages().clone()

@@ -112,6 +112,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         "listen" | "tls_cert" | "tls_key" | "metrics_token" => "[web]",
         "data_dir" | "model_dirs" => "[device]",
         "root" | "tenant" | "ca" | "client_cert" | "client_key" | "home_assistant" | "url" => "[mqtt]",
+        "allow" => "[mqtt.commands]",
         "keep_events" | "keep_detections" | "max_size" | "min_free" => "[store]",
         "source"
         | "sub_source"

@@ -1,6 +1,9 @@
 //! The broker: `[mqtt]`.
 
+use std::collections::BTreeSet;
+
 use super::{Context, belongs_elsewhere, place};
+use crate::command::NAMES;
 use crate::config::raw;
 use crate::config::reader::{Found, Section};
 use crate::config::resolved::{MqttConfig, MqttTls};
@@ -38,6 +41,7 @@ pub(super) fn mqtt(root: &Section<'_, '_>, context: &Context<'_>) -> Option<Opti
     if home_assistant.is_none() {
         section.find("home_assistant");
     }
+    let commands = commands(&section);
     section.finish(belongs_elsewhere);
 
     if section.has("password") && !section.has("user") {
@@ -71,7 +75,34 @@ pub(super) fn mqtt(root: &Section<'_, '_>, context: &Context<'_>) -> Option<Opti
             client,
         }),
         home_assistant: home_assistant.flatten(),
+        commands: commands?,
     }))
+}
+
+/// `Some(None)`: no commands are taken. `None`: the table is wrong.
+fn commands(root: &Section<'_, '_>) -> Option<Option<BTreeSet<String>>> {
+    let Some(section) = root.section("commands") else {
+        return (!root.has("commands")).then_some(None);
+    };
+    let enabled = section.flag("enabled");
+    let allow = section.texts("allow");
+    section.finish(belongs_elsewhere);
+    let wrong = section.has("enabled") && enabled.is_none() || section.has("allow") && allow.is_none();
+    let mut names = BTreeSet::new();
+    for name in allow.iter().flatten() {
+        if NAMES.contains(&name.value) {
+            names.insert(name.value.to_owned());
+        } else {
+            let hint = format!("there are {}", NAMES.join(", "));
+            section
+                .reader
+                .error_at(name, format!("there is no command `{}`", name.value), hint);
+        }
+    }
+    if enabled == Some(true) && allow.is_none() && !wrong {
+        section.missing("allow", "say which commands are taken: allow = [\"run-probe\"]");
+    }
+    (!wrong).then(|| (enabled == Some(true)).then_some(names))
 }
 
 fn broker(section: &Section<'_, '_>, url: &Found<&str>) -> Option<Broker> {

@@ -262,7 +262,21 @@ fn a_broker_with_everything() {
         (plain.port, plain.tls, plain.root.as_str(), plain.tenant.as_str()),
         (1883, None, "synoptic", "default")
     );
-    assert_eq!(plain.home_assistant, None);
+    assert_eq!((plain.home_assistant, plain.commands), (None, None));
+}
+
+#[test]
+fn commands_are_taken_only_where_that_is_written() {
+    let commands = |more: &str| {
+        let text = format!("schema_version = 1\n[mqtt]\nurl = \"mqtt://broker\"\n[mqtt.commands]\n{more}");
+        good(&text).mqtt.unwrap().commands
+    };
+    assert_eq!(commands(""), None);
+    assert_eq!(commands("allow = [\"restart\"]"), None, "off is the default");
+    assert_eq!(commands("enabled = false\nallow = [\"restart\"]"), None);
+    let some = commands("enabled = true\nallow = [\"restart\", \"run-probe\"]").unwrap();
+    assert!(some.iter().eq(["restart", "run-probe"]));
+    assert_eq!(commands("enabled = true\nallow = []").unwrap().len(), 0);
 }
 
 #[test]

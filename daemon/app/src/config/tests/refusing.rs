@@ -309,6 +309,27 @@ fn each_error_says_where_what_and_how() {
             "cannot be part of a topic",
             "",
         ),
+        (
+            MQTT,
+            "[mqtt.commands]\nenabled = true",
+            "mqtt.commands.allow",
+            "`allow` is missing",
+            "say which",
+        ),
+        (
+            MQTT,
+            "[mqtt.commands]\nallow = [\"restart\", \"dance\"]",
+            "mqtt.commands.allow[1]",
+            "there is no command `dance`",
+            "run-probe",
+        ),
+        (
+            MQTT,
+            "[mqtt.commands]\nenabled = \"yes\"\nallow = []",
+            "mqtt.commands.enabled",
+            "true or false",
+            "enabled = true",
+        ),
         (MQTT, "ca = \"x\"", "mqtt.ca", "is for TLS", "remove"),
         (
             TLS,

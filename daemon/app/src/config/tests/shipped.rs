@@ -210,6 +210,7 @@ fn tables() -> String {
         ("web", "`[web]`"),
         ("store", "`[store]`"),
         ("mqtt", "`[mqtt]`"),
+        ("mqtt.commands", "`[mqtt.commands]`"),
         ("packets", "`[packets]`"),
         ("stitch", "`[stitch]`"),
         ("camera[]", "`[[camera]]`"),
@@ -236,7 +237,9 @@ fn tables() -> String {
                 let name = k.strip_prefix(table).map(|n| n.trim_start_matches('.'));
                 let leaf = name.is_some_and(|n| !n.is_empty() && !n.contains(['.', '[']));
                 let top = !table.is_empty() || k == "schema_version";
-                leaf && top && own.get("properties").is_none()
+                // A table in a table has a section of its own.
+                let table = own["$ref"].as_str().is_some_and(|r| r.ends_with("Commands"));
+                leaf && top && !table && own.get("properties").is_none()
             })
             .map(|(k, own)| (k.rsplit('.').next().unwrap(), own))
             .collect();

@@ -462,6 +462,7 @@ impl Server {
             panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
             stitch: Arc::new(NoStitching),
             outputs: Arc::new(Outputs::default()),
+            commands: Arc::new(NoCommands),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),

@@ -48,6 +48,41 @@ fn cameras_are_tested_added_and_removed() {
 }
 
 #[test]
+fn a_box_without_commands_says_so() {
+    let server = Server::start(OPEN);
+    assert_eq!(
+        server.get("/api/v1/commands").json(),
+        json!({"names": [], "commands": []})
+    );
+    let post = |body: &str| server.ask("POST", "/api/v1/commands/reboot", &[], Some(body));
+    assert!(
+        post("{}").problem(404)["detail"]
+            .as_str()
+            .unwrap()
+            .contains("`reboot`")
+    );
+    post("{").problem(400);
+    post(r#"{"args": []}"#).problem(422);
+    post(r#"{"arguments": {}}"#).problem(422);
+    server.get("/api/v1/commands/1").problem(404);
+    let none = server.get("/api/v1/support-bundle").problem(404);
+    assert!(
+        none["detail"]
+            .as_str()
+            .unwrap()
+            .contains("POST /api/v1/commands/support-bundle")
+    );
+    // Larger than other bodies may be.
+    let large = json!({"configuration": " ".repeat(4 * MAX_BODY)});
+    server.post("/api/v1/configuration/import", &large).problem(404);
+    let import = |body: &str| server.ask("POST", "/api/v1/configuration/import", &[], Some(body));
+    import("[]").problem(400);
+    import(&" ".repeat(commands::MAX_IMPORT + 1)).problem(413);
+    let odd = "/api/v1/configuration/import?confirm=1";
+    server.ask("POST", odd, &[], Some("{}")).problem(400);
+}
+
+#[test]
 fn when_a_stream_began_turns_a_relative_time_stamp_into_utc() {
     let server = Server::start(OPEN);
     server.get("/api/v1/streams/a/start").problem(404);

@@ -6,7 +6,7 @@
 //! playlist says of lengths is exact.
 //!
 //! No clock, no thread, no socket: who uses it says what came and asks for what is there. What is kept has a limit
-//! ([`window`]).
+//! (`window`).
 //!
 //! | file | what |
 //! |---|---|

@@ -134,19 +134,19 @@ impl FlashBox {
         let mut hls = Hls::new(self.stream.gop(Want::Playable), sound);
         let (mut bytes, mut init, mut next, mut begun): (Vec<u8>, _, _, Option<Mono>) =
             (Vec::new(), None, 0, None);
+        let mut latest: Option<Mono> = None;
         self.read(&mut reader, |event| {
             let new = match event {
                 CodedEvent::Frame(frame) => {
                     begun.get_or_insert(frame.captured.mono);
+                    latest = Some(frame.captured.mono);
                     hls.picture(frame.clone())
                 }
                 CodedEvent::Sound(sound) => hls.sound(sound.clone()),
                 _ => false,
             };
-            if !new {
-                return false;
-            }
-            let playlist = hls.playlist().unwrap_or_default();
+            // Parts come with the sound that they waited for, too.
+            let playlist = new.then(|| hls.playlist()).flatten().unwrap_or_default();
             for file in playlist.split(['"', '\n']).filter_map(File::named) {
                 match (file, hls.file(file)) {
                     // Where the sound is coded it begins a little later, and the file with it.
@@ -162,10 +162,9 @@ impl FlashBox {
                     _ => {}
                 }
             }
-            let CodedEvent::Frame(frame) = event else {
-                return false;
-            };
-            begun.is_some_and(|begun| frame.captured.mono - begun > length)
+            begun
+                .zip(latest)
+                .is_some_and(|(begun, latest)| latest - begun > length)
         })?;
         std::fs::write(path, bytes).map_err(failed)
     }

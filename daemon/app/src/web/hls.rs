@@ -29,8 +29,8 @@ use super::{Problem, WebState, socket};
 const IDLE: Span = Span::from_secs(15);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// A stream without pictures is told of after this: an encoder has begun by then.
-const FIRST_PICTURE: Span = Span::from_secs(8);
+/// A stream without a whole segment is told of after this: the longest one is over by then.
+const FIRST_SEGMENT: Span = Span::from_secs(15);
 /// A request that waits is answered within so many target durations (8216bis section 6.2.5.2).
 const TARGETS: i64 = 3;
 
@@ -216,8 +216,8 @@ impl Channel {
             Some(_) => Some(Ok(())),
             None => why().map(Err),
         };
-        let begun = self.when(state, FIRST_PICTURE, begun).await;
-        if let Err(why) = begun.unwrap_or_else(|| Err(format!("no picture came within {FIRST_PICTURE}"))) {
+        let begun = self.when(state, FIRST_SEGMENT, begun).await;
+        if let Err(why) = begun.unwrap_or_else(|| Err(format!("no picture came within {FIRST_SEGMENT}"))) {
             return Err(Problem::unavailable(format!(
                 "`{id}` cannot be watched now: {why}"
             )));

@@ -78,6 +78,16 @@ fn through(name: &str, audio: &str, rate_hz: u32, native: &str, mp4: &str) {
     in_step(&offsets_by_ffmpeg(&file).unwrap(), &format!("{name} by HTTP-FLV"));
     let (_server, url) = this.serve().unwrap();
     assert_eq!(codecs(&url), format!("h264 {native}"), "{name}: RTSP");
+    // The pipeline of the client before goes down: the server answers 503 to who asks for it just then.
+    let give_up = clock.now() + DEADLINE;
+    let (_never, pause) = crossbeam_channel::bounded::<()>(0);
+    while this.stream().readers() > 0 {
+        assert!(
+            clock.now() < give_up,
+            "{name}: the pipeline stays without clients"
+        );
+        assert!(pause.recv_timeout(Span::from_millis(20).to_std()).is_err());
+    }
     in_step(&by_rtsp(&url, &*clock), &format!("{name} by RTSP"));
 }
 

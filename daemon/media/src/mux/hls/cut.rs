@@ -65,8 +65,8 @@ impl Limits {
 pub(super) struct Item<P> {
     pub epoch: Epoch,
     pub decode_us: i64,
-    /// When it was captured, where that is known.
-    pub utc: Option<Utc>,
+    /// When it was captured.
+    pub utc: Utc,
     pub keyframe: bool,
     /// It does not continue what was before it.
     pub fresh: bool,
@@ -84,7 +84,7 @@ pub(super) struct Piece<P> {
     pub duration_us: i64,
     /// It begins with an IDR picture.
     pub independent: bool,
-    pub utc: Option<Utc>,
+    pub utc: Utc,
     /// There is a break before it.
     pub fresh: bool,
     /// It is the first one of a segment.

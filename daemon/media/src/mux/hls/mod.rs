@@ -6,7 +6,7 @@
 //! playlist says of lengths is exact.
 //!
 //! No clock, no thread, no socket: who uses it says what came and asks for what is there. What is kept has a limit
-//! ([`window`]).
+//! (`window`).
 //!
 //! | file | what |
 //! |---|---|
@@ -141,7 +141,7 @@ impl Hls {
         cutter.push(Item {
             epoch: frame.key.epoch,
             decode_us: frame.decode_us,
-            utc: frame.stamp.error.map(|_| frame.stamp.utc),
+            utc: frame.stamp.utc,
             keyframe: frame.keyframe,
             fresh: std::mem::take(&mut self.gap) || other || other_sound,
             hint_us: frame.duration_us,
@@ -212,7 +212,7 @@ impl Hls {
         }
     }
 
-    /// The playlist; `None` before the first part.
+    /// The playlist; `None` before the first whole segment: there are players that take a playlist without one for an error.
     pub fn playlist(&self) -> Option<String> {
         self.running.as_ref().and_then(|(_, window)| window.playlist())
     }

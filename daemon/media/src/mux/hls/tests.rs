@@ -39,7 +39,7 @@ impl Feed {
             self.cutter.push(Item {
                 epoch: Epoch(self.epoch),
                 decode_us: self.at_us,
-                utc: Some(Utc::from_nanos(self.at_us * 1_000)),
+                utc: Utc::from_nanos(self.at_us * 1_000),
                 keyframe: self.next.is_multiple_of(self.gop),
                 fresh: fresh && n == 0,
                 hint_us: 0,
@@ -70,7 +70,7 @@ fn no_picture_is_lost_and_each_is_in_one_part_for_as_long_as_it_is_shown() {
     for piece in &pieces {
         assert_eq!(piece.begin_us, at);
         at += piece.duration_us;
-        assert_eq!(piece.utc, Some(Utc::from_nanos(piece.begin_us * 1_000)));
+        assert_eq!(piece.utc, Utc::from_nanos(piece.begin_us * 1_000));
     }
 }
 
@@ -154,7 +154,7 @@ fn window(segments: u64) -> Window {
     for n in 0..segments {
         let fresh = n == 0 || n == 3;
         let init = fresh.then(|| Bytes::from(format!("init {n}")));
-        window.begin(init, Some(Utc::from_nanos(1_795_000_000_123_456_789)));
+        window.begin(init, Utc::from_nanos(1_795_000_000_123_456_789));
         for part in 0..3 {
             window.part(Bytes::from(format!("{n}.{part} ")), 333_333, part == 0);
         }
@@ -176,7 +176,7 @@ fn text(found: Found) -> String {
 #[test]
 fn the_playlist_says_all_that_a_player_needs() {
     let mut window = window(4);
-    window.begin(None, None);
+    window.begin(None, Utc::from_nanos(0));
     window.part(Bytes::from_static(b"open"), 320_000, true);
     let expected = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n\
         #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.008,HOLD-BACK=6.0\n\
@@ -191,7 +191,7 @@ fn the_playlist_says_all_that_a_player_needs() {
     assert!(playlist.contains("seg-102.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init-103.mp4\"\n"));
     assert!(
         playlist.ends_with(
-            "seg-103.m4s\n#EXT-X-PART:DURATION=0.32000,URI=\"part-812.m4s\",INDEPENDENT=YES\n\
+            "seg-103.m4s\n#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:00.000000Z\n#EXT-X-PART:DURATION=0.32000,URI=\"part-812.m4s\",INDEPENDENT=YES\n\
          #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-813.m4s\"\n"
         ),
         "{playlist}"
@@ -241,7 +241,7 @@ fn bytes_have_a_limit_whatever_is_listed() {
     let mut window = Window::new(limits(40_000, 1_000), 0);
     let heavy = Bytes::from(vec![0; 5 << 20]);
     for n in 0..20 {
-        window.begin((n == 0).then(Bytes::new), None);
+        window.begin((n == 0).then(Bytes::new), Utc::from_nanos(0));
         (0..3).for_each(|_| window.part(heavy.clone(), 333_333, true));
         window.end();
         assert!(window.bytes() <= 48 << 20, "{}", window.bytes());
@@ -265,7 +265,7 @@ fn a_request_that_waits_is_answered_when_what_it_waits_for_is_there() {
     assert_eq!(window.part_numbered(806), Found::NotYet);
     assert_eq!(window.part_numbered(807), Found::Never);
     assert_eq!(window.segment(102), Found::NotYet);
-    window.begin(None, None);
+    window.begin(None, Utc::from_nanos(0));
     window.part(Bytes::from_static(b"x"), 300_000, true);
     assert_eq!(window.asked(102, Some(0)), Asked::There);
     assert_eq!(window.asked(102, Some(1)), Asked::NotYet);

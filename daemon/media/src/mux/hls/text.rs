@@ -10,11 +10,11 @@ const HOLD_BACK: f64 = 3.0;
 const PARTS_WITHIN: i64 = 3;
 
 impl Window {
-    /// The playlist; `None` while there is nothing to play.
+    /// The playlist; `None` before the first whole segment.
     pub(super) fn playlist(&self) -> Option<String> {
         let limits = self.limits();
         let (target, part) = (limits.target_s, ceil_ms(limits.part_us));
-        self.listed().find(|s| !s.parts.is_empty())?;
+        self.listed().find(|s| s.ended)?;
         let mut out = format!(
             "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{target}\n\
              #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={:.3},HOLD-BACK={:.1}\n\
@@ -37,12 +37,10 @@ impl Window {
                     format_args!("#EXT-X-MAP:URI=\"init-{}.mp4\"", segment.init),
                 );
             }
-            if let Some(utc) = segment.utc {
-                line(
-                    &mut out,
-                    format_args!("#EXT-X-PROGRAM-DATE-TIME:{}", utc.to_rfc3339()),
-                );
-            }
+            line(
+                &mut out,
+                format_args!("#EXT-X-PROGRAM-DATE-TIME:{}", segment.utc.to_rfc3339()),
+            );
             if left_us <= PARTS_WITHIN * target as i64 * 1_000_000 || !segment.ended {
                 for part in &segment.parts {
                     let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };

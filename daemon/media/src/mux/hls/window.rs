@@ -60,7 +60,7 @@ pub(super) struct Segment {
     pub init: u64,
     /// There is a break before it.
     pub fresh: bool,
-    pub utc: Option<Utc>,
+    pub utc: Utc,
     pub parts: Vec<Part>,
     pub ended: bool,
 }
@@ -116,7 +116,7 @@ impl Window {
     }
 
     /// A segment begins; with `init` after a break.
-    pub(super) fn begin(&mut self, init: Option<Bytes>, utc: Option<Utc>) {
+    pub(super) fn begin(&mut self, init: Option<Bytes>, utc: Utc) {
         let number = self.next_segment;
         self.next_segment += 1;
         let fresh = init.is_some() && self.has_init();

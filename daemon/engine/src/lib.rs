@@ -17,3 +17,4 @@ pub mod sync;
 pub mod system;
 pub mod timebase;
 pub mod track;
+pub mod update;

@@ -38,6 +38,7 @@ use crate::recorder::Recorder;
 use crate::service;
 use crate::storage::{retention, storage_doc, store_options};
 use crate::time_memory::TimeMemory;
+use crate::update::Updater;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
@@ -112,6 +113,7 @@ struct Daemon {
     desk: Arc<Desk>,
     /// What leaves the box.
     outputs: Arc<outputs::Desk>,
+    updates: Arc<Updater>,
     room: Arc<EngineRoom>,
     gpus: GpuWatch,
     groups: Option<Groups>,
@@ -175,6 +177,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let room = EngineRoom::new(config.device.data_dir.join(inference::FOLDER), program);
     let config = Arc::new(config);
     let outputs = outputs::Desk::new(hub.relay.clone(), clock.clone(), map.clone(), config.rtsp.clone());
+    let updates = Updater::of_this_machine(&config.device.data_dir, &clock, &map, boot);
     let watchman = Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone()));
     let mut daemon = Daemon {
         path,
@@ -197,6 +200,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         recorder,
         desk,
         outputs: Arc::new(outputs),
+        updates: updates.context("making the folder of updates")?,
         room: Arc::new(room),
         groups: None,
         mqtt: None,
@@ -257,6 +261,7 @@ impl Daemon {
                 outputs: self.outputs.clone(),
             })),
             outputs: outputs::ConfiguredOutputs::shared(&self.path, &self.hub, &self.outputs),
+            updates: self.updates.clone(),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -495,7 +500,9 @@ impl Daemon {
                 .any(|c| !well(c.status.state) || c.status.reason.is_some())
             || groups.iter().any(|g| g.state == SyncState::Lost)
             || detectors.iter().any(DetectorDoc::is_trouble);
-        let state = if degraded {
+        let state = if self.updates.watch().borrow().state.is_busy() {
+            DeviceState::Updating
+        } else if degraded {
             DeviceState::Degraded
         } else {
             DeviceState::Online

@@ -31,6 +31,7 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
+mod update;
 mod video;
 mod wire;
 mod workings;
@@ -64,6 +65,7 @@ pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, 
 pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;
+use crate::update::Updater;
 use synoptic_media::Secret;
 
 /// Largest body of a request, in bytes.
@@ -97,6 +99,8 @@ pub struct WebState {
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
     pub outputs: Arc<dyn OutputAdmin>,
+    /// Updates of the box's system.
+    pub updates: Arc<Updater>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -134,6 +138,8 @@ pub struct Parts {
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
     pub outputs: Arc<dyn OutputAdmin>,
+    /// Updates of the box's system.
+    pub updates: Arc<Updater>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -161,6 +167,7 @@ impl WebState {
             panoramas: parts.panoramas,
             stitch: parts.stitch,
             outputs: parts.outputs,
+            updates: parts.updates,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -237,6 +244,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(outputs::list, outputs::add))
         .routes(routes!(outputs::get, outputs::replace, outputs::remove))
         .routes(routes!(starts::get))
+        .routes(routes!(update::get, update::begin, update::cancel))
+        .routes(routes!(update::reboot))
         .routes(routes!(events::list))
         .routes(routes!(events::get))
         .routes(routes!(events::picture))

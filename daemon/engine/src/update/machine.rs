@@ -157,6 +157,14 @@ impl<S: Clone> Machine<S> {
     pub fn handle(&mut self, now: Mono, input: Input) {
         match (&self.state, input) {
             (State::Checking, Input::Checked(facts)) => self.checked(facts),
+            // Whoever was to send the bundle has gone already.
+            (
+                State::Checking,
+                Input::FetchFailed {
+                    fault: Fault::Final(reason),
+                    ..
+                },
+            ) => self.fail(reason),
             (State::Downloading { .. }, Input::Fetching { bytes, total }) => {
                 self.state = State::Downloading { bytes, total };
                 self.note(None);
@@ -276,13 +284,13 @@ impl<S: Clone> Machine<S> {
         // The gate's word goes first: it is written before the box goes back.
         if let Some(reason) = look.rollback_reason {
             self.enter(State::RolledBack { reason });
-        } else if look.pending.is_some() {
+        } else if look.pending.is_some() || look.running.is_none() {
             self.waiting = Some((now + LOOK_EVERY, Waiting::NextLook));
         } else if target.is_some() && look.running == target {
             self.enter(State::Committed);
             self.actions.push_back(Action::NoteFloor);
         } else {
-            let running = look.running.unwrap_or_else(|| "?".to_owned());
+            let running = look.running.unwrap_or_default();
             let target = target.unwrap_or_else(|| "?".to_owned());
             self.enter(State::RolledBack {
                 reason: format!(

@@ -169,9 +169,9 @@ pub fn target(slots: &[SlotFacts]) -> Option<&SlotFacts> {
 pub fn box_refusals(facts: &BoxFacts, bytes: Option<u64>) -> Vec<Refusal> {
     let mut found = Vec::new();
     if let Some(busy) = &facts.busy {
+        // It tells nothing of its slots meanwhile.
         found.push(Refusal::Busy(busy.clone()));
-    }
-    if !facts.slots.iter().any(|s| s.booted) {
+    } else if !facts.slots.iter().any(|s| s.booted) {
         found.push(Refusal::NoBootedSlot);
     } else if target(&facts.slots).is_none() {
         found.push(Refusal::OneSlot);

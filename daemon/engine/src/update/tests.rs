@@ -181,7 +181,8 @@ fn a_box_that_went_back_says_why() {
     ] {
         let mut m = Machine::resume(pending.kept(), false);
         m.handle(at(0), look("A", Some("B"), None));
-        assert_eq!(*m.state(), State::Verifying, "the gate has not spoken");
+        m.handle(at(0), Input::Seen(Look::default()));
+        assert_eq!(*m.state(), State::Verifying, "the gate has not spoken, nor RAUC");
         m.handle(at(5), seen);
         assert!(matches!(m.state(), State::RolledBack { .. }));
         assert!(reason(&m).contains(why), "{}", reason(&m));
@@ -255,6 +256,15 @@ fn what_fails_says_where_and_leaves_nothing() {
         (
             State::Checking,
             Input::Checked(Err("no RAUC".to_owned())),
+            Stage::Checking,
+        ),
+        (
+            State::Checking,
+            Input::FetchFailed {
+                fault: Fault::Final("the sender went away".to_owned()),
+                bytes: 0,
+                random: 0.0,
+            },
             Stage::Checking,
         ),
         (
@@ -389,6 +399,7 @@ fn a_box_that_can_take_no_update_says_what_is_wrong() {
     assert_eq!(refused(&|f| f.free = 99_999_999).len(), 1);
     let all = refused(&|f| {
         f.busy = Some("installing".to_owned());
+        f.slots.clear();
         f.free = 0;
     });
     let text = spoken(&all);

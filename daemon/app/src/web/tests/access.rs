@@ -205,6 +205,7 @@ fn an_address_in_use_is_named() {
         panoramas: Arc::new(crate::panorama::Desk::new(server.dir.path())),
         stitch: Arc::new(NoStitching),
         outputs: Arc::new(Outputs::default()),
+        updates: update::updates(&server.runtime, server.dir.path(), "unix:path=/nowhere/at/all"),
         auth: Arc::new(Auth::open(server.dir.path(), clock).unwrap()),
         encode_jpeg: encode,
         metrics_token: None,

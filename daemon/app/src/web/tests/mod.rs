@@ -4,6 +4,7 @@ mod access;
 mod outputs;
 mod routes;
 mod streams;
+mod update;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -370,6 +371,7 @@ struct Server {
     hub: Arc<Hub>,
     events: Arc<Memory>,
     admin: Arc<Admin>,
+    updates: Arc<Updater>,
     clock: Arc<ManualClock>,
     client: ureq::Agent,
     dir: tempfile::TempDir,
@@ -431,6 +433,7 @@ impl Server {
         hub.status.send_replace(Some(Arc::new(status())));
         let clock = ManualClock::shared();
         let (events, admin) = (Arc::new(Memory::default()), Arc::new(Admin::default()));
+        let updates = update::updates(&runtime, dir.path(), "unix:path=/nowhere/at/all");
         let parts = Parts {
             hub: hub.clone(),
             clock: clock.clone(),
@@ -440,6 +443,7 @@ impl Server {
             panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
             stitch: Arc::new(NoStitching),
             outputs: Arc::new(Outputs::default()),
+            updates: updates.clone(),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),
@@ -462,6 +466,7 @@ impl Server {
             hub,
             events,
             admin,
+            updates,
             clock,
             client,
             dir,

@@ -412,6 +412,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             outbox: 0,
         },
         storage: box_docs::storage(),
+        outputs: Vec::new(),
         restart_needed: Vec::new(),
     }
 }

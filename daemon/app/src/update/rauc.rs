@@ -55,6 +55,11 @@ pub(super) enum RaucError {
     /// An older RAUC.
     #[error("this RAUC is too old: {0}")]
     NoMethod(String),
+    #[error(
+        "RAUC does not take the bundle: its signature is not of this box's root, or the file is damaged or cut off. RAUC's \
+         journal says which: journalctl -u rauc"
+    )]
+    NotTaken,
     /// RAUC's own words.
     #[error("RAUC: {0}")]
     Said(String),
@@ -194,7 +199,7 @@ impl Rauc<'_> {
     pub(super) async fn inspect(&self, bundle: &str) -> Result<(Release, Option<Utc>), RaucError> {
         let found = timely(self.0.inspect_bundle(bundle, HashMap::new())).await;
         if let Err(RaucError::NoMethod(_)) = found {
-            let (compatible, version) = timely(self.0.info(bundle)).await?;
+            let (compatible, version) = timely(self.0.info(bundle)).await.map_err(explained)?;
             return Ok((Release { version, compatible }, None));
         }
         let found = found?;
@@ -265,6 +270,14 @@ impl Rauc<'_> {
         } else {
             error
         }))
+    }
+}
+
+/// RAUC 1.8 says no more over D-Bus of a bundle that it does not take; why is in its journal only.
+fn explained(error: RaucError) -> RaucError {
+    match error {
+        RaucError::Said(text) if text == "rauc info error" => RaucError::NotTaken,
+        error => error,
     }
 }
 

@@ -118,6 +118,22 @@ impl Updater {
         Ok(Arc::new(updater?))
     }
 
+    /// That of a machine that takes no updates, for shows of the page.
+    ///
+    /// # Errors
+    /// As of [`Updater::start`].
+    pub fn nowhere(data_dir: &Path, clock: &Arc<dyn Clock>) -> io::Result<Arc<Updater>> {
+        let now = clock.clone();
+        let updater = Updater::start(UpdaterParts {
+            places: Places::of_this_machine(data_dir),
+            bus: Bus::At("unix:path=/nowhere".to_owned()),
+            clock: clock.clone(),
+            utc: Arc::new(move || now.sample().realtime),
+            boot: String::new(),
+        });
+        Ok(Arc::new(updater?))
+    }
+
     /// How it stands, with the newest word of RAUC.
     ///
     /// # Errors

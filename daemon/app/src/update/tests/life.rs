@@ -211,6 +211,9 @@ async fn what_rauc_refuses_is_told_in_its_words() {
     };
     set(&|p| p.bad_signature = Some("signature verification failed: self-signed certificate".to_owned()));
     failed("preflight", "self-signed certificate").await;
+    // All that RAUC 1.8 says over D-Bus.
+    set(&|p| p.bad_signature = Some("rauc info error".to_owned()));
+    failed("preflight", "signature is not of this box's root").await;
     set(&|p| p.bad_signature = None);
     set(&|p| p.compatible = "toaster".to_owned());
     failed("preflight", "for `toaster`, this box is a `box`").await;

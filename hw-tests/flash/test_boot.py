@@ -350,6 +350,44 @@ class HealthGate(Boot):
         self.assertEqual(self.asked(), "status mark-bad booted\n")
 
 
+    def handler(self, name: str, **environment: str) -> subprocess.CompletedProcess:
+        """A handler of RAUC, with what RAUC 1.8 hands over."""
+        slots = dict(RAUC_TARGET_SLOTS="2 ", RAUC_SLOT_BOOTNAME_1="A", RAUC_SLOT_BOOTNAME_2="B")
+        return self.start(name, **(slots | environment))
+
+    def test_an_installation_is_noted_before_it_begins_and_gated_when_it_has_ended(self) -> None:
+        update = self.box / "data/update"
+        refused = self.handler("synoptic-update-begins")
+        self.assertEqual(refused.returncode, 1, "the slot on trial has the other one as its way back")
+        self.assertIn("not committed yet", refused.stderr)
+        (update / "pending").unlink()
+        (update / "rollback-reason").write_text("of the update before\n")
+        self.assertEqual(self.handler("synoptic-update-begins", RAUC_TARGET_SLOTS="").returncode, 1)
+        self.assertEqual(self.handler("synoptic-update-begins").returncode, 0)
+        self.assertEqual((update / "installing").read_text(), "B\n")
+        self.assertFalse((update / "rollback-reason").exists())
+        self.assertEqual(self.handler("synoptic-update-ends").returncode, 0)
+        self.assertEqual((update / "pending").read_text(), "B\n")
+        self.assertEqual((update / "pending").stat().st_mode & 0o777, 0o644, "the daemon reads it")
+        self.assertFalse((update / "installing").exists())
+
+    def test_the_power_went_during_an_installation(self) -> None:
+        # Before the boot loader was switched: the old system runs and says nothing of a rollback.
+        update = self.box / "data/update"
+        (update / "pending").rename(update / "installing")
+        (self.box / "proc/cmdline").write_text("quiet rauc.slot=A\n")
+        done = self.gate()
+        self.assertEqual((done.returncode, self.asked()), (0, "status mark-good booted\n"))
+        self.assertIn("into slot B was cut off", done.stderr)
+        self.assertEqual(list(update.iterdir()), [])
+        # After it, and before RAUC's last word: the new system is on trial all the same.
+        (update / "installing").write_text("B\n")
+        (self.box / "proc/cmdline").write_text("quiet rauc.slot=B\n")
+        self.fake("curl", "printf 503")
+        self.assertEqual(self.gate().returncode, 1)
+        self.assertIn("HTTP 503", self.text("data/update/rollback-reason"))
+
+
 class Units(Case):
     """systemd's own opinion."""
 
@@ -374,7 +412,7 @@ class Units(Case):
         for path in files:
             shutil.copy(path, own / path.name)
             programs |= set(re.findall(r"(?m)^Exec\w+=-?(/\S+)", path.read_text()))
-        for drop_in in ("jetson", "options"):
+        for drop_in in ("jetson", "options", "box"):
             shutil.copytree(UNITS / drop_in / "synoptic.service.d", own / "synoptic.service.d", dirs_exist_ok=True)
         for program in programs:
             place = root / program[1:]

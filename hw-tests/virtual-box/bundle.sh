@@ -10,6 +10,7 @@ cat >"$work/content/manifest.raucm" <<MANIFEST
 [update]
 compatible=${BOX_COMPATIBLE:-synoptic-virtual-x86-64}
 version=$2
+build=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 
 [bundle]
 format=verity

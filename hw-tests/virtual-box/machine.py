@@ -92,13 +92,14 @@ class Box:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def shell_command(self) -> list[str]:
+        """What a command on the box begins with."""
+        return ["ssh", "-i", str(self.key), "-p", str(self.shell), "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={self.folder / 'hosts'}",
+                "-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "root@127.0.0.1"]
+
     def ssh(self, command: str, check: bool = True, timeout: float = 300) -> str:
         """A command on the box, as root; what it printed."""
-        done = subprocess.run(
-            ["ssh", "-i", str(self.key), "-p", str(self.shell), "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={self.folder / 'hosts'}",
-             "-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "root@127.0.0.1", command],
-            capture_output=True, text=True, check=False, timeout=timeout,
-        )
+        done = subprocess.run([*self.shell_command(), command], capture_output=True, text=True, check=False, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"`{command}` ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done.stdout.strip()
@@ -106,15 +107,23 @@ class Box:
     def send(self, path: pathlib.Path, to: str) -> None:
         """A file, by way of ssh."""
         with open(path, "rb") as file:
-            subprocess.run(
-                ["ssh", "-i", str(self.key), "-p", str(self.shell), "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={self.folder / 'hosts'}",
-                 "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "root@127.0.0.1", f"cat >{to}"],
-                stdin=file, check=True, timeout=600,
-            )
+            subprocess.run([*self.shell_command(), f"cat >{to}"], stdin=file, check=True, timeout=600)
 
     def on_the_box(self, path: str) -> object:
         """A document of the API, asked on the box itself, where no password is needed."""
         return json.loads(self.ssh(f"curl --silent --fail --max-time 20 http://127.0.0.1:8080{path}"))
+
+    def post(self, path: str, body: object) -> object:
+        """JSON to the API, by way of ssh; its answer."""
+        said = self.ssh(f"curl --silent --show-error --max-time 60 --json '{json.dumps(body)}' http://127.0.0.1:8080{path}")
+        return json.loads(said) if said else None
+
+    def upload(self, path: pathlib.Path, to: str) -> object:
+        """A file to the API, streamed by way of ssh; its answer."""
+        curl = f"curl --silent --show-error --request POST --upload-file - --header 'Content-Type: application/octet-stream' 'http://127.0.0.1:8080{to}'"
+        with open(path, "rb") as file:
+            done = subprocess.run([*self.shell_command(), curl], stdin=file, capture_output=True, text=True, check=True, timeout=900)
+        return json.loads(done.stdout)
 
     # ---- waiting
 

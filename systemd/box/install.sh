@@ -18,6 +18,8 @@ put usr/lib/systemd/system system/*
 for folder in network journald.conf.d resolved.conf.d system.conf.d; do
     put "usr/lib/systemd/$folder" "$folder"/*
 done
+put usr/lib/systemd/system/synoptic.service.d synoptic.service.d/*
+put etc/dbus-1/system.d dbus/*
 put usr/lib/repart.d repart.d/*
 put usr/lib/tmpfiles.d tmpfiles.d/*
 put etc/ssh/sshd_config.d sshd_config.d/*

@@ -7,7 +7,6 @@ mod box_docs;
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -422,7 +421,6 @@ async fn main() -> anyhow::Result<()> {
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8480".to_owned());
-    let listen: Vec<SocketAddr> = vec![address.parse()?];
     let data_dir = std::env::args()
         .nth(2)
         .map_or_else(|| std::env::temp_dir().join("synoptic-page"), Into::into);
@@ -459,13 +457,14 @@ async fn main() -> anyhow::Result<()> {
         stitch: Arc::new(NoStitching),
         outputs: Arc::new(synoptic_app::web::NoOutputs),
         commands: Arc::new(synoptic_app::web::NoCommands),
+        updates: synoptic_app::update::Updater::nowhere(&data_dir, &clock)?,
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
         metrics_token: None,
     };
     let (stop, shutdown) = tokio::sync::watch::channel(());
     let config = WebConfig {
-        listen,
+        listen: vec![address.parse()?],
         tls: None,
         metrics_token: None,
     };

@@ -38,6 +38,7 @@ use crate::recorder::Recorder;
 use crate::service;
 use crate::storage::{retention, storage_doc, store_options};
 use crate::time_memory::TimeMemory;
+use crate::update::Updater;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
@@ -92,6 +93,7 @@ struct Daemon {
     outputs: Arc<outputs::Desk>,
     /// What the box does when it is told to.
     commands: Arc<WebCommands>,
+    updates: Arc<Updater>,
     room: Arc<EngineRoom>,
     gpus: GpuWatch,
     groups: Option<Groups>,
@@ -169,6 +171,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         before,
     };
     let commands_to_box = commands_to_box.start()?;
+    let updates = Updater::of_this_machine(&config.device.data_dir, &clock, &map, boot);
     let watchman = Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone()));
     let mut daemon = Daemon {
         path,
@@ -192,6 +195,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         desk,
         outputs: Arc::new(outputs),
         commands: commands_to_box,
+        updates: updates.context("making the folder of updates")?,
         room: Arc::new(room),
         groups: None,
         mqtt: None,
@@ -253,6 +257,7 @@ impl Daemon {
             })),
             outputs: outputs::ConfiguredOutputs::shared(&self.path, &self.hub, &self.outputs),
             commands: self.commands.clone(),
+            updates: self.updates.clone(),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
@@ -498,7 +503,9 @@ impl Daemon {
                 .any(|c| !well(c.status.state) || c.status.reason.is_some())
             || groups.iter().any(|g| g.state == SyncState::Lost)
             || detectors.iter().any(DetectorDoc::is_trouble);
-        let state = if degraded {
+        let state = if self.updates.watch().borrow().state.is_busy() {
+            DeviceState::Updating
+        } else if degraded {
             DeviceState::Degraded
         } else {
             DeviceState::Online

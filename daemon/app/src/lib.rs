@@ -34,6 +34,7 @@ pub mod stages;
 pub mod starts;
 mod storage;
 mod time_memory;
+pub mod update;
 mod watches;
 mod watchman;
 pub mod web;

@@ -18,3 +18,4 @@ pub mod sync;
 pub mod system;
 pub mod timebase;
 pub mod track;
+pub mod update;

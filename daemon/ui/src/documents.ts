@@ -355,3 +355,50 @@ export interface Problem {
   field: string | null;
   retry_after_s: number | null;
 }
+
+export type UpdatePhase =
+  | "idle"
+  | "checking"
+  | "downloading"
+  | "preflight"
+  | "installing"
+  | "reboot_pending"
+  | "verifying"
+  | "committed"
+  | "rolled_back"
+  | "failed";
+
+export interface SlotDoc {
+  name: string;
+  bootname: string | null;
+  booted: boolean;
+  good: boolean | null;
+  version: string | null;
+}
+
+export interface MediaFile {
+  path: string;
+  bytes: number;
+}
+
+export interface UpdateDoc {
+  unavailable: string | null;
+  version: string;
+  compatible: string | null;
+  slot: string | null;
+  slots: SlotDoc[];
+  floor: string | null;
+  job: number;
+  state: UpdatePhase;
+  since: string | null;
+  stage: string | null;
+  reason: string | null;
+  note: string | null;
+  source: string | null;
+  new_version: string | null;
+  bytes: number | null;
+  total_bytes: number | null;
+  percent: number | null;
+  rollback_reason: string | null;
+  files: MediaFile[];
+}

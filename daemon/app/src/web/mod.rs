@@ -34,6 +34,7 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
+mod update;
 mod video;
 mod wire;
 mod workings;
@@ -68,6 +69,7 @@ pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, 
 pub use streams::{WatchDoc, WatchUrls};
 
 use crate::hub::Hub;
+use crate::update::Updater;
 use synoptic_media::Secret;
 
 /// Largest body of a request, in bytes.
@@ -103,6 +105,8 @@ pub struct WebState {
     pub outputs: Arc<dyn OutputAdmin>,
     /// Commands to the box.
     pub commands: Arc<dyn CommandAdmin>,
+    /// Updates of the box's system.
+    pub updates: Arc<Updater>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -143,6 +147,8 @@ pub struct Parts {
     pub outputs: Arc<dyn OutputAdmin>,
     /// Commands to the box.
     pub commands: Arc<dyn CommandAdmin>,
+    /// Updates of the box's system.
+    pub updates: Arc<Updater>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -172,6 +178,7 @@ impl WebState {
             stitch: parts.stitch,
             outputs: parts.outputs,
             commands: parts.commands,
+            updates: parts.updates,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -257,6 +264,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
                 .layer(DefaultBodyLimit::max(commands::MAX_IMPORT)),
         )
         .routes(routes!(starts::get))
+        .routes(routes!(update::get, update::begin, update::cancel))
+        .routes(routes!(update::reboot))
         .routes(routes!(events::list))
         .routes(routes!(events::get))
         .routes(routes!(events::picture))

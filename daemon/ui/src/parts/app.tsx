@@ -10,6 +10,7 @@ import { Cross, Globe, Key, Leave, Mark } from "./icons";
 import { Panoramas } from "./panoramas";
 import { SignIn } from "./sign-in";
 import { Sync } from "./sync";
+import { Update } from "./update";
 
 export function App() {
   useEffect(() => {
@@ -47,6 +48,7 @@ function Dashboard() {
           <Panoramas />
           <Cameras />
           <Sync />
+          <Update />
         </div>
         <Events />
       </main>

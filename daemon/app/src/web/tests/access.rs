@@ -206,6 +206,7 @@ fn an_address_in_use_is_named() {
         stitch: Arc::new(NoStitching),
         outputs: Arc::new(Outputs::default()),
         commands: Arc::new(NoCommands),
+        updates: update::updates(&server.runtime, server.dir.path(), "unix:path=/nowhere/at/all"),
         auth: Arc::new(Auth::open(server.dir.path(), clock).unwrap()),
         encode_jpeg: encode,
         metrics_token: None,

@@ -5,6 +5,7 @@ mod hls;
 mod outputs;
 mod routes;
 mod streams;
+mod update;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -392,6 +393,7 @@ struct Server {
     hub: Arc<Hub>,
     events: Arc<Memory>,
     admin: Arc<Admin>,
+    updates: Arc<Updater>,
     clock: Arc<ManualClock>,
     client: ureq::Agent,
     dir: tempfile::TempDir,
@@ -453,6 +455,7 @@ impl Server {
         hub.status.send_replace(Some(Arc::new(status())));
         let clock = ManualClock::shared();
         let (events, admin) = (Arc::new(Memory::default()), Arc::new(Admin::default()));
+        let updates = update::updates(&runtime, dir.path(), "unix:path=/nowhere/at/all");
         let parts = Parts {
             hub: hub.clone(),
             clock: clock.clone(),
@@ -463,6 +466,7 @@ impl Server {
             stitch: Arc::new(NoStitching),
             outputs: Arc::new(Outputs::default()),
             commands: Arc::new(NoCommands),
+            updates: updates.clone(),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),
@@ -485,6 +489,7 @@ impl Server {
             hub,
             events,
             admin,
+            updates,
             clock,
             client,
             dir,

@@ -455,6 +455,7 @@ async fn main() -> anyhow::Result<()> {
         events: world.clone(),
         cameras: Arc::new(Admin(world.clone())),
         panoramas: Arc::new(synoptic_app::panorama::Desk::new(&data_dir)),
+        virtual_cameras: Arc::new(synoptic_app::virtual_camera::Desk::default()),
         stitch: Arc::new(NoStitching),
         outputs: Arc::new(synoptic_app::web::NoOutputs),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),

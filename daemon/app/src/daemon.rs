@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use synoptic_base::{Clock, ClockMap, Epoch, Mono, StreamId};
+use synoptic_base::{Clock, ClockMap, Mono};
 use synoptic_engine::system::SystemInput;
-use synoptic_engine::timebase::LearnedDelay;
 use synoptic_engine::track::TrackIds;
+use synoptic_media::Epochs;
 use synoptic_media::clocks::{self, SystemClock};
-use synoptic_media::{CameraOptions, Epochs};
 use synoptic_store::{Opened, Store};
 use synoptic_vision::jpeg;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +26,7 @@ use crate::documents::{CameraState, SyncState};
 use crate::documents::{
     ClockDoc, DetectorDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms,
 };
+use crate::epochs::StoredEpochs;
 use crate::gpu_watch::GpuWatch;
 use crate::groups::{Groups, Shared};
 use crate::hub::{Command, Hub};
@@ -38,6 +38,7 @@ use crate::recorder::Recorder;
 use crate::service;
 use crate::storage::{retention, storage_doc, store_options};
 use crate::time_memory::TimeMemory;
+use crate::virtual_camera;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
@@ -56,28 +57,6 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 const INFO_SCHEMA: u32 = 1;
 /// Quality of live pictures: good enough to judge focus, about 30 kB at 640 pixels across.
 const LIVE_QUALITY: u8 = 75;
-
-/// Epochs by the store.
-struct StoredEpochs {
-    store: Store,
-    map: Arc<ArcSwap<ClockMap>>,
-    memory: Arc<TimeMemory>,
-}
-
-impl Epochs for StoredEpochs {
-    fn next_epoch(&self, stream: StreamId) -> Result<Epoch, String> {
-        Ok(self.store.next_epoch(stream))
-    }
-    fn clock_map(&self) -> Option<ClockMap> {
-        Some(**self.map.load())
-    }
-    fn learned_delay(&self, camera: &CameraOptions) -> Option<LearnedDelay> {
-        self.memory.get(camera)
-    }
-    fn keep_learned_delay(&self, camera: &CameraOptions, learned: LearnedDelay) {
-        self.memory.put(camera, learned);
-    }
-}
 
 /// A publisher that runs.
 struct Mqtt {
@@ -110,6 +89,8 @@ struct Daemon {
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     desk: Arc<Desk>,
+    /// Virtual cameras.
+    views: Arc<virtual_camera::Desk>,
     /// What leaves the box.
     outputs: Arc<outputs::Desk>,
     room: Arc<EngineRoom>,
@@ -196,6 +177,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         watchman,
         recorder,
         desk,
+        views: Arc::default(),
         outputs: Arc::new(outputs),
         room: Arc::new(room),
         groups: None,
@@ -247,6 +229,7 @@ impl Daemon {
                 editing: self.outputs.editing(),
             }),
             panoramas: self.desk.clone(),
+            virtual_cameras: self.views.clone(),
             stitch: Arc::new(Service::new(ServiceParts {
                 extras: self.extras.clone(),
                 desk: self.desk.clone(),
@@ -279,6 +262,7 @@ impl Daemon {
         let now = self.utc_now();
         tokio::task::block_in_place(|| groups.apply(&config, now));
         self.groups = Some(groups);
+        tokio::task::block_in_place(|| self.views.apply(&config.virtual_cameras, &self.view_parts()));
         tokio::task::block_in_place(|| self.outputs.apply(&config));
         self.publish_status();
         service::ready();
@@ -308,14 +292,28 @@ impl Daemon {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
             watchman: self.watchman.clone(),
-            epochs: Arc::new(StoredEpochs {
-                store: self.store.clone(),
-                map: self.map.clone(),
-                memory: self.memory.clone(),
-            }),
+            epochs: self.epochs(),
             track_ids: TrackIds::default(),
             desk: self.desk.clone(),
             room: self.room.clone(),
+        }
+    }
+
+    fn epochs(&self) -> Arc<dyn Epochs> {
+        Arc::new(StoredEpochs {
+            store: self.store.clone(),
+            map: self.map.clone(),
+            memory: self.memory.clone(),
+        })
+    }
+
+    fn view_parts(&self) -> virtual_camera::Parts {
+        virtual_camera::Parts {
+            clock: self.clock.clone(),
+            hub: self.hub.clone(),
+            panoramas: self.desk.clone(),
+            epochs: self.epochs(),
+            beats: self.beats.clone(),
         }
     }
 
@@ -408,6 +406,7 @@ impl Daemon {
             tokio::task::block_in_place(|| groups.apply(&config, now));
             self.groups = Some(groups);
         }
+        tokio::task::block_in_place(|| self.views.apply(&config.virtual_cameras, &self.view_parts()));
         tokio::task::block_in_place(|| self.outputs.apply(&config));
         for camera in plan.stop_cameras.iter().chain(&plan.remove_panoramas) {
             self.hub.forget(camera);
@@ -539,6 +538,7 @@ impl Daemon {
         if let Some(groups) = self.groups.take() {
             tokio::task::block_in_place(|| groups.stop());
         }
+        tokio::task::block_in_place(|| self.views.stop());
         let outputs = self.outputs.close(PART_LIMIT);
         drop(web_stop);
         let mqtt = self.mqtt.take();

@@ -10,6 +10,7 @@ pub mod attention;
 pub mod backoff;
 pub mod pacing;
 pub mod pair;
+pub mod ptz;
 pub mod rules;
 pub mod starts;
 pub mod stitch;

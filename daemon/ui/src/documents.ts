@@ -91,7 +91,7 @@ export interface ControlPointDoc {
   at: [[number, number], [number, number]];
 }
 
-export type PanoramaState = "waiting" | "stopped" | "uncalibrated" | "running" | "degraded";
+export type PanoramaState = "waiting" | "stopped" | "paused" | "uncalibrated" | "running" | "degraded";
 
 export interface SeamDoc {
   cameras: [string, string];
@@ -327,4 +327,26 @@ export interface Problem {
   detail: string;
   field: string | null;
   retry_after_s: number | null;
+}
+
+export interface Ptz {
+  pan: number;
+  tilt: number;
+  zoom: number;
+}
+
+/** A virtual camera: `GET /api/v1/virtual-cameras`. */
+export interface VirtualCameraDoc {
+  id: string;
+  name: string;
+  stream: string;
+  state: "waiting" | "stopped" | "running";
+  reason: string | null;
+  width: number;
+  height: number;
+  follow: boolean;
+  now: Ptz;
+  target: Ptz;
+  limits: { pan: [number, number]; tilt: [number, number]; zoom: number; fov: [number, number] } | null;
+  draw_ms: number | null;
 }

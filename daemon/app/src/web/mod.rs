@@ -32,6 +32,7 @@ mod tally;
 pub(crate) mod tests;
 mod tls;
 mod video;
+mod virtual_cameras;
 mod wire;
 mod workings;
 
@@ -62,6 +63,7 @@ pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
 pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
 pub use streams::{WatchDoc, WatchUrls};
+pub use virtual_cameras::VirtualCameraAdmin;
 
 use crate::hub::Hub;
 use synoptic_media::Secret;
@@ -93,6 +95,8 @@ pub struct WebState {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Virtual cameras.
+    pub virtual_cameras: Arc<dyn VirtualCameraAdmin>,
     /// Panoramas on request.
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
@@ -130,6 +134,8 @@ pub struct Parts {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Virtual cameras.
+    pub virtual_cameras: Arc<dyn VirtualCameraAdmin>,
     /// Panoramas on request.
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
@@ -159,6 +165,7 @@ impl WebState {
             events: parts.events,
             cameras: parts.cameras,
             panoramas: parts.panoramas,
+            virtual_cameras: parts.virtual_cameras,
             stitch: parts.stitch,
             outputs: parts.outputs,
             auth: parts.auth,
@@ -219,6 +226,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::get, panoramas::change, panoramas::remove))
         .routes(routes!(panoramas::start))
         .routes(routes!(panoramas::stop))
+        .routes(routes!(panoramas::pause))
+        .routes(routes!(panoramas::resume))
         .routes(routes!(panoramas::picture))
         .routes(routes!(panoramas::job, panoramas::calibrate))
         .routes(routes!(
@@ -232,6 +241,9 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
+        .routes(routes!(virtual_cameras::list))
+        .routes(routes!(virtual_cameras::get, virtual_cameras::steer))
+        .routes(routes!(virtual_cameras::newest))
         .routes(routes!(stitch::list, stitch::begin))
         .routes(routes!(stitch::get, stitch::end))
         .routes(routes!(outputs::list, outputs::add))

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use synoptic_base::FrameKey;
+use synoptic_base::{FrameKey, StreamId};
 use synoptic_media::coded::{CodedEvent, Subscription, Want};
 use synoptic_media::mux::flv;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -22,9 +22,9 @@ use super::{Problem, WebState, socket};
 /// A stream that can be watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WatchDoc {
-    /// Camera or panorama id.
+    /// Id of the camera, the panorama or the virtual camera.
     pub id: String,
-    /// `camera` or `panorama`.
+    /// `camera`, `panorama` or `virtual_camera`.
     pub kind: String,
     /// Why no pictures come now; `null` while they do.
     pub waiting: Option<String>,
@@ -36,7 +36,8 @@ pub struct WatchDoc {
     pub height: Option<u32>,
     /// Pictures a second as the stream says.
     pub fps: Option<f64>,
-    /// Why the box codes it anew: `h265`, `mjpeg`, `raw`, `b_frames`, `rotation`, `no_idr`, `panorama`; `null`: the camera's own.
+    /// Why the box codes it anew: `h265`, `mjpeg`, `raw`, `b_frames`, `rotation`, `no_idr`, `panorama`,
+    /// `virtual_camera`; `null`: the camera's own.
     pub transcoded: Option<String>,
     /// Who watches now.
     pub viewers: usize,
@@ -72,11 +73,15 @@ impl WatchUrls {
 pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoResponse, Problem> {
     let status = super::status::newest(&state)?;
     let cameras: Vec<&str> = status.cameras.iter().map(|c| c.id.as_str()).collect();
+    let views = state.virtual_cameras.list();
+    let views: Vec<StreamId> = views.iter().filter_map(|v| StreamId::new(&v.id).ok()).collect();
     let of = |stream: Arc<synoptic_media::coded::CodedStream>| {
         let id = stream.id().to_string();
         let format = stream.format(Want::Playable);
         let kind = if cameras.contains(&id.as_str()) {
             "camera"
+        } else if views.contains(&stream.id()) {
+            "virtual_camera"
         } else {
             "panorama"
         };

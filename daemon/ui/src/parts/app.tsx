@@ -10,6 +10,7 @@ import { Cross, Globe, Key, Leave, Mark } from "./icons";
 import { Panoramas } from "./panoramas";
 import { SignIn } from "./sign-in";
 import { Sync } from "./sync";
+import { VirtualCameras } from "./virtual-cameras";
 
 export function App() {
   useEffect(() => {
@@ -45,6 +46,7 @@ function Dashboard() {
       <main>
         <div class="column">
           <Panoramas />
+          <VirtualCameras />
           <Cameras />
           <Sync />
         </div>

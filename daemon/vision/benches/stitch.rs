@@ -49,6 +49,8 @@ fn cpu_ms() -> Option<f64> {
 }
 
 fn main() -> Result<(), Error> {
+    let mut results = Vec::new();
+    views(&mut results)?;
     let mut cases = Vec::new();
     let best = Simd::detect();
     for (cameras, blend) in [
@@ -78,7 +80,6 @@ fn main() -> Result<(), Error> {
             Err(_) => {}
         }
     }
-    let mut results = Vec::new();
     for case in &cases {
         let kind = match case.blend {
             Blend::Feather => "feather",
@@ -127,7 +128,6 @@ fn main() -> Result<(), Error> {
             results.push(row(&what, case.bytes, "B/px", "lower", None, None));
         }
     }
-    views(&mut results)?;
     let json = serde_json::to_string_pretty(&results)?;
     match std::env::var_os("BENCH_OUT") {
         Some(path) => std::fs::write(path, json + "\n")?,
@@ -187,7 +187,9 @@ fn views(results: &mut Vec<serde_json::Value>) -> Result<(), Error> {
         ("virtual camera 1280x720, a picture, 1 thread", draws, None),
         ("another warp of 3264x1080, compositor and director", steps, None),
     ] {
-        results.push(row(what, median(times), "ms", "lower", target, None));
+        let ms = median(times);
+        eprintln!("{what}: {ms:.2} ms");
+        results.push(row(what, ms, "ms", "lower", target, None));
     }
     Ok(())
 }

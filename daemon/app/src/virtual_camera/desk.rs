@@ -149,9 +149,7 @@ impl Desk {
         }
         let mut entries = self.entries();
         for config in wanted {
-            if !entries.contains_key(&config.id) {
-                entries.insert(config.id, start(config, parts));
-            }
+            entries.entry(config.id).or_insert_with(|| start(config, parts));
         }
     }
 

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use gst::glib;
-use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPMediaFactory, RTSPServer, RTSPTransportMode};
 

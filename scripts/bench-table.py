@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Renders benchmark results as a Markdown table, headed by the machine they were measured on.
+"""Renders benchmark results as Markdown tables, each headed by the machine and the commit it was measured on.
 
-    bench-table.py [--into FILE] RESULT.json...
+    bench-table.py [--into FILE] NAME.json...
 
-Without --into it prints. With it, what stands between `<!-- bench -->` and `<!-- /bench -->` in FILE is replaced.
+Without --into it prints. With it, what stands between `<!-- bench NAME -->` and `<!-- /bench NAME -->` in FILE is replaced:
+other benchmarks keep their results and the commit that those are of.
 """
 
 import argparse
@@ -70,48 +71,48 @@ def verdict(row):
     return "yes" if met else "**no**"
 
 
-def table(paths):
-    """The whole text."""
+def table(path):
+    """The text of one benchmark."""
     lines = [
         f"Measured on: {machine()}.",
         "",
-        "| benchmark | metric | value | unit | better | target | met | baseline | |",
-        "|---|---|---:|---|---|---:|---|---:|---|",
+        "| metric | value | unit | better | target | met | baseline | |",
+        "|---|---:|---|---|---:|---|---:|---|",
     ]
-    for path in paths:
-        for row in read(path):
-            cells = [
-                pathlib.Path(path).stem,
-                row["metric"],
-                number(row["value"]),
-                row["unit"],
-                row["better"],
-                number(row.get("target")),
-                verdict(row),
-                number(row.get("baseline")),
-                row.get("baseline_name") or "",
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+    for row in read(path):
+        cells = [
+            row["metric"],
+            number(row["value"]),
+            row["unit"],
+            row["better"],
+            number(row.get("target")),
+            verdict(row),
+            number(row.get("baseline")),
+            row.get("baseline_name") or "",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Renders benchmark results as a Markdown table.")
-    parser.add_argument("--into", type=pathlib.Path, help="file whose `<!-- bench -->` part is replaced")
-    parser.add_argument("results", nargs="+", help="target/bench/*.json")
+    parser = argparse.ArgumentParser(description="Renders benchmark results as Markdown tables.")
+    parser.add_argument("--into", type=pathlib.Path, help="file whose `<!-- bench NAME -->` parts are replaced")
+    parser.add_argument("results", nargs="+", type=pathlib.Path, help="target/bench/NAME.json")
     args = parser.parse_args()
     try:
-        text = table(args.results)
+        tables = {path.stem: table(path) for path in args.results}
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     if not args.into:
-        print(text, end="")
+        print("\n".join(f"## {name}\n\n{text}" for name, text in tables.items()), end="")
         return
     page = args.into.read_text()
-    marks = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.S)
-    if not marks.search(page):
-        sys.exit(f"error: {args.into} has no `<!-- bench -->` and `<!-- /bench -->`")
-    args.into.write_text(marks.sub(lambda m: m.group(1) + text + m.group(2), page))
+    for name, text in tables.items():
+        marks = re.compile(rf"(<!-- bench {re.escape(name)} -->\n).*?(<!-- /bench {re.escape(name)} -->)", re.S)
+        if not marks.search(page):
+            sys.exit(f"error: {args.into} has no `<!-- bench {name} -->` and `<!-- /bench {name} -->`")
+        page = marks.sub(lambda m: m.group(1) + text + m.group(2), page)
+    args.into.write_text(page)
 
 
 if __name__ == "__main__":

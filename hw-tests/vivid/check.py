@@ -18,6 +18,8 @@ INTERVAL_NS = 1_000_000_000 // 15
 CLOCK_ERROR_NS = 2_000_000
 FEWEST_PACKETS = 60
 CAMERAS = {"left": 0, "right": 1}
+CODED = {"mjpeg": "MJPEG", "h264": "H.264"}
+DEVICES = {"mjpeg": "/dev/video8", "h264": "/dev/video9"}
 
 DQBUF = re.compile(
     r"\s(?P<at>\d+\.\d+): v4l2_dqbuf: minor = (?P<minor>\d+), .*flags = (?P<flags>\S+), .*"
@@ -142,9 +144,36 @@ def main(out):
         )
 
 
+def coded(out):
+    """The cameras of coded.toml, where the machine had them."""
+    read = lambda name: (out / name).read_text() if (out / name).exists() else ""
+    if not read("coded-devices.txt"):
+        print("  SKIPPED: MJPEG and H.264 of V4L2: the machine has no v4l2loopback")
+        return
+    for want in ["mjpeg: 320x180@", "h264: 320x180@"]:
+        check(want in read("coded-devices.txt"), f"`synoptic devices` does not show {want}")
+    check(read("coded-daemon.status").strip() == "0", f"the daemon ended with {read('coded-daemon.status').strip()}")
+    log = read("coded-daemon.log")
+    cameras = {c["id"]: c for c in json.loads(read("coded-status.json") or '{"cameras": []}')["cameras"]}
+    packets = [json.loads(line) for line in read("coded-packets.jsonl").splitlines() if line.endswith("}")]
+    for camera, codec in CODED.items():
+        stream = cameras.get(camera, {}).get("stream") or {}
+        check(stream.get("codec") == codec, f"{camera}: codec {stream.get('codec')}, not {codec}")
+        slots = [s for p in packets for s in p["slots"] if s["cam"] == camera and s["status"] == "okay"]
+        check(len(slots) >= 10, f"{camera}: {len(slots)} frames in packets")
+        sources = {s["capture"]["source"] for s in slots}
+        # v4l2loopback says that its stamps are copies of somebody else's.
+        check(sources == {"arrival"}, f"{camera}: time sources {sources}")
+        keys = [int(s["frame"].split("/")[2]) for s in slots]
+        check(keys == sorted(set(keys)), f"{camera}: keys are not in order")
+        check(f"{DEVICES[camera]}: its driver does not stamp with CLOCK_MONOTONIC" in log, f"{camera}: nothing is said of its stamps")
+        print(f"  {camera}: {stream.get('codec')}, {len(slots)} frames in packets")
+
+
 if __name__ == "__main__":
     try:
         main(pathlib.Path(sys.argv[1]))
+        coded(pathlib.Path(sys.argv[1]))
     except (OSError, ValueError, KeyError) as error:
         failures.append(str(error))
         print(f"  wrong: {error!r}")

@@ -75,4 +75,9 @@ wait $daemon
 echo $? >daemon.status
 wait $packets
 cat $tracing/trace >trace.txt
+
+if [ -e /dev/video8 ]; then
+    # shellcheck source=hw-tests/vivid/coded.sh
+    . /out/coded.sh
+fi
 step end

@@ -10,7 +10,6 @@ use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
 use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
@@ -412,6 +411,7 @@ fn status(world: &World, clock: &dyn Clock, start: Mono) -> StatusDoc {
             outbox: 0,
         },
         storage: box_docs::storage(),
+        outputs: Vec::new(),
         restart_needed: Vec::new(),
     }
 }

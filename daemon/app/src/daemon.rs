@@ -524,6 +524,7 @@ impl Daemon {
             panoramas: self.desk.docs(now, &map),
             detectors,
             gpus: self.gpus.docs(),
+            outputs: self.outputs.docs(),
             mqtt,
             storage: storage_doc(&stored, &self.config.load()),
             restart_needed: self.restart_needed.iter().map(|key| (*key).to_owned()).collect(),

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use synoptic_base::{Captured, ClockMap, Span, Stamp};
 use utoipa::ToSchema;
 
+use crate::outputs::OutputDoc;
+
 mod engines;
 mod events;
 mod panorama;
@@ -473,6 +475,9 @@ pub struct StatusDoc {
     /// GPUs.
     #[serde(default)]
     pub gpus: Vec<GpuDoc>,
+    /// Streams that leave the box.
+    #[serde(default)]
+    pub outputs: Vec<OutputDoc>,
     /// The broker.
     pub mqtt: MqttDoc,
     /// The database.

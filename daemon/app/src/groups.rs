@@ -72,6 +72,7 @@ struct Member {
     detector: Option<String>,
     ignore: Vec<BBox>,
     attention: CameraAttention,
+    audio: bool,
     motion_vectors: bool,
 }
 
@@ -113,6 +114,7 @@ fn specs(config: &Config) -> Vec<GroupSpec> {
             detector: camera.detector.clone(),
             ignore: camera.ignore.clone(),
             attention: camera.attention,
+            audio: camera.audio,
             motion_vectors: camera.motion_vectors,
         })
     };
@@ -386,14 +388,13 @@ impl Running {
             .start_threads(built, machines, attention, shared)
             .context("starting its threads")?;
         let failed = |id: &StreamId| format!("starting the thread of camera {id}");
-        for Member {
-            options, detector, ..
-        } in &running.spec.cameras
-        {
+        for member in &running.spec.cameras {
+            let (options, detector) = (&member.options, &member.detector);
             let id = options.id;
             if !running.main.cameras.contains_key(&id) {
                 let context = running.main.context(shared);
                 let coded = shared.hub.relay.stream(id);
+                coded.take_sound(member.audio);
                 let camera =
                     Camera::start_relayed(options.clone(), context, coded).with_context(|| failed(&id))?;
                 running.main.cameras.insert(id, camera);

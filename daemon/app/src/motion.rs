@@ -200,6 +200,7 @@ impl Task {
                     });
                 }
                 Some(Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_))) => self.book.gap(&self.camera),
+                Some(Ok(CodedEvent::Sound(_))) => {} // not asked for
                 // Removed, or this thread was held up: begun anew.
                 Some(Err(_)) => return,
                 None => came = false,

@@ -93,6 +93,7 @@ impl Both {
                 Some(Ok(CodedEvent::Frame(frame))) => self.sent.push(frame),
                 Some(Ok(CodedEvent::Gap(_))) => self.gaps += 1,
                 Some(Ok(CodedEvent::Waiting(_))) | None => {}
+                Some(Ok(CodedEvent::Sound(_))) => panic!("{what}: sound that nobody asked for"),
                 Some(Err(ended)) => panic!("{what}: {ended:?}"),
             }
             while let Ok(frame) = self.frames.receiver().try_recv() {

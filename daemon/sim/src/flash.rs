@@ -34,6 +34,12 @@ const LOUD: f32 = 0.1;
 #[error("the flash and beep cannot be made: {0}")]
 pub struct FlashError(String);
 
+impl FlashError {
+    pub(crate) fn new(why: impl std::fmt::Display) -> FlashError {
+        FlashError(why.to_string())
+    }
+}
+
 fn failed(why: impl std::fmt::Display) -> FlashError {
     FlashError(why.to_string())
 }
@@ -161,6 +167,8 @@ pub struct FlashOptions {
     pub audio: String,
     /// Samples a second.
     pub rate_hz: u32,
+    /// How much its encoder of sound puts before the first sample, as a camera allows for that knows it.
+    pub priming: Span,
     /// Between sender reports.
     pub report_interval: Span,
 }
@@ -172,6 +180,7 @@ impl Default for FlashOptions {
             audio_delay: Span::from_millis(250),
             audio: "alawenc ! rtppcmapay name=pay1 pt=8".to_owned(),
             rate_hz: 8_000,
+            priming: Span::ZERO,
             report_interval: Span::from_millis(200),
         }
     }
@@ -298,6 +307,7 @@ fn configure(
             .take();
     });
     let (video_delay, audio_delay) = (options.video_delay, options.audio_delay);
+    let priming = options.priming;
     let pump = move || {
         let begin = clock.now() + Span::from_millis(200);
         let (mut picture_no, mut piece_no) = (0, 0);
@@ -329,7 +339,8 @@ fn configure(
             } else {
                 if let Some(base) = base(&sounds) {
                     let mut buffer = sound(PIECE * piece_no, rate_hz / 50, rate_hz);
-                    stamp(&mut buffer, running_time(base, begin + PIECE * piece_no), PIECE);
+                    let at = begin + PIECE * piece_no - priming;
+                    stamp(&mut buffer, running_time(base, at), PIECE);
                     let _ = sounds.push_buffer(buffer);
                 }
                 piece_no += 1;

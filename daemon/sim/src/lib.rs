@@ -4,6 +4,7 @@
 //! * [`barcode`]: the true capture time in the pixels of every picture;
 //! * [`camera`]: RTSP cameras that show the scene, with wrong clocks, delays and failures on request;
 //! * [`flash`]: a flash and a beep at one instant, as a file and as a camera;
+//! * [`flash_box`]: what of it leaves a box that takes it in;
 //! * [`recording`]: what a virtual camera sees, as a file;
 //! * [`scenario`]: cameras, networks and clocks in virtual time, for the engine, with tables that read like prose;
 //! * [`fuzz`]: any bytes for every parser and estimator;
@@ -18,6 +19,7 @@ pub mod camera;
 mod coded_tests;
 pub mod demo;
 pub mod flash;
+pub mod flash_box;
 mod font;
 pub mod fuzz;
 #[cfg(test)]

@@ -128,6 +128,22 @@ fn h265_is_decoded_and_named() {
 }
 
 #[test]
+fn a_camera_that_changes_its_ssrc_is_followed_on_the_same_connection() {
+    let sims = cameras([three().swap_remove(0)]);
+    let mut rig = Rig::new(vec![(rtsp(&sims[0].url()), Span::ZERO)]);
+    frames_are_true(&mut rig, "frames of the first SSRC");
+    let (frames, reports) = (rig.stats[&id(0)].decoded, rig.health[&id(0)].reports);
+    sims[0].change_ssrc(0x0bad_cafe);
+    // Its reports count again from the first one that belongs to it.
+    rig.until("reports of the second SSRC", |rig, _| {
+        let health = &rig.health[&id(0)];
+        rig.stats[&id(0)].decoded > frames + 15 && (health.reports < reports || health.reports > reports + 1)
+    });
+    frames_are_true(&mut rig, "frames of the second SSRC");
+    assert_eq!(rig.stats[&id(0)].connections, 1);
+}
+
+#[test]
 fn rtp_comes_over_udp_with_user_and_password() {
     let login = ("admin".to_owned(), "päss wörd%@/".to_owned());
     let sims = cameras([camera::CameraOptions {

@@ -10,29 +10,39 @@ import { until } from "./player/measure.mjs";
 const COMMITS = 60;
 let browser;
 let script;
+let hlsScript;
 before(async () => {
   assert.ok(base, "set SYNOPTIC_URL to the address of a running daemon");
-  [browser, script] = await Promise.all([launch(), bundle("e2e/player/page.mjs")]);
+  [browser, script, hlsScript] = await Promise.all([
+    launch(),
+    bundle("e2e/player/page.mjs"),
+    bundle("e2e/player/hls.mjs"),
+  ]);
 });
 after(() => browser?.close());
 
+/** A document of the box itself, under its own content security policy, with nothing else that plays. */
+async function openBare(code) {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const page = await context.newPage();
+  await page.route(`${base}/page.js`, (route) => route.fulfill({ contentType: "text/javascript", body: code }));
+  await page.goto(`${base}/api/v1/status`);
+  await page.evaluate(() => {
+    // In place of the text: a canvas that it pushes out of view is not played.
+    document.body.replaceChildren(Object.assign(document.createElement("script"), { type: "module", src: "/page.js" }));
+  });
+  const status = await (await fetch(`${base}/api/v1/status`)).json();
+  const camera = status.cameras.find(({ status }) => status.state === "online");
+  assert.ok(camera, "no camera is online");
+  return { context, page, camera };
+}
+
+const middle = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
 for (const path of ["webcodecs", "mse"]) {
   test(`pictures of the daemon carry their own boxes: ${path}`, async () => {
-    const context = await browser.newContext({ ignoreHTTPSErrors: true });
-    const page = await context.newPage();
-    // A document of the box itself, under its own content security policy, with nothing else that plays.
-    await page.route(`${base}/page.js`, (route) => route.fulfill({ contentType: "text/javascript", body: script }));
-    await page.goto(`${base}/api/v1/status`);
-    await page.evaluate(() => {
-      // In place of the text: a canvas that it pushes out of view is not played.
-      document.body.replaceChildren(
-        Object.assign(document.createElement("script"), { type: "module", src: "/page.js" }),
-      );
-    });
+    const { context, page, camera } = await openBare(script);
     await page.waitForFunction(() => globalThis.probe !== undefined);
-    const status = await (await fetch(`${base}/api/v1/status`)).json();
-    const camera = status.cameras.find(({ status }) => status.state === "online");
-    assert.ok(camera, "no camera is online");
     await page.evaluate(
       (wish) => {
         globalThis.run = globalThis.probe.startReal(wish);
@@ -51,7 +61,6 @@ for (const path of ["webcodecs", "mse"]) {
     // The key's media time runs with the camera's clock, so that another frame would be off by an interval of frames,
     // whatever the daemon makes of the capture time.
     const half = 500 / camera.stream.fps_delivered;
-    const middle = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
     for (const [epoch, keys] of Object.entries(found.keys)) {
       const usual = middle(keys);
       const wrong = [...keys, ...(found.boxes[epoch] ?? [])].filter((off) => Math.abs(off - usual) > half);
@@ -69,3 +78,29 @@ for (const path of ["webcodecs", "mse"]) {
     await context.close();
   });
 }
+
+test("hls.js dates each picture by its capture", async () => {
+  const { context, page, camera } = await openBare(hlsScript);
+  await page.waitForFunction(() => globalThis.hlsProbe !== undefined);
+  await page.evaluate((stream) => {
+    globalThis.run = globalThis.hlsProbe.start({ stream });
+  }, camera.id);
+  const enough = (most) => globalThis.run.found.off.length >= most || globalThis.run.found.fatal.length > 0;
+  await page.waitForFunction(enough, COMMITS, { timeout: 60_000, polling: 100 }).catch(() => {});
+  const found = await page.evaluate(() => globalThis.run.found);
+  const told = JSON.stringify(found);
+  assert.deepEqual(found.fatal, [], told);
+  assert.ok(found.off.length >= COMMITS, told);
+  assert.equal(found.unreadable, 0, told);
+  assert.equal(found.undated, 0, told);
+  // Another picture's date would be off by an interval of pictures.
+  const half = 500 / camera.stream.fps_delivered;
+  const usual = middle(found.off);
+  const wrong = found.off.filter((off) => Math.abs(off - usual) > half);
+  assert.deepEqual(wrong, [], told);
+  assert.ok(Math.abs(usual) < half, told);
+  console.log(
+    `# hls.js: ${found.off.length} pictures, dated ${usual.toFixed(1)} ms off, capture to canvas ${middle(found.latencies).toFixed(0)} ms`,
+  );
+  await context.close();
+});

@@ -169,7 +169,33 @@ export interface GpuDoc {
   temperature_c: number | null;
   power_w: number | null;
   load: number | null;
+  clock_mhz: number | null;
+  clock_max_mhz: number | null;
+  memory_used_bytes: number | null;
+  memory_bytes: number | null;
   throttled: string | null;
+}
+
+/** A stream that leaves the box. */
+export interface OutputDoc {
+  id: string;
+  stream: string;
+  kind: "rtmp_push" | "rtsp_push" | "rtsp_server";
+  url: string;
+  configured: boolean;
+  state: "waiting" | "connecting" | "running" | "retrying" | "stopped";
+  reason: string | null;
+  since: string | null;
+  transcoded: string | null;
+  sound: string | null;
+  sound_transcoded: string | null;
+  width: number | null;
+  height: number | null;
+  clients: number | null;
+  pictures: number;
+  bytes: number;
+  left_out: number;
+  failures: number;
 }
 
 export interface StatusDoc {
@@ -183,6 +209,7 @@ export interface StatusDoc {
   panoramas: PanoramaDoc[];
   detectors: DetectorDoc[];
   gpus: GpuDoc[];
+  outputs: OutputDoc[];
   storage: {
     state: "okay" | "full" | "disk_short" | "failing";
     bytes: number;

@@ -1,5 +1,7 @@
 // Numbers and times as people read them. Pure.
 
+import type { GpuDoc } from "./documents";
+
 /** Milliseconds with a unit that fits: `0.8 ms`, `12 ms`, `2.00 s`. */
 export function span(ms: number): string {
   const size = Math.abs(ms);
@@ -86,4 +88,28 @@ export function freeId(wanted: string, taken: readonly string[]): string {
     const id = `${base.slice(0, 30 - String(n).length)}-${n}`;
     if (!taken.includes(id)) return id;
   }
+}
+
+/** A GPU in a word: `GPU 63 °C · 71 %`, with its number where it is not the first. */
+export function gpuChip(gpu: GpuDoc): string {
+  const figures = [
+    gpu.temperature_c !== null && `${gpu.temperature_c.toFixed(0)} °C`,
+    gpu.load !== null && `${(100 * gpu.load).toFixed(0)} %`,
+  ].filter((figure) => figure !== false);
+  return `GPU${gpu.index > 0 ? ` ${gpu.index}` : ""}${figures.length > 0 ? ` ${figures.join(" · ")}` : ""}`;
+}
+
+/** All that is known of a GPU, why it slows itself down first. */
+export function gpuFigures(gpu: GpuDoc): string {
+  const memory = gpu.memory_used_bytes !== null && gpu.memory_bytes !== null;
+  return [
+    gpu.throttled,
+    gpu.name,
+    gpu.power_w !== null && `${gpu.power_w.toFixed(1)} W`,
+    gpu.clock_mhz !== null &&
+      `${gpu.clock_mhz.toFixed(0)}${gpu.clock_max_mhz !== null ? ` / ${gpu.clock_max_mhz.toFixed(0)}` : ""} MHz`,
+    memory && `${bytes(gpu.memory_used_bytes ?? 0)} / ${bytes(gpu.memory_bytes ?? 0)}`,
+  ]
+    .filter((figure) => figure !== false && figure !== null)
+    .join("\n");
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { AnyEventDoc, EventDoc, PacketLine, SystemEventDoc } from "./documents";
+import type { AnyEventDoc, EventDoc, GpuDoc, PacketLine, SystemEventDoc } from "./documents";
 import { lasted, matches, merged, pictureUrl, query, SYSTEM, withoutPicture } from "./events";
-import { bound, bytes, duration, freeId, lastedText, signed, slug, span } from "./format";
+import { bound, bytes, duration, freeId, gpuChip, gpuFigures, lastedText, signed, slug, span } from "./format";
 import { History, niceLimit, phaseReach } from "./history";
 import { preferred } from "./i18n";
 import { en } from "./texts/en";
@@ -28,6 +28,26 @@ describe("format", () => {
   });
   it("gives bytes a unit that fits", () => {
     expect([0, 640_000, 1_240_000_000, 20e9].map(bytes)).toEqual(["0 B", "640 kB", "1.2 GB", "20 GB"]);
+  });
+  it("says how a GPU is, and first why it is slow", () => {
+    const orin: GpuDoc = {
+      index: 0,
+      name: "Orin",
+      temperature_c: 61.5,
+      power_w: 9.2,
+      load: 0.43,
+      clock_mhz: 612,
+      clock_max_mhz: 918,
+      memory_used_bytes: null,
+      memory_bytes: null,
+      throttled: null,
+    };
+    expect(gpuChip(orin)).toBe("GPU 62 °C · 43 %");
+    expect(gpuFigures(orin)).toBe("Orin\n9.2 W\n612 / 918 MHz");
+    const silent = { ...orin, index: 1, temperature_c: null, load: null, power_w: null, clock_mhz: null };
+    expect(gpuChip(silent)).toBe("GPU 1");
+    const hot = { ...silent, memory_used_bytes: 2e9, memory_bytes: 16e9, throttled: "too hot" };
+    expect(gpuFigures(hot)).toBe("too hot\nOrin\n2.0 GB / 16 GB");
   });
   it("makes ids from names", () => {
     expect(["Front gate", " Tür 2 ", "前门", "--x--", "a".repeat(40)].map(slug)).toEqual([

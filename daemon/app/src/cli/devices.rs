@@ -10,13 +10,17 @@ pub(super) fn run() -> Result<ExitCode> {
         println!("No video device on this box (no /dev/video*).");
     }
     for device in devices {
-        println!(
-            "{}  {} ({}, {})",
-            device.path.display(),
-            device.name,
-            device.driver,
-            device.bus
-        );
+        // Virtual ones have neither.
+        let known: Vec<&str> = [&*device.driver, &*device.bus]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect();
+        let behind = if known.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", known.join(", "))
+        };
+        println!("{}  {}{behind}", device.path.display(), device.name);
         for format in device.formats {
             println!("    {format}");
         }

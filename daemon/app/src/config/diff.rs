@@ -65,7 +65,9 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
         let id = camera.options.id;
         match running(new, &id) {
             None => plan.stop_cameras.push(id),
-            Some(now) if now.options != camera.options => plan.restart_cameras.push(id),
+            Some(now) if (&now.options, now.audio) != (&camera.options, camera.audio) => {
+                plan.restart_cameras.push(id);
+            }
             Some(now) if now != *camera => plan.update_cameras.push(id),
             Some(_) => {}
         }

@@ -50,6 +50,9 @@ pub struct NewOutput {
     /// `rtsps://`: a PEM file on the box.
     #[serde(default)]
     pub tls_ca: Option<String>,
+    /// Whether the sound goes with the pictures; it does when `null`.
+    #[serde(default)]
+    pub audio: Option<bool>,
     /// `auto` or `always`.
     #[serde(default)]
     pub transcode: Option<String>,
@@ -210,6 +213,7 @@ fn rows(
     put("transport", text(filled(&output.transport)));
     put("tls_insecure", output.tls_insecure.map(Value::from));
     put("tls_ca", text(filled(&output.tls_ca)));
+    put("audio", output.audio.filter(|on| !on).map(Value::from));
     put("transcode", text(filled(&output.transcode)));
     put("bitrate_kbps", number(output.bitrate_kbps));
     put("gop_s", output.gop_s.map(Value::from));

@@ -320,6 +320,10 @@ pub struct RawCamera {
     #[serde(default = "stall_after")]
     #[schemars(regex(pattern = TIME_PATTERN))]
     pub stall_after: String,
+    /// Its sound is read too and goes with its pictures: AAC, G.711 or Opus over RTSP, or a file's. Off, the camera is not even
+    /// asked for it.
+    #[serde(default)]
+    pub audio: bool,
     /// Motion vectors of its pictures go into the packets for other programs (`[packets]`). H.264 only; a helper process
     /// decodes the camera once more while a program reads.
     #[serde(default)]

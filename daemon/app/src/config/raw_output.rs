@@ -62,6 +62,9 @@ pub struct RawOutput {
     /// Default: the system's authorities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca: Option<String>,
+    /// Whether the sound goes with the pictures, where the stream has one: `audio` of its camera or panorama.
+    #[serde(default = "yes")]
+    pub audio: bool,
     /// `auto`: the camera's own pictures where they can be played as they are, coded anew where not; `always`: coded anew.
     #[serde(default)]
     pub transcode: RawTranscode,

@@ -87,6 +87,10 @@ pub struct RawPanorama {
     #[serde(default = "patience")]
     #[schemars(regex(pattern = TIME_PATTERN))]
     pub patience: String,
+    /// Id of the camera of it whose sound it has; that one needs `audio = true`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "id_schema")]
+    pub audio: Option<String>,
     /// Threads that compose.
     #[serde(default = "panorama_threads")]
     #[schemars(range(min = 1, max = 64))]

@@ -75,6 +75,8 @@ pub struct Camera {
     pub ignore: Vec<BBox>,
     /// What its detector looks at of it.
     pub attention: CameraAttention,
+    /// Whether its sound is read.
+    pub audio: bool,
     /// Whether its motion vectors go into the packets for other programs.
     pub motion_vectors: bool,
 }
@@ -150,6 +152,8 @@ pub struct Panorama {
     pub patience: Span,
     /// Threads that compose.
     pub threads: usize,
+    /// The camera whose sound it has.
+    pub audio: Option<StreamId>,
 }
 
 /// A view of a panorama or a camera that pans, tilts and zooms.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{EventContext, Topics};
 use crate::config::MqttConfig;
 use crate::documents::*;
+use crate::outputs::{OutputDoc, OutputKind, OutputState};
 
 pub(super) fn topics() -> Topics {
     Topics::new("synoptic", "default", StreamId::new("box-1").unwrap())
@@ -124,6 +125,7 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
         panoramas: vec![panorama(cameras)],
         detectors: Vec::new(),
         gpus: Vec::new(),
+        outputs: Vec::new(),
         mqtt: super::initial_state(None),
         storage: StorageDoc {
             state: StorageState::Okay,
@@ -139,6 +141,30 @@ pub(super) fn status(cameras: &[&str]) -> StatusDoc {
             error: None,
         },
         restart_needed: Vec::new(),
+    }
+}
+
+/// A push that runs.
+pub(super) fn output() -> OutputDoc {
+    OutputDoc {
+        id: "relay".into(),
+        stream: "front".into(),
+        kind: OutputKind::RtmpPush,
+        url: "rtmp://relay.example/live/***".into(),
+        configured: true,
+        state: OutputState::Running,
+        reason: None,
+        since: Some("2026-11-21T10:00:00.000000Z".into()),
+        transcoded: None,
+        sound: Some("aac".into()),
+        sound_transcoded: Some("pcma".into()),
+        width: Some(1280),
+        height: Some(720),
+        clients: None,
+        pictures: 4_500,
+        bytes: 90_000_000,
+        left_out: 0,
+        failures: 1,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::documents::{
 };
 use crate::mqtt::telemetry::Telemetry;
 use crate::mqtt::{event_message, samples, system_message};
+use crate::outputs::OutputDoc;
 use crate::recorder::system_doc;
 use synoptic_base::{Mono, SystemChange};
 
@@ -34,6 +35,7 @@ fn schemas() -> Vec<(&'static str, Schema)> {
         ("stitch-status", schema::<StitchStatus>()),
         ("detector-status", schema::<DetectorDoc>()),
         ("gpu-status", schema::<GpuDoc>()),
+        ("output-status", schema::<OutputDoc>()),
         ("event", schema::<EventMessage>()),
         ("system-event", schema::<SystemEventDoc>()),
     ]
@@ -58,6 +60,7 @@ pub(super) fn validate(topic: &str, payload: &[u8]) {
         ["stitch", _, "status"] => "stitch-status",
         ["detector", _, _, "status"] => "detector-status",
         ["gpu", _, "status"] => "gpu-status",
+        ["output", _, "status"] => "output-status",
         ["event", "track"] => "event",
         ["event", kind] if SystemChange::NAMES.contains(&kind) => "system-event",
         _ => panic!("{topic} has no schema"),
@@ -103,6 +106,7 @@ fn every_payload_is_valid() {
     let (detector, gpu) = samples::engines();
     status.detectors.push(detector);
     status.gpus.push(gpu);
+    status.outputs.push(samples::output());
     let mut telemetry = Telemetry::new(samples::topics(), None, &status.device, &status.status);
     telemetry.update(&status);
     // What is not known is null, and that is valid, too.
@@ -138,7 +142,7 @@ fn every_payload_is_valid() {
     telemetry.reconnected();
     let empty = std::iter::from_fn(|| telemetry.next(Mono::from_nanos(0)));
     let all: Vec<_> = full.into_iter().chain(empty).collect();
-    assert_eq!(all.len(), 20);
+    assert_eq!(all.len(), 22);
     for due in all {
         validate(&due.topic, &due.payload);
     }

@@ -153,6 +153,20 @@ impl Telemetry {
                 repeats: true,
             });
         }
+        for output in &status.outputs {
+            documents.push(Document {
+                topic: topics.output_status(&output.id),
+                payload: messages::json(output),
+                gist: json!([
+                    output.state,
+                    output.reason,
+                    output.url,
+                    output.transcoded,
+                    output.sound
+                ]),
+                repeats: true,
+            });
+        }
         if let Some(prefix) = &self.home_assistant {
             let config = home_assistant::config(topics, status, &mut self.announced);
             documents.push(Document {
@@ -356,6 +370,28 @@ mod tests {
         assert_eq!(
             names(&all(&mut t, at(2))),
             ["detector/all/people/status", "gpu/0/status"]
+        );
+    }
+
+    #[test]
+    fn an_output_that_fails_is_told_at_once_and_its_counts_with_the_repeat() {
+        let mut t = telemetry();
+        let mut status = samples::status(&["front"]);
+        status.outputs.push(samples::output());
+        t.update(&status);
+        assert_eq!(names(&all(&mut t, at(0))).last(), Some(&"output/relay/status"));
+        status.outputs[0].pictures += 25;
+        t.update(&status);
+        assert_eq!(all(&mut t, at(1)), []);
+        status.outputs[0].state = crate::outputs::OutputState::Retrying;
+        t.update(&status);
+        assert_eq!(names(&all(&mut t, at(2))), ["output/relay/status"]);
+        status.outputs.clear();
+        t.update(&status);
+        let due = all(&mut t, at(3));
+        assert!(
+            due.iter()
+                .any(|d| d.topic.ends_with("output/relay/status") && d.payload.is_empty())
         );
     }
 

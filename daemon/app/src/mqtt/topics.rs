@@ -70,14 +70,19 @@ impl Topics {
         format!("{}/gpu/{index}/status", self.prefix())
     }
 
+    /// State of an output.
+    pub fn output_status(&self, output: &str) -> String {
+        format!("{}/output/{output}/status", self.prefix())
+    }
+
     /// Events of a type: `track`, or the name of a system event.
     pub fn event(&self, kind: &str) -> String {
         format!("{}/event/{kind}", self.prefix())
     }
 
-    /// Filters for every retained topic that belongs to a camera, a group, a panorama, a detector or a GPU, present or
-    /// removed.
-    pub fn member_filters(&self) -> [String; 6] {
+    /// Filters for every retained topic that belongs to a camera, a group, a panorama, a detector, a GPU or an output, present
+    /// or removed.
+    pub fn member_filters(&self) -> [String; 7] {
         [
             self.camera_status("+"),
             self.camera_time("+"),
@@ -85,6 +90,7 @@ impl Topics {
             self.stitch_status("+"),
             self.detector_status("+", "+"),
             self.gpu_status("+"),
+            self.output_status("+"),
         ]
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use synoptic_base::{Clock, ClockMap, StreamId};
-use synoptic_media::coded::Relay;
-use synoptic_media::output::PushKind;
+use synoptic_media::coded::{Relay, SoundWant};
+use synoptic_media::output::{Push, PushKind};
 
 use super::push::Pusher;
 use super::serving::Serving;
@@ -198,16 +198,35 @@ impl Desk {
 
     /// How an output does; `None` when there is none of this id.
     pub fn status(&self, id: &StreamId) -> Option<OutputDoc> {
-        let mut state = self.state();
-        state.doc(id, &self.map.load())
+        self.doc(&mut self.state(), id)
+    }
+
+    fn doc(&self, state: &mut State, id: &StreamId) -> Option<OutputDoc> {
+        let mut doc = state.doc(id, &self.map.load())?;
+        let wish = state
+            .entries
+            .get(id)
+            .map(|entry| &entry.output.wish)
+            .filter(|w| w.audio);
+        let sound = wish.and_then(|wish| {
+            let want = match &wish.target {
+                OutputTarget::Push(push) => Push::sound_want(push),
+                OutputTarget::Serve { .. } => SoundWant::Native,
+            };
+            self.relay.stream(wish.stream).sound_format(want)
+        });
+        if let Some(sound) = sound {
+            doc.sound = Some(sound.codec.name().to_owned());
+            doc.sound_transcoded = sound.transcoded.map(str::to_owned);
+        }
+        Some(doc)
     }
 
     /// How all outputs do, by id.
     pub fn docs(&self) -> Vec<OutputDoc> {
         let mut state = self.state();
         let ids: Vec<StreamId> = state.entries.keys().copied().collect();
-        let map = self.map.load();
-        ids.iter().filter_map(|id| state.doc(id, &map)).collect()
+        ids.iter().filter_map(|id| self.doc(&mut state, id)).collect()
     }
 
     /// Call once a second: the RTSP server is tried again where it failed.
@@ -286,6 +305,8 @@ impl State {
             reason: None,
             since: None,
             transcoded: None,
+            sound: None,
+            sound_transcoded: None,
             width: None,
             height: None,
             clients: None,
@@ -339,6 +360,7 @@ mod tests {
             stream: id("pano"),
             target,
             options: OutputOptions::default(),
+            audio: true,
         }
     }
 

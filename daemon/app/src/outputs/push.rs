@@ -138,7 +138,8 @@ impl Runner {
     fn run_once(&self) -> Result<Ended, PushError> {
         let codes = self.wish.codes(&self.relay);
         let reading = self.wish.reading(&self.relay);
-        let mut reader = reading.stream().subscribe(Want::Playable);
+        let sound = reading.sound().then(|| Push::sound_want(&self.options));
+        let mut reader = reading.stream().subscribe_with(Want::Playable, sound);
         let mut push: Option<Push> = None;
         let mut sent = (0, 0);
         loop {
@@ -161,7 +162,11 @@ impl Runner {
                         None => {
                             self.enter(OutputState::Connecting, None);
                             sent = (0, 0);
-                            push.insert(Push::start(&self.options, reading.stream())?)
+                            push.insert(Push::start_with(
+                                &self.options,
+                                reading.stream(),
+                                reading.sound(),
+                            )?)
                         }
                     };
                     push.send(&frame)?;
@@ -171,6 +176,11 @@ impl Runner {
                     // A server that gets nothing for long ends the connection anyway.
                     push = None;
                     self.enter(OutputState::Waiting, Some(why));
+                }
+                Some(Ok(CodedEvent::Sound(sound))) => {
+                    if let Some(push) = &mut push {
+                        push.sound(&sound);
+                    }
                 }
                 Some(Ok(CodedEvent::Gap(_))) => {}
                 None => {

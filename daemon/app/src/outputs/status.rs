@@ -2,12 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use synoptic_base::{ClockMap, Mono};
 use utoipa::ToSchema;
 
 /// How a stream leaves the box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
     /// Pushed by RTMP.
@@ -19,7 +20,7 @@ pub enum OutputKind {
 }
 
 /// What an output does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputState {
     /// There is nothing to send: no picture, or no client.
@@ -36,7 +37,7 @@ pub enum OutputState {
 }
 
 /// An output and how it does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct OutputDoc {
     /// Its id.
     pub id: String,
@@ -56,6 +57,10 @@ pub struct OutputDoc {
     pub since: Option<String>,
     /// Why the box codes its pictures anew; `null`: they are the camera's own, or none came yet.
     pub transcoded: Option<String>,
+    /// The sound that goes with them: `aac`, `opus`, `pcma` or `pcmu`; `null`: none, or none came yet.
+    pub sound: Option<String>,
+    /// What the camera's sound is, where the box codes it anew for this output; `null`: it is the camera's own.
+    pub sound_transcoded: Option<String>,
     /// Pixels across; `null` before the first picture.
     pub width: Option<u32>,
     /// Pixels down.

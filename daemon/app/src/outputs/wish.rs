@@ -26,6 +26,8 @@ pub struct OutputWish {
     pub target: OutputTarget,
     /// How it is coded where it is coded anew.
     pub options: OutputOptions,
+    /// Whether the sound goes with it, where the stream has one.
+    pub audio: bool,
 }
 
 /// Where an output goes.
@@ -159,10 +161,10 @@ impl OutputWish {
     pub(super) fn reading(&self, relay: &Relay) -> Reading {
         let stream = relay.stream(self.stream);
         if !self.codes(relay) {
-            return Reading::plain(stream);
+            return Reading::plain(stream).with_sound(self.audio);
         }
         let fps = stream.format(Want::Native).and_then(|f| f.fps);
-        Reading::coded(&stream, self.options.encode(fps))
+        Reading::coded(&stream, self.options.encode(fps)).with_sound(self.audio)
     }
 }
 

@@ -367,6 +367,7 @@ impl Watcher {
             stream: self.names.panorama,
             target: target.clone(),
             options: OutputOptions::default(),
+            audio: true,
         };
         let outputs = self.parts.outputs.clone();
         let started = tokio::task::spawn_blocking(move || outputs.start(wish));

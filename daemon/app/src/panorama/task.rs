@@ -116,6 +116,19 @@ impl PanoramaTask {
     }
 
     fn work(&self) {
+        let relay = &self.hub.relay;
+        let own = relay.stream(self.line.config.id);
+        let sound = self.line.config.audio.map(|camera| relay.stream(camera));
+        if let Some(camera) = &sound {
+            camera.send_sound_to(&own);
+        }
+        self.compose();
+        if let Some(camera) = &sound {
+            camera.keep_sound_from(&own);
+        }
+    }
+
+    fn compose(&self) {
         let now = self.clock.now();
         let mut memory = Memory {
             stage: None,

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::tally::{SPREAD_EDGES_S, Tally};
-use super::{WebState, engine_metrics, stitch_metrics, workings};
+use super::{WebState, engine_metrics, output_metrics, stitch_metrics, workings};
 use crate::documents::{CameraState, StatusDoc, SyncState, TrafficDoc};
 use crate::stages::Measured;
 
@@ -77,6 +77,7 @@ fn render(status: Option<&StatusDoc>, tally: &Tally, measured: &Measured) -> Str
         engine_metrics::detectors(&mut page, &status.detectors);
         engine_metrics::attention(&mut page, &status.cameras);
         engine_metrics::gpus(&mut page, &status.gpus);
+        output_metrics::outputs(&mut page, &status.outputs);
         workings::storage(&mut page, &status.storage);
     }
     workings::stages(&mut page, measured);

@@ -11,9 +11,11 @@ mod detections;
 mod engine_metrics;
 mod events;
 mod guard;
+mod hls;
 mod limit;
 mod live;
 mod metrics;
+mod output_metrics;
 mod outputs;
 mod page;
 mod panoramas;
@@ -116,6 +118,7 @@ struct Shared {
     tally: Arc<Mutex<tally::Tally>>,
     readers: Arc<Semaphore>,
     viewers: Arc<Semaphore>,
+    hls: hls::Channels,
     probes: Arc<Semaphore>,
     shutdown: watch::Receiver<()>,
 }
@@ -155,6 +158,7 @@ impl WebState {
             tally: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
+            hls: hls::Channels::default(),
             probes: Arc::new(Semaphore::new(MAX_PROBES)),
             shutdown,
         };
@@ -254,6 +258,7 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(events::picture))
         .routes(routes!(streams::list))
         .routes(routes!(streams::http_flv))
+        .routes(routes!(hls::get))
         .routes(routes!(video::get))
         .routes(routes!(detections::follow))
         .routes(routes!(detections::history))

@@ -1,4 +1,4 @@
-//! Routes of the streams: what there is to watch, and HTTP-FLV.
+//! Routes of the streams: what there is to watch, and HTTP-FLV; HLS is next door ([`super::hls`]).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use synoptic_base::{FrameKey, StreamId};
-use synoptic_media::coded::{CodedEvent, Subscription, Want};
-use synoptic_media::mux::flv;
+use synoptic_base::StreamId;
+use synoptic_media::coded::{CodedEvent, SoundWant, Subscription, Want};
+use synoptic_media::mux::flv::FlvWriter;
+use synoptic_media::mux::hls;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
@@ -36,9 +37,15 @@ pub struct WatchDoc {
     pub height: Option<u32>,
     /// Pictures a second as the stream says.
     pub fps: Option<f64>,
+    /// Its sound: `aac`, `opus`, `pcma`, `pcmu` as the camera sends it; `null`: none, or none is taken. By HLS and HTTP-FLV
+    /// G.711 comes as AAC, by HTTP-FLV Opus too.
+    pub sound: Option<String>,
     /// Why the box codes it anew: `h265`, `mjpeg`, `raw`, `b_frames`, `rotation`, `no_idr`, `panorama`,
     /// `virtual_camera`; `null`: the camera's own.
     pub transcoded: Option<String>,
+    /// How often the encoder failed, those of outputs that run among them; each time it was started anew, or the next best
+    /// one took over.
+    pub encoder_failures: u64,
     /// Who watches now.
     pub viewers: usize,
     /// Where, by kind.
@@ -54,6 +61,8 @@ pub struct WatchUrls {
     pub detections: String,
     /// HTTP-FLV.
     pub http_flv: String,
+    /// Low-latency HLS.
+    pub hls: String,
 }
 
 impl WatchUrls {
@@ -63,6 +72,7 @@ impl WatchUrls {
             video: format!("/api/v1/streams/{id}/video"),
             detections: format!("/api/v1/streams/{id}/detections"),
             http_flv: format!("/live/{id}.flv"),
+            hls: format!("/live/{id}/{}", hls::PLAYLIST),
         }
     }
 }
@@ -92,7 +102,11 @@ pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoRespo
             width: format.as_ref().map(|f| f.size.width),
             height: format.as_ref().map(|f| f.size.height),
             fps: format.as_ref().and_then(|f| f.fps),
+            sound: stream
+                .sound_format(SoundWant::Native)
+                .map(|sound| sound.codec.name().to_owned()),
             transcoded: stream.transcoded().map(str::to_owned),
+            encoder_failures: stream.encoder_failures(),
             viewers: stream.readers(),
             urls: WatchUrls::of(&id),
             id,
@@ -118,7 +132,8 @@ pub(super) async fn http_flv(
     let seat = Arc::clone(&state.shared.viewers)
         .try_acquire_owned()
         .map_err(|_| Problem::unavailable("too many pages are open; close one"))?;
-    let reader = state.hub.relay.stream(id).subscribe(Want::Playable);
+    let stream = state.hub.relay.stream(id);
+    let reader = stream.subscribe_with(Want::Playable, Some(SoundWant::Flv));
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(feed(state, reader, sender, seat));
     let headers = [
@@ -138,7 +153,8 @@ async fn feed(
     _seat: OwnedSemaphorePermit,
 ) {
     let mut shutdown = state.shared.shutdown.clone();
-    let mut first: Option<FrameKey> = None;
+    let mut epoch = None;
+    let mut writer = FlvWriter::new(reader.stream().has_sound());
     loop {
         let event = tokio::select! {
             () = out.closed() => return,
@@ -146,18 +162,23 @@ async fn feed(
             _ = shutdown.changed() => return,
             event = std::future::poll_fn(|context| reader.poll_next(context)) => event,
         };
-        let frame = match event {
-            Ok(CodedEvent::Frame(frame)) => frame,
+        let bytes = match event {
+            Ok(CodedEvent::Frame(frame)) => {
+                if epoch
+                    .replace(frame.key.epoch)
+                    .is_some_and(|before| before != frame.key.epoch)
+                {
+                    return;
+                }
+                writer.picture(&frame)
+            }
+            Ok(CodedEvent::Sound(sound)) => writer.sound(&sound),
             Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_)) => continue,
             Err(_) => return,
         };
-        let mut bytes = match first {
-            Some(key) if key.epoch != frame.key.epoch => return,
-            Some(_) => Vec::new(),
-            None => flv::header(&frame),
-        };
-        first = Some(frame.key);
-        bytes.extend(flv::picture(&frame));
+        if bytes.is_empty() {
+            continue;
+        }
         // One that does not read waits here, and its reader falls behind until it is ended.
         tokio::select! {
             sent = out.send(Ok(bytes.into())) => if sent.is_err() { return },

@@ -157,6 +157,7 @@ impl Viewer {
                 socket::send_json(socket, &doc).await
             }
             CodedEvent::Frame(frame) => self.picture(socket, &frame).await,
+            CodedEvent::Sound(_) => Ok(()), // not asked for
         }
     }
 

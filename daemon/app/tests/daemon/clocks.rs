@@ -17,6 +17,7 @@ fn better_times_are_told_and_a_learned_delay_narrows_the_next_start() {
     let config = stage.configure(&rtsp_camera("street", &url, ""));
     let listener = Listener::start(stage.broker.port, "witness");
     let mut daemon = Daemon::start(&config);
+    let live = daemon.live();
 
     // The first frames were timed by their arrival; the first reports know better.
     let told: SystemEventDoc = listener
@@ -42,6 +43,13 @@ fn better_times_are_told_and_a_learned_delay_narrows_the_next_start() {
         told.is_some_and(|r| r.since.rel_error_ms < 60.0 && r.since.source == "sender_report")
     };
     listener.until("a restamp within 60 ms by sender reports", sharp);
+    let seen = live.until("a restamp over server-sent events", "event", |e| {
+        e["type"] == "restamp"
+    });
+    assert_eq!(
+        (&seen["cam"], &seen["restamp"]["epoch"]),
+        (&"street".into(), &better.epoch.into())
+    );
     // Asked for by name only: there are many, and few want them.
     let page = daemon.get("/api/v1/events?type=restamp&cam=street").unwrap();
     assert!(String::from_utf8(page).unwrap().contains(&told.id));

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -158,6 +158,28 @@ impl Daemon {
         request("DELETE", &format!("{}{path}", self.url), None)
     }
 
+    /// Follows the server-sent events from now on.
+    pub(crate) fn live(&self) -> Live {
+        let (tell, told) = mpsc::channel();
+        let answer = ureq::get(format!("{}/api/v1/live", self.url)).call().unwrap();
+        // Ends with the daemon, which closes the stream, or with the reader.
+        std::thread::spawn(move || {
+            let mut name = String::new();
+            for line in BufReader::new(answer.into_body().into_reader()).lines() {
+                let Ok(line) = line else { return };
+                if let Some(event) = line.strip_prefix("event: ") {
+                    name = event.to_owned();
+                } else if let Some(data) = line.strip_prefix("data: ") {
+                    let message = (name.clone(), serde_json::from_str(data).unwrap());
+                    if tell.send(message).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Live(told)
+    }
+
     pub(crate) fn status(&self) -> StatusDoc {
         let body = self.get("/api/v1/status").unwrap();
         serde_json::from_slice(&body).unwrap()
@@ -273,6 +295,23 @@ fn request(method: &str, url: &str, body: Option<&Value>) -> Result<Vec<u8>, (u1
     match answer.status().as_u16() {
         200..=299 => Ok(bytes),
         code => Err((code, text(&bytes))),
+    }
+}
+
+/// Server-sent events of a daemon: name and data.
+pub(crate) struct Live(mpsc::Receiver<(String, Value)>);
+
+impl Live {
+    /// The next event of this name that is as wished.
+    pub(crate) fn until(&self, what: &str, name: &str, wish: impl Fn(&Value) -> bool) -> Value {
+        let patience = Patience::new();
+        loop {
+            let message = self.0.recv_timeout(patience.left(what));
+            let (told, data) = message.unwrap_or_else(|e| panic!("{what}: {e}"));
+            if told == name && wish(&data) {
+                return data;
+            }
+        }
     }
 }
 

@@ -17,6 +17,8 @@ const MIN_SPAN_NS: f64 = 15e9;
 /// The median slope of a run of reports moves by less than this from one report to the next (measured in the month of
 /// `make bench NAME=soak`): of some thousand slopes only those this near to the last median are put in order.
 const NEAR: f64 = 3e-7;
+/// Only pairs this part of the whole time apart count: nearer ones say little of a slope, and there are many.
+const APART: f64 = 0.5;
 /// A wall clock that runs this much faster or slower than its media clock is not drift.
 const MAX_DRIFT: f64 = 500e-6;
 
@@ -39,29 +41,30 @@ impl RobustLine {
         let all: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (x - origin, y)).collect();
         // Coarsely without drift: the gate is wider than 500 ppm over a minute would need, so refine once.
         let mut drift = slope(&all, guess).unwrap_or(0.0);
-        let mut level = densest(&all, drift)?;
-        let on_line = |drift: f64, level: f64| -> Vec<(f64, f64)> {
-            let near = |&&(x, y): &&(f64, f64)| (y - level - drift * x).abs() <= GATE_NS;
-            all.iter().filter(near).copied().collect()
-        };
-        let mut inliers = on_line(drift, level);
+        let mut off = residuals(&all, drift);
+        let mut level = densest(&off)?;
         // Of the same points it would be the same line.
-        if inliers.len() < all.len()
-            && let Some(better) = slope(&inliers, drift)
-        {
-            drift = better;
-            level = densest(&inliers, drift)?;
-            inliers = on_line(drift, level);
+        if !lies_within(&off, level) {
+            let on_line = |drift: f64, level: f64| -> Vec<(f64, f64)> {
+                let near = |&&(x, y): &&(f64, f64)| (y - level - drift * x).abs() <= GATE_NS;
+                all.iter().filter(near).copied().collect()
+            };
+            let mut inliers = on_line(drift, level);
+            if let Some(better) = slope(&inliers, drift) {
+                drift = better;
+                level = densest(&residuals(&inliers, drift))?;
+                inliers = on_line(drift, level);
+            }
+            off = residuals(&inliers, drift);
         }
-        let mut residuals: Vec<f64> = inliers.iter().map(|&(x, y)| y - drift * x).collect();
-        level = middle(&mut residuals).unwrap_or(level);
-        let n = residuals.len().max(1) as f64;
-        let scatter = residuals.iter().map(|r| (r - level).abs()).sum::<f64>() / n;
+        level = off.get(off.len() / 2).copied().unwrap_or(level);
+        let n = off.len().max(1) as f64;
+        let scatter = off.iter().map(|r| (r - level).abs()).sum::<f64>() / n;
         Some(RobustLine {
             origin,
             at_origin: level,
             drift,
-            inliers: inliers.len(),
+            inliers: off.len(),
             scatter,
         })
     }
@@ -79,7 +82,7 @@ fn slope(points: &[(f64, f64)], guess: f64) -> Option<f64> {
     if points.len() < MIN_POINTS || last - first < MIN_SPAN_NS {
         return None;
     }
-    let apart = (last - first) / 4.0;
+    let apart = (last - first) * APART;
     let slopes = Slopes {
         xs: points.iter().map(|p| p.0).collect(),
         ys: points.iter().map(|p| p.1).collect(),
@@ -152,13 +155,25 @@ impl Slopes {
     }
 }
 
-/// The middle of the shortest interval that holds [`DENSE`] of the residuals; the lower of two as short, since wrong
-/// reports are late.
-fn densest(points: &[(f64, f64)], drift: f64) -> Option<f64> {
-    let mut r: Vec<f64> = points.iter().map(|&(x, y)| y - drift * x).collect();
-    r.sort_unstable_by(f64::total_cmp);
-    let take = ((r.len() as f64 * DENSE).ceil() as usize).clamp(1, r.len().max(1));
-    let shortest = r
+/// How far each point lies above a line of this drift through the origin, in order.
+fn residuals(points: &[(f64, f64)], drift: f64) -> Vec<f64> {
+    let mut all: Vec<f64> = points.iter().map(|&(x, y)| y - drift * x).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    all
+}
+
+/// Whether no residual is further from `level` than the gate; they are in order.
+fn lies_within(residuals: &[f64], level: f64) -> bool {
+    let near = |r: Option<&f64>| r.is_some_and(|r| (r - level).abs() <= GATE_NS);
+    near(residuals.first()) && near(residuals.last())
+}
+
+/// The middle of the shortest interval that holds [`DENSE`] of the residuals, which are in order; the lower of two as
+/// short, since wrong reports are late.
+fn densest(residuals: &[f64]) -> Option<f64> {
+    let all = residuals.len();
+    let take = ((all as f64 * DENSE).ceil() as usize).clamp(1, all.max(1));
+    let shortest = residuals
         .windows(take)
         .min_by(|a, b| (a[take - 1] - a[0]).total_cmp(&(b[take - 1] - b[0])))?;
     shortest.get(take / 2).copied()

@@ -59,13 +59,13 @@ pub(super) fn level(reports: &[Walled]) -> Option<(Span, Span)> {
     let mut all: Vec<Span> = reports.iter().map(near(mode)).collect();
     let at = ((n as f64 * ON_TIME).ceil() as usize).clamp(2, n - 1);
     let gate = (*all.select_nth_unstable(at).1 * GATE).max(LEAST_GATE);
-    let within = |about: Span| -> Vec<Walled> {
+    let within = |about: Span| {
         let off = near(about);
-        reports.iter().filter(|r| off(r) <= gate).copied().collect()
+        reports.iter().filter(move |r| off(r) <= gate)
     };
-    let mut first: Vec<Span> = within(mode).iter().map(|r| r.wall_minus_media).collect();
+    let mut first: Vec<Span> = within(mode).map(|r| r.wall_minus_media).collect();
     let about = median(&mut first)?;
-    let good = within(about);
+    let good: Vec<Walled> = within(about).copied().collect();
     let count = good.len() as f64;
     let (tilt, tilt_error, mean_age) = tilt(&good, about);
     // A wall clock that NTP holds has no tilt; one that is told from none is taken out, else it widens the bound.

@@ -5,6 +5,8 @@
 //! them as they are, and encoded ones where not ([`Want::Playable`]). Who decodes them itself gets those of files **ahead**
 //! of the time at which they are shown ([`Want::Ahead`]). A **GOP** begins with an IDR picture.
 //!
+//! A camera whose **sound** is taken has a second track beside its pictures, on their time line ([`SoundWant`]).
+//!
 //! Every picture has the key of the decoded frame, and none waits for the decoder to get it (`session::tap`).
 //!
 //! What is full, and what happens then:
@@ -22,6 +24,9 @@ mod format;
 mod frame;
 mod queue;
 mod relay;
+mod sound;
+mod sound_line;
+mod sound_side;
 mod sps;
 mod stream;
 
@@ -31,5 +36,7 @@ pub use frame::CodedFrame;
 pub(crate) use frame::{AccessUnit, Framing, nals};
 pub use queue::{CodedEvent, Ended, GapReason, Subscription};
 pub use relay::Relay;
+pub(crate) use sound::SoundUnit;
+pub use sound::{CodedSound, SoundCodec, SoundFormat, SoundWant};
 pub use sps::Sps;
 pub use stream::{CodedStream, Variant, Want};

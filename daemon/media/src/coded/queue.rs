@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use synoptic_base::{Mono, Span};
 
-use super::{CodedFrame, CodedStream, Want};
+use super::{CodedFrame, CodedSound, CodedStream, SoundWant, Want};
 
 /// Bytes that wait at most: 8 s of a camera of 16 Mbit/s.
 const MAX_BYTES: usize = 16 << 20;
@@ -39,6 +39,8 @@ impl GapReason {
 pub enum CodedEvent {
     /// A picture. After a gap, and at first, it is an IDR picture.
     Frame(Arc<CodedFrame>),
+    /// A frame of sound; only for who asked for it. It is of the pictures before it, or of those around it.
+    Sound(Arc<CodedSound>),
     /// Pictures are missing before the next one.
     Gap(GapReason),
     /// There are no pictures now, and why.
@@ -74,18 +76,21 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) want: Want,
+    /// Which sound, if any.
+    pub(super) sound: Option<SoundWant>,
     state: Mutex<State>,
     ready: Condvar,
 }
 
 impl Queue {
-    pub(super) fn new(want: Want) -> Arc<Queue> {
+    pub(super) fn new(want: Want, sound: Option<SoundWant>) -> Arc<Queue> {
         let state = State {
             await_key: true,
             ..State::default()
         };
         Arc::new(Queue {
             want,
+            sound,
             state: Mutex::new(state),
             ready: Condvar::new(),
         })
@@ -141,6 +146,17 @@ impl Queue {
         self.wake(state);
     }
 
+    /// Sound came. While pictures are left out it is too.
+    pub(super) fn sound(&self, sound: &Arc<CodedSound>) {
+        let mut state = self.lock();
+        if state.ended.is_some() || state.await_key {
+            return;
+        }
+        state.bytes += sound.data.len();
+        state.items.push_back(CodedEvent::Sound(Arc::clone(sound)));
+        self.wake(state);
+    }
+
     /// Pictures are missing: the next one taken is an IDR picture.
     pub(super) fn gap(&self, reason: GapReason) {
         let mut state = self.lock();
@@ -170,8 +186,10 @@ impl Queue {
 
     fn pop(state: &mut State) -> Option<Result<CodedEvent, Ended>> {
         if let Some(item) = state.items.pop_front() {
-            if let CodedEvent::Frame(frame) = &item {
-                state.bytes -= frame.size();
+            match &item {
+                CodedEvent::Frame(frame) => state.bytes -= frame.size(),
+                CodedEvent::Sound(sound) => state.bytes -= sound.data.len(),
+                CodedEvent::Gap(_) | CodedEvent::Waiting(_) => {}
             }
             return Some(Ok(item));
         }

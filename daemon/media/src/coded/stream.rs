@@ -1,14 +1,15 @@
 //! One coded stream: the last GOP for who joins, and its readers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use synoptic_base::{Captured, Mono, Stamp, StreamId};
+use synoptic_base::{Captured, Epoch, Mono, Span, Stamp, StreamId};
 
 use super::queue::Queue;
 use super::relay::Times;
-use super::{CodedFormat, CodedFrame, Ended, GapReason, Subscription};
+use super::sound_side::SoundSide;
+use super::{CodedFormat, CodedFrame, Ended, GapReason, SoundWant, Subscription};
 use crate::encode::EncodeOptions;
 
 /// Bytes of the last GOP that are kept: 8 s of a camera of 16 Mbit/s.
@@ -35,12 +36,17 @@ pub enum Want {
 struct Gop {
     frames: VecDeque<Arc<CodedFrame>>,
     bytes: usize,
+    /// The last IDR picture.
+    began: Option<(Epoch, i64)>,
+    /// The longest distance of two of them in this epoch.
+    longest: Option<Span>,
 }
 
 impl Gop {
     fn push(&mut self, frame: &Arc<CodedFrame>) {
         if frame.keyframe {
             self.clear();
+            self.measure(frame);
         } else if self.frames.is_empty() {
             return; // its beginning was let go
         }
@@ -51,6 +57,15 @@ impl Gop {
         self.frames.push_back(Arc::clone(frame));
     }
 
+    fn measure(&mut self, frame: &CodedFrame) {
+        let now = (frame.key.epoch, frame.decode_us);
+        let since = self.began.replace(now).filter(|(epoch, _)| *epoch == now.0);
+        self.longest = since.map(|(_, began)| {
+            let length = Span::from_micros(now.1 - began);
+            self.longest.map_or(length, |longest| longest.max(length))
+        });
+    }
+
     fn clear(&mut self) {
         self.frames.clear();
         self.bytes = 0;
@@ -58,7 +73,7 @@ impl Gop {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     native: Gop,
     encoded: Gop,
     /// The native ones, and those that have a key before they leave.
@@ -73,9 +88,10 @@ struct State {
     waiting: Option<String>,
     /// Decoded pictures come, and are coded once somebody reads.
     ready: bool,
-    readers: Vec<Arc<Queue>>,
+    pub(super) readers: Vec<Arc<Queue>>,
     /// The same pictures, coded otherwise.
-    variants: Vec<Arc<CodedStream>>,
+    pub(super) variants: Vec<Arc<CodedStream>>,
+    pub(super) sound: SoundSide,
     ended: bool,
 }
 
@@ -93,6 +109,7 @@ pub struct CodedStream {
     state: Mutex<State>,
     /// Somebody watches and the pictures must be coded anew.
     encode: AtomicBool,
+    encoder_failures: AtomicU64,
     /// How a variant is coded; `None`: as whoever has the pixels wants it.
     options: Option<EncodeOptions>,
 }
@@ -110,6 +127,7 @@ impl CodedStream {
             times,
             state: Mutex::default(),
             encode: AtomicBool::new(false),
+            encoder_failures: AtomicU64::new(0),
             options: None,
         })
     }
@@ -125,9 +143,11 @@ impl CodedStream {
                 unplayable: Some(BY_OPTIONS),
                 waiting: state.waiting.clone(),
                 ended: state.ended,
+                sound: state.sound.alike(),
                 ..State::default()
             }),
             encode: AtomicBool::new(false),
+            encoder_failures: AtomicU64::new(0),
             options: Some(options),
         });
         state.variants.push(variant.clone());
@@ -143,7 +163,7 @@ impl CodedStream {
         self.lock().variants.iter().map(of).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,6 +201,15 @@ impl CodedStream {
         }
     }
 
+    /// The longest time from one IDR picture to the next in this epoch, as far as it is known.
+    pub fn gop(&self, want: Want) -> Option<Span> {
+        let state = self.lock();
+        match (want, state.unplayable) {
+            (Want::Playable, Some(_)) => state.encoded.longest,
+            _ => state.native.longest,
+        }
+    }
+
     /// Readers now.
     pub fn readers(&self) -> usize {
         self.lock().readers.len()
@@ -188,7 +217,12 @@ impl CodedStream {
 
     /// Begins to read, at the last IDR picture.
     pub fn subscribe(self: &Arc<Self>, want: Want) -> Subscription {
-        let queue = Queue::new(want);
+        self.subscribe_with(want, None)
+    }
+
+    /// The same, with the sound beside the pictures, where there is one.
+    pub fn subscribe_with(self: &Arc<Self>, want: Want, sound: Option<SoundWant>) -> Subscription {
+        let queue = Queue::new(want, sound);
         let now = self.times.clock.now();
         let mut state = self.lock();
         let gop = match (want, state.unplayable) {
@@ -202,6 +236,7 @@ impl CodedStream {
             queue.waiting(NOTHING_YET);
         } else {
             gop.frames.iter().for_each(|frame| queue.frame(frame, now));
+            state.sound.catch_up(&queue);
         }
         if state.ended {
             queue.end(Ended::Removed);
@@ -277,6 +312,10 @@ impl CodedStream {
             Want::Playable => !transcodes,
             Want::Ahead => !told,
         });
+        // The pictures of an encoder leave later, and the sound with them.
+        if state.unplayable.is_none() || !self.wants_pixels() {
+            state.follow(&frame);
+        }
     }
 
     /// A picture that leaves as a native one only later.
@@ -297,6 +336,7 @@ impl CodedStream {
         state.encoded.push(&frame);
         state.encoded_format = Some(frame.format.clone());
         self.hand_out(&mut state, &frame, |reader, _| reader == Want::Playable);
+        state.follow(&frame);
     }
 
     /// Gives a picture to the readers that `is_for` it, by what they want and whether pictures are coded anew.
@@ -324,6 +364,17 @@ impl CodedStream {
         }
     }
 
+    /// An encoder of this stream failed.
+    pub(crate) fn encoder_failed(&self) {
+        self.encoder_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often an encoder of this stream has failed.
+    pub fn encoder_failures(&self) -> u64 {
+        let variants: u64 = self.lock().variants.iter().map(|v| v.encoder_failures()).sum();
+        self.encoder_failures.load(Ordering::Relaxed) + variants
+    }
+
     /// The encoder stopped: its last GOP is no beginning any more.
     pub(crate) fn encoder_stopped(&self) {
         self.lock().encoded.clear();
@@ -343,6 +394,7 @@ impl CodedStream {
         state.native.clear();
         state.encoded.clear();
         state.ahead.clear();
+        state.sound.stop();
         state.waiting = Some(why.to_owned());
         for reader in &state.readers {
             reader.waiting(why);

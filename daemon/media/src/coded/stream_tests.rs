@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use synoptic_base::{Clock, ClockSample, Epoch, FrameKey, FrameKind, MediaTime, Size, Span, TimeSource, Utc};
 
-use super::super::{AccessUnit, CodedEvent, Framing, Relay, VideoCodec};
+use super::super::{AccessUnit, CodedEvent, Framing, Relay, SoundCodec, SoundFormat, SoundUnit, VideoCodec};
 use super::*;
 
 #[derive(Default)]
@@ -108,6 +108,9 @@ fn drain(reader: &mut Subscription) -> Vec<String> {
             Ok(CodedEvent::Frame(frame)) => found.push(frame.key.media_us.as_micros().to_string()),
             Ok(CodedEvent::Gap(reason)) => found.push(reason.name().to_owned()),
             Ok(CodedEvent::Waiting(_)) => found.push("waiting".to_owned()),
+            Ok(CodedEvent::Sound(sound)) => {
+                found.push(format!("{} {}", sound.format.codec.name(), sound.media_us));
+            }
             Err(ended) => {
                 found.push(format!("{ended:?}"));
                 break;
@@ -220,4 +223,92 @@ fn who_waits_is_told_why_and_begins_anew_with_an_idr_picture() {
     assert_eq!(b.stream.why_waiting(), None);
     b.stream.end();
     assert_eq!(drain(&mut reader), ["Removed"]);
+}
+
+/// Sound of the instant of the next picture.
+fn sound(bench: &Bench, codec: SoundCodec) -> SoundUnit {
+    SoundUnit {
+        captured: Captured {
+            mono: bench.clock.now() + Span::from_millis(100),
+            rel_error: Span::ZERO,
+            source: TimeSource::SenderReport,
+        },
+        duration: Span::from_millis(20),
+        format: Arc::new(SoundFormat {
+            codec,
+            rate_hz: 8_000,
+            channels: 1,
+            config: Vec::new(),
+            pre_skip: 0,
+            transcoded: None,
+        }),
+        data: bytes::Bytes::from_static(b"sound"),
+    }
+}
+
+#[test]
+fn sound_leaves_with_the_pictures_of_its_time_to_those_who_asked_for_it() {
+    let mut b = Bench::new();
+    let mut silent = b.stream.subscribe(Want::Playable);
+    let mut native = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Native));
+    let mut flv = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Flv));
+    assert!(!b.stream.has_sound() && !b.stream.wants_aac());
+    let unit = sound(&b, SoundCodec::Alaw);
+    b.stream.sound(&unit, true);
+    assert!(b.stream.has_sound());
+    for reader in [&mut silent, &mut native, &mut flv] {
+        assert_eq!(drain(reader), ["waiting"], "no picture came yet");
+    }
+    b.native(1, 10);
+    assert_eq!(drain(&mut silent), ["0"]);
+    assert_eq!(drain(&mut native), ["0", "pcma 0"]);
+    assert_eq!(drain(&mut flv), ["0"], "FLV cannot carry G.711");
+    assert!(b.stream.wants_aac(), "and somebody waits for AAC");
+    let unit = sound(&b, SoundCodec::Aac);
+    b.stream.sound(&unit, false);
+    b.native(1, 10);
+    assert_eq!(drain(&mut native), ["1"]);
+    let heard = drain(&mut flv);
+    assert!(
+        heard.len() == 2 && heard.iter().any(|e| e.starts_with("aac")),
+        "{heard:?}"
+    );
+    // Who joins has it too, from the last IDR picture on.
+    let mut late = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Native));
+    assert_eq!(drain(&mut late), ["0", "1", "pcma 0"]);
+    drop((native, flv, late));
+    assert!(!b.stream.wants_aac());
+    b.stream.waiting("the camera is away");
+    assert!(!b.stream.has_sound());
+}
+
+#[test]
+fn a_panorama_has_the_sound_of_its_camera_on_its_own_time_line() {
+    let mut b = Bench::new();
+    let relay = Relay::new(b.clock.clone());
+    let panorama = relay.stream(StreamId::new("pano").unwrap());
+    panorama.declare(Some("panorama"));
+    b.stream.send_sound_to(&panorama);
+    let mut reader = panorama.subscribe_with(Want::Playable, Some(SoundWant::Flv));
+    let unit = sound(&b, SoundCodec::Alaw);
+    b.stream.sound(&unit, true);
+    assert!(
+        panorama.has_sound() && b.stream.wants_aac(),
+        "wanted by the panorama's reader"
+    );
+    let unit = sound(&b, SoundCodec::Aac);
+    b.stream.sound(&unit, false);
+    drain(&mut reader);
+    // Its picture of that instant comes later, and only then the sound.
+    let captured = unit.captured;
+    b.clock.advance(Span::from_millis(300));
+    let mut frame = b.make(10);
+    frame.captured = captured;
+    frame.key.stream = panorama.id();
+    frame.key.media_us = MediaTime::from_micros(7_000_000);
+    panorama.encoded(frame);
+    assert_eq!(drain(&mut reader), ["7000000", "aac 7000000"]);
+    b.stream.keep_sound_from(&panorama);
+    drop(reader);
+    assert!(!b.stream.wants_aac());
 }

@@ -99,9 +99,10 @@ pub fn available() -> Vec<EncoderKind> {
     EncoderKind::ALL.into_iter().filter(|kind| kind.works()).collect()
 }
 
-/// The one to use.
-pub(super) fn choose(options: &EncodeOptions) -> Result<EncoderKind, MediaError> {
-    let wanted = |kind: &EncoderKind| options.encoder.is_none_or(|wanted| wanted == *kind);
+/// The one to use; not one of those that have `failed`.
+pub(super) fn choose(options: &EncodeOptions, failed: &[EncoderKind]) -> Result<EncoderKind, MediaError> {
+    let wanted =
+        |kind: &EncoderKind| options.encoder.is_none_or(|wanted| wanted == *kind) && !failed.contains(kind);
     let found = EncoderKind::ALL
         .into_iter()
         .find(|kind| wanted(kind) && kind.works());

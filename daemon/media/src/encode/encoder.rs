@@ -60,7 +60,7 @@ impl Encoder {
         frame: &Frame<Pixels>,
         why: &'static str,
     ) -> Result<Encoder, MediaError> {
-        let kind = choice::choose(options)?;
+        let kind = choice::choose(options, &[])?;
         let broken = |what: String| MediaError::Broken {
             source_name: format!("the encoder of {}", stream.id()),
             why: what,
@@ -146,6 +146,13 @@ impl Encoder {
     /// Which encoder it is.
     pub fn kind(&self) -> EncoderKind {
         self.kind
+    }
+
+    /// An error as an encoder that breaks down posts it.
+    #[cfg(test)]
+    pub(super) fn break_down(&self) {
+        let element = self.pipeline.by_name("encoder").unwrap();
+        gst::element_error!(element, gst::StreamError::Encode, ["it broke down"]);
     }
 
     /// Frames left out because the encoder was busy.

@@ -4,22 +4,32 @@ use std::sync::Arc;
 
 use synoptic_base::{Epoch, Frame, Mono, Span};
 
-use super::{EncodeOptions, Encoder};
-use crate::Pixels;
+use super::{EncodeOptions, Encoder, EncoderKind, choice};
 use crate::coded::CodedStream;
+use crate::{MediaError, Pixels};
 
 /// An encoder that nobody watches goes on for this long: a page that is loaded again finds it running.
 const IDLE: Span = Span::from_secs(2);
-/// After a failure the next try is not before this.
+/// When no encoder works, the next try is not before this.
 const RETRY: Span = Span::from_secs(5);
+/// An encoder that failed after so long is started anew; one that fails sooner is left aside, and the next best one is taken.
+const GOOD: Span = Span::from_secs(10);
+
+struct Running {
+    encoder: Encoder,
+    epoch: Epoch,
+    since: Mono,
+}
 
 /// Codes the frames of one stream for its readers.
 pub struct PixelFeed {
     stream: Arc<CodedStream>,
     options: EncodeOptions,
-    running: Option<(Encoder, Epoch)>,
+    running: Option<Running>,
     wanted_at: Option<Mono>,
     failed_at: Option<Mono>,
+    /// Encoders that failed soon after they were started.
+    left_aside: Vec<EncoderKind>,
     /// Those of the stream's variants.
     variants: Vec<PixelFeed>,
 }
@@ -33,6 +43,7 @@ impl PixelFeed {
             running: None,
             wanted_at: None,
             failed_at: None,
+            left_aside: Vec::new(),
             variants: Vec::new(),
         }
     }
@@ -83,7 +94,7 @@ impl PixelFeed {
         if self
             .running
             .as_ref()
-            .is_some_and(|(e, of)| *of != epoch || !e.fits(frame))
+            .is_some_and(|r| r.epoch != epoch || !r.encoder.fits(frame))
         {
             self.running = None;
         }
@@ -91,23 +102,162 @@ impl PixelFeed {
             if self.failed_at.is_some_and(|at| now - at < RETRY) {
                 return;
             }
-            let why = self.stream.transcoded().unwrap_or("codec");
-            match Encoder::start(&self.stream, &self.options, frame, why) {
-                Ok(encoder) => self.running = Some((encoder, epoch)),
-                Err(error) => return self.failed(now, &error),
+            if let Err(error) = self.start(frame, now) {
+                return self.failed(now, None, &error);
             }
         }
-        if let Some((encoder, _)) = &mut self.running
-            && let Err(error) = encoder.push(frame)
+        if let Some(running) = &mut self.running
+            && let Err(error) = running.encoder.push(frame)
         {
-            self.running = None;
-            self.failed(now, &error);
+            let failed = self.running.take().map(|r| (r.encoder.kind(), now - r.since));
+            self.failed(now, failed, &error);
         }
     }
 
-    fn failed(&mut self, now: Mono, error: &crate::MediaError) {
-        self.failed_at = Some(now);
-        log::error!("{error}; next try in {RETRY}");
-        self.stream.waiting(&error.to_string());
+    fn start(&mut self, frame: &Frame<Pixels>, now: Mono) -> Result<(), MediaError> {
+        let why = self.stream.transcoded().unwrap_or("codec");
+        let options = EncodeOptions {
+            encoder: Some(choice::choose(&self.options, &self.left_aside)?),
+            ..self.options
+        };
+        self.running = Some(Running {
+            encoder: Encoder::start(&self.stream, &options, frame, why)?,
+            epoch: frame.meta.key.epoch,
+            since: now,
+        });
+        Ok(())
+    }
+
+    /// An encoder `failed` after it ran for some time, or none could be started.
+    fn failed(&mut self, now: Mono, failed: Option<(EncoderKind, Span)>, error: &MediaError) {
+        self.stream.encoder_failed();
+        let next = match failed {
+            Some((kind, ran)) if ran > GOOD => Some(kind),
+            Some((kind, _)) => {
+                self.left_aside.push(kind);
+                choice::choose(&self.options, &self.left_aside).ok()
+            }
+            None => None,
+        };
+        match next {
+            Some(next) => log::warn!("{error}; {} takes over", next.element()),
+            None => {
+                // From the best one again.
+                self.left_aside.clear();
+                self.failed_at = Some(now);
+                log::error!("{error}; next try in {RETRY}");
+                self.stream.waiting(&error.to_string());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clocks::SystemClock;
+    use crate::coded::{CodedEvent, Relay, Want};
+    use crate::encode::available;
+    use synoptic_base::*;
+
+    struct Grey;
+    impl Surface for Grey {
+        fn size(&self) -> Size {
+            Size::new(64, 64)
+        }
+        fn format(&self) -> PixelFormat {
+            PixelFormat::I420
+        }
+        fn with_planes(&self, read: &mut dyn FnMut(Planes<'_>)) -> Result<(), SurfaceError> {
+            let plane = |stride| Plane {
+                data: &[128; 64 * 64],
+                stride,
+            };
+            read(Planes::I420 {
+                y: plane(64),
+                u: plane(32),
+                v: plane(32),
+            });
+            Ok(())
+        }
+    }
+
+    fn frame(number: i64) -> Frame<Pixels> {
+        let at = Mono::from_nanos(1_000_000_000_000) + Span::from_millis(40) * number;
+        Frame {
+            meta: FrameMeta {
+                key: FrameKey {
+                    stream: StreamId::new("gate").unwrap(),
+                    epoch: Epoch(1),
+                    media_us: MediaTime::from_micros(number * 40_000),
+                },
+                seq: Seq(number as u64),
+                arrival: at,
+                captured: Captured {
+                    mono: at,
+                    rel_error: Span::ZERO,
+                    source: TimeSource::Arrival,
+                },
+                size: Size::new(64, 64),
+                kind: FrameKind::Unknown,
+            },
+            pixels: Arc::new(Grey),
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_breaks_down_is_replaced_or_started_anew_and_counted() {
+        gst::init().unwrap();
+        let there = available();
+        if there.is_empty() {
+            return eprintln!("SKIPPED: no H.264 encoder here");
+        }
+        let stream = Relay::new(SystemClock::shared()).stream(StreamId::new("gate").unwrap());
+        stream.declare(Some("rotation"));
+        stream.ready();
+        let mut reader = stream.subscribe(Want::Playable);
+        let mut feed = PixelFeed::new(stream.clone(), EncodeOptions::default());
+        let mut number = 0;
+        let mut until_coded = |feed: &mut PixelFeed| {
+            // Each frame is waited for: an encoder that is busy leaves frames out.
+            for _ in 0..200 {
+                feed.frame(&frame(number));
+                number += 1;
+                while let Some(event) = reader.next_timeout(Span::from_millis(150)) {
+                    if let CodedEvent::Frame(coded) = event.unwrap() {
+                        assert_eq!(coded.format.transcoded, Some("rotation"));
+                        return coded;
+                    }
+                }
+            }
+            panic!("no coded picture came");
+        };
+        until_coded(&mut feed);
+        assert_eq!(stream.encoder_failures(), 0);
+        feed.running.as_ref().unwrap().encoder.break_down();
+        feed.frame(&frame(900)); // finds it broken
+        assert_eq!(stream.encoder_failures(), 1);
+        match there.get(1) {
+            Some(second) => {
+                let coded = until_coded(&mut feed);
+                assert!(coded.keyframe, "a new encoder begins with an IDR picture");
+                assert_eq!(feed.running.as_ref().unwrap().encoder.kind(), *second);
+            }
+            None => {
+                assert!(feed.failed_at.is_some());
+                feed.failed_at = None;
+            }
+        }
+        // One that worked for long is started anew.
+        until_coded(&mut feed);
+        let running = feed.running.as_mut().unwrap();
+        let kind = running.encoder.kind();
+        running.since -= Span::from_secs(60);
+        running.encoder.break_down();
+        feed.frame(&frame(901));
+        assert_eq!(stream.encoder_failures(), 2);
+        until_coded(&mut feed);
+        assert_eq!(feed.running.as_ref().unwrap().encoder.kind(), kind);
+        assert_eq!(stream.why_waiting(), None);
     }
 }

@@ -6,10 +6,12 @@
 mod choice;
 mod encoder;
 mod feed;
+mod sound;
 
 pub use choice::{EncoderKind, available};
 pub use encoder::Encoder;
 pub use feed::PixelFeed;
+pub(crate) use sound::SoundCoder;
 use synoptic_base::Size;
 
 /// How pictures are coded.

@@ -1,10 +1,13 @@
 //! Containers for coded pictures: bytes out, nothing else.
 //!
-//! The two boxes of fragmented MP4 and the tags of FLV that one track of H.264 needs are written here: a general library
-//! (mp4-atom 0.17 was looked at) brings more code and crates than these have lines, and copies each picture once more.
+//! The boxes of fragmented MP4 and the tags of FLV that a track of H.264 and one of sound need are written here: a general
+//! library (mp4-atom 0.17 was looked at) brings more code and crates than these have lines, and copies each picture once
+//! more.
 
 pub mod flv;
 pub mod fmp4;
+pub mod hls;
+mod sound_entry;
 
 use crate::coded::CodedFormat;
 

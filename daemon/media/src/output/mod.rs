@@ -13,6 +13,7 @@ mod rtmp;
 mod rtp;
 mod served;
 mod server;
+mod sound;
 mod times;
 
 pub use options::{PushError, PushKind, PushOptions};
@@ -35,6 +36,7 @@ const BEFORE: synoptic_base::Span = synoptic_base::Span::from_secs(60);
 /// What an output reads: a stream as the relay has it, or coded with options of the output's own.
 pub struct Reading {
     stream: Arc<CodedStream>,
+    sound: bool,
     /// Kept while it is read.
     _variant: Option<Variant>,
 }
@@ -44,6 +46,7 @@ impl Reading {
     pub fn plain(stream: Arc<CodedStream>) -> Reading {
         Reading {
             stream,
+            sound: false,
             _variant: None,
         }
     }
@@ -53,8 +56,19 @@ impl Reading {
         let variant = stream.variant(options);
         Reading {
             stream: variant.stream().clone(),
+            sound: false,
             _variant: Some(variant),
         }
+    }
+
+    /// The same with the sound beside the pictures, where there is one.
+    pub fn with_sound(self, sound: bool) -> Reading {
+        Reading { sound, ..self }
+    }
+
+    /// Whether the sound is wanted.
+    pub fn sound(&self) -> bool {
+        self.sound
     }
 
     /// What is read.

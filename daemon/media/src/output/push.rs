@@ -8,9 +8,11 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use synoptic_base::{Epoch, Mono, Span};
 
+use super::sound::{self, SoundOut};
 use super::times::RtpTimes;
 use super::{PushError, PushKind, PushOptions, access_unit, rtmp, run_on_the_boxs_clock, waiting_bytes};
-use crate::coded::{CodedFrame, CodedStream};
+use crate::coded::{CodedFrame, CodedSound, CodedStream, SoundWant};
+use crate::mux::flv::FlvWriter;
 use crate::{RtspTransport, Secret};
 
 /// Connecting takes no longer, in seconds.
@@ -36,6 +38,14 @@ pub struct Push {
     options: PushOptions,
     stream: Arc<CodedStream>,
     times: Arc<RtpTimes>,
+    /// RTMP: what writes its tags.
+    writer: FlvWriter,
+    /// RTSP: the second stream.
+    sound: Option<SoundOut>,
+    /// Sound is wanted ...
+    with_sound: bool,
+    /// ... and the connection was made with it.
+    has_sound: bool,
     epoch: Option<Epoch>,
     pictures: u64,
     bytes: u64,
@@ -47,6 +57,17 @@ pub struct Push {
 impl Push {
     /// Begins to connect; pictures may be sent at once. `stream` is where they come from.
     pub fn start(options: &PushOptions, stream: &Arc<CodedStream>) -> Result<Push, PushError> {
+        Push::start_with(options, stream, false)
+    }
+
+    /// The same, and where the stream has sound it is sent too ([`Push::sound`]).
+    pub fn start_with(
+        options: &PushOptions,
+        stream: &Arc<CodedStream>,
+        with_sound: bool,
+    ) -> Result<Push, PushError> {
+        let has_sound = with_sound && stream.has_sound();
+        let mut sound = None;
         let pipeline = gst::Pipeline::new();
         let base = run_on_the_boxs_clock(&pipeline, stream.now());
         let times = RtpTimes::new(stream.clone(), base);
@@ -76,13 +97,20 @@ impl Push {
                 source.set_caps(Some(&h264_caps()));
                 let parser = make("h264parse", "gstreamer1.0-plugins-bad")?;
                 let sink = make("rtspclientsink", "gstreamer1.0-rtsp")?;
-                set_rtsp(&sink, options, &times).map_err(|why| broken(&why))?;
+                let sounds = sound_source(stream, base).filter(|_| has_sound);
+                let of_sound = sounds.as_ref().map(|out| out.times.clone());
+                set_rtsp(&sink, options, &times, of_sound.as_ref()).map_err(|why| broken(&why))?;
                 let linked = pipeline.add_many([&parser, &sink]).is_ok()
                     && source.link(&parser).is_ok()
                     && parser.link(&sink).is_ok();
+                let linked = linked
+                    && sounds.as_ref().is_none_or(|out| {
+                        pipeline.add(&out.source).is_ok() && out.source.link(&sink).is_ok()
+                    });
                 linked
                     .then_some(())
                     .ok_or_else(|| broken("no pipeline could be made"))?;
+                sound = sounds;
             }
         }
         let push = Push {
@@ -91,6 +119,10 @@ impl Push {
             options: options.clone(),
             stream: stream.clone(),
             times,
+            writer: FlvWriter::new(has_sound),
+            sound,
+            with_sound,
+            has_sound,
             epoch: None,
             pictures: 0,
             bytes: 0,
@@ -103,8 +135,12 @@ impl Push {
         Ok(push)
     }
 
-    /// Whether the connection takes this picture: RTMP's time stamps are those of one epoch.
+    /// Whether the connection takes this picture: RTMP's time stamps are those of one epoch, and what a connection carries is
+    /// told when it is made, so that sound that begins later needs another one.
     pub fn fits(&self, frame: &CodedFrame) -> bool {
+        if frame.keyframe && self.with_sound && !self.has_sound && self.stream.has_sound() {
+            return false;
+        }
         self.options.kind() == PushKind::Rtsp || self.epoch.is_none_or(|epoch| epoch == frame.key.epoch)
     }
 
@@ -115,15 +151,7 @@ impl Push {
     pub fn send(&mut self, frame: &CodedFrame) -> Result<(), PushError> {
         self.look()?;
         let buffers = match self.options.kind() {
-            PushKind::Rtmp => {
-                let mut buffers = if self.epoch.is_none() {
-                    rtmp::header(frame)
-                } else {
-                    Vec::new()
-                };
-                buffers.push(rtmp::picture(frame));
-                buffers
-            }
+            PushKind::Rtmp => rtmp::buffers(&self.writer.picture(frame)),
             PushKind::Rtsp => vec![access_unit(frame, &self.times)],
         };
         self.epoch = Some(frame.key.epoch);
@@ -134,6 +162,31 @@ impl Push {
             self.source.push_buffer(buffer).ok();
         }
         Ok(())
+    }
+
+    /// Sends a frame of sound; call it where [`Push::start_with`] was told so.
+    pub fn sound(&mut self, sound: &CodedSound) {
+        match self.options.kind() {
+            PushKind::Rtmp => {
+                for buffer in rtmp::buffers(&self.writer.sound(sound)) {
+                    self.bytes += buffer.size() as u64;
+                    // As with pictures: the error comes with the next look.
+                    self.source.push_buffer(buffer).ok();
+                }
+            }
+            PushKind::Rtsp => {
+                let bytes = self.sound.as_ref().and_then(|out| out.push(sound));
+                self.bytes += bytes.unwrap_or(0);
+            }
+        }
+    }
+
+    /// Which sound the connection takes.
+    pub fn sound_want(options: &PushOptions) -> SoundWant {
+        match options.kind() {
+            PushKind::Rtmp => SoundWant::Flv,
+            PushKind::Rtsp => SoundWant::Native,
+        }
     }
 
     /// Looks for an error; call it now and then while no picture comes.
@@ -244,7 +297,25 @@ fn set_rtmp(sink: &gst::Element, options: &PushOptions) {
     }
 }
 
-fn set_rtsp(sink: &gst::Element, options: &PushOptions, times: &Arc<RtpTimes>) -> Result<(), String> {
+/// What sends the sound of `stream` as it comes; `None`: there is none.
+fn sound_source(stream: &Arc<CodedStream>, base: Mono) -> Option<SoundOut> {
+    let format = stream.sound_format(SoundWant::Native)?;
+    let source = AppSrc::builder()
+        .format(gst::Format::Time)
+        .is_live(true)
+        .max_bytes(0)
+        .build();
+    let rate_hz = sound::rtp_rate_hz(&format);
+    let times = RtpTimes::of(stream.clone(), base, sound::SESSION, rate_hz);
+    Some(SoundOut::new(source, times, format))
+}
+
+fn set_rtsp(
+    sink: &gst::Element,
+    options: &PushOptions,
+    times: &Arc<RtpTimes>,
+    of_sound: Option<&Arc<RtpTimes>>,
+) -> Result<(), String> {
     sink.set_property("location", &options.url);
     sink.set_property_from_str(
         "protocols",
@@ -272,17 +343,24 @@ fn set_rtsp(sink: &gst::Element, options: &PushOptions, times: &Arc<RtpTimes>) -
     } else if let Some(ca) = &options.tls_ca {
         sink.set_property("tls-database", trusted(ca)?);
     }
-    let of_payloader = times.clone();
+    let (of_pictures, of_sounds) = (times.clone(), of_sound.cloned());
     sink.connect("new-payloader", false, move |args| {
         if let Some(payloader) = args.get(1).and_then(|v| v.get::<gst::Element>().ok()) {
-            of_payloader.watch_payloader(&payloader);
+            let pictures = payloader.factory().is_some_and(|f| f.name() == "rtph264pay");
+            match (&of_sounds, pictures) {
+                (Some(times), false) => times.watch_payloader(&payloader),
+                _ => of_pictures.watch_payloader(&payloader),
+            }
         }
         None
     });
-    let of_manager = times.clone();
+    let of_manager = [Some(times.clone()), of_sound.cloned()];
     sink.connect("new-manager", false, move |args| {
         if let Some(manager) = args.get(1).and_then(|v| v.get::<gst::Element>().ok()) {
-            of_manager.watch_session(&manager);
+            of_manager
+                .iter()
+                .flatten()
+                .for_each(|times| times.watch_session(&manager));
         }
         None
     });

@@ -5,7 +5,7 @@ const SENDER_REPORT: u8 = 200;
 /// `defined by profile` of one-byte header extensions (RFC 8285 section 4.2).
 const ONE_BYTE: u16 = 0xbede;
 /// Ticks of RTP time a second, of every video payload (RFC 6184 section 8.2.1).
-const RATE_HZ: i128 = 90_000;
+pub(super) const VIDEO_HZ: u32 = 90_000;
 
 /// The time stamp of an RTP packet (RFC 3550 section 5.1); `None` when it is none.
 pub(super) fn timestamp(packet: &[u8]) -> Option<u32> {
@@ -14,9 +14,9 @@ pub(super) fn timestamp(packet: &[u8]) -> Option<u32> {
     is_rtp.then(|| u32::from_be_bytes([header[4], header[5], header[6], header[7]]))
 }
 
-/// `ticks` at `ns` nanoseconds later (or earlier).
-pub(super) fn after(ticks: u32, ns: i64) -> u32 {
-    let more = (i128::from(ns) * RATE_HZ).div_euclid(1_000_000_000);
+/// `ticks` of `rate_hz` a second at `ns` nanoseconds later (or earlier).
+pub(super) fn after(ticks: u32, ns: i64, rate_hz: u32) -> u32 {
+    let more = (i128::from(ns) * i128::from(rate_hz)).div_euclid(1_000_000_000);
     ticks.wrapping_add(more as u32)
 }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn ticks_wrap() {
-        assert_eq!(after(0xffff_ffff, 1_000_000_000), 89_999);
-        assert_eq!(after(5, -1_000_000_000), 5_u32.wrapping_sub(90_000));
+        assert_eq!(after(0xffff_ffff, 1_000_000_000, VIDEO_HZ), 89_999);
+        assert_eq!(after(5, -1_000_000_000, VIDEO_HZ), 5_u32.wrapping_sub(90_000));
     }
 }

@@ -9,18 +9,18 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory};
-use synoptic_base::Span;
+use synoptic_base::{Mono, Span};
 
 use super::push::h264_caps;
 use super::server::ReadingOf;
+use super::sound::{self, SoundOut};
 use super::times::RtpTimes;
 use super::{Reading, access_unit, run_on_the_boxs_clock, waiting_bytes};
-use crate::coded::{CodedEvent, Want};
+use crate::coded::{CodedEvent, SoundWant, Want};
 use crate::session::locked;
 
-/// The pipeline of every path. The parameter sets and our SEI are in the access units.
-const LAUNCH: &str =
-    "( appsrc name=source is-live=true format=time max-bytes=0 ! rtph264pay name=pay0 pt=96 )";
+/// The pictures' part of every pipeline. The parameter sets and our SEI are in the access units.
+const LAUNCH: &str = "appsrc name=source is-live=true format=time max-bytes=0 ! rtph264pay name=pay0 pt=96";
 /// Bytes that wait at most before pictures are left out up to the next IDR picture.
 const MAX_BYTES: u64 = 8 << 20;
 /// How soon a feeding thread sees that it is to end.
@@ -40,6 +40,7 @@ pub(super) struct Served {
     counters: Arc<Counters>,
     /// Ends the threads that feed its pipelines, when taken.
     ends: Mutex<Vec<Weak<Sender<()>>>>,
+    factory: gst::glib::WeakRef<RTSPMediaFactory>,
 }
 
 impl Served {
@@ -68,6 +69,19 @@ impl Served {
         Some(format!("{}: {why}", reading.stream().id()))
     }
 
+    /// How the next pipeline is made: with the sound that the stream has now.
+    pub(super) fn prepare(&self) {
+        let Some(factory) = self.factory.upgrade() else {
+            return;
+        };
+        let reading = (self.reading)();
+        let sound = reading.stream().sound_format(SoundWant::Native);
+        let sound = sound
+            .filter(|_| reading.sound())
+            .map(|format| sound::launch(&format));
+        factory.set_launch(&format!("( {LAUNCH} {} )", sound.unwrap_or_default()));
+    }
+
     /// Ends its pipelines.
     pub(super) fn end(&self) {
         for end in locked(&self.ends).drain(..).filter_map(|end| end.upgrade()) {
@@ -79,14 +93,15 @@ impl Served {
 
 /// What makes the pipeline of `path` when the first client comes; all clients share it.
 pub(super) fn factory(path: &str, reading: ReadingOf) -> (RTSPMediaFactory, Arc<Served>) {
+    let factory = RTSPMediaFactory::new();
     let served = Arc::new(Served {
+        factory: factory.downgrade(),
         reading,
         watching: Mutex::default(),
         counters: Arc::default(),
         ends: Mutex::default(),
     });
-    let factory = RTSPMediaFactory::new();
-    factory.set_launch(LAUNCH);
+    factory.set_launch(&format!("( {LAUNCH} )"));
     factory.set_shared(true);
     factory.set_clock(Some(&gst::SystemClock::obtain()));
     let (of, path) = (Arc::downgrade(&served), path.to_owned());
@@ -121,13 +136,21 @@ fn configure(served: &Served, path: &str, media: &RTSPMedia) -> Result<(), Strin
     let times = RtpTimes::new(reading.stream().clone(), base);
     times.watch_payloader(&payloader);
     let of_feed = times.clone();
+    let sound = sound_out(&bin, &reading, base)?;
+    if let (Some(sound), Some(payloader)) = (&sound, bin.by_name("pay1")) {
+        sound.times.watch_payloader(&payloader);
+    }
+    let of_sound = sound.as_ref().map(|sound| sound.times.clone());
     media.connect_prepared(move |_| {
         let rtpbin = pipeline
             .children()
             .into_iter()
             .find(|e| e.factory().is_some_and(|f| f.name() == "rtpbin"));
         match rtpbin {
-            Some(rtpbin) => times.watch_session(&rtpbin),
+            Some(rtpbin) => {
+                times.watch_session(&rtpbin);
+                of_sound.iter().for_each(|sound| sound.watch_session(&rtpbin));
+            }
             None => log::error!("RTSP: no rtpbin: sender reports tell the time of sending"),
         }
     });
@@ -146,14 +169,47 @@ fn configure(served: &Served, path: &str, media: &RTSPMedia) -> Result<(), Strin
     let counters = served.counters.clone();
     std::thread::Builder::new()
         .name(format!("rtsp {path}"))
-        .spawn(move || feed(&reading, &source, &of_feed, &counters, &ended))
+        .spawn(move || {
+            let out = Out {
+                source,
+                times: of_feed,
+                sound,
+            };
+            feed(&reading, &out, &counters, &ended);
+        })
         .map(drop)
         .map_err(|e| format!("no thread: {e}"))
 }
 
+/// The second stream of a pipeline that was made with one.
+fn sound_out(bin: &gst::Bin, reading: &Reading, base: Mono) -> Result<Option<SoundOut>, String> {
+    let Some(source) = bin.by_name(sound::SOURCE) else {
+        return Ok(None);
+    };
+    let source = source
+        .downcast::<AppSrc>()
+        .map_err(|_| "no appsrc for the sound")?;
+    let stream = reading.stream();
+    let format = stream
+        .sound_format(SoundWant::Native)
+        .ok_or("its sound has ended just now")?;
+    let rate_hz = sound::rtp_rate_hz(&format);
+    let times = RtpTimes::of(stream.clone(), base, sound::SESSION, rate_hz);
+    Ok(Some(SoundOut::new(source, times, format)))
+}
+
+/// Where a pipeline takes what it sends.
+struct Out {
+    source: AppSrc,
+    times: Arc<RtpTimes>,
+    sound: Option<SoundOut>,
+}
+
 /// Gives the stream's pictures to a pipeline, until it is gone, or told to end.
-fn feed(reading: &Reading, source: &AppSrc, times: &RtpTimes, counters: &Counters, ended: &Receiver<()>) {
-    let mut reader = reading.stream().subscribe(Want::Playable);
+fn feed(reading: &Reading, out: &Out, counters: &Counters, ended: &Receiver<()>) {
+    let Out { source, times, sound } = out;
+    let wanted = sound.as_ref().map(|_| SoundWant::Native);
+    let mut reader = reading.stream().subscribe_with(Want::Playable, wanted);
     let mut await_key = true;
     loop {
         match ended.try_recv() {
@@ -163,6 +219,11 @@ fn feed(reading: &Reading, source: &AppSrc, times: &RtpTimes, counters: &Counter
         }
         let frame = match reader.next_timeout(LOOK) {
             Some(Ok(CodedEvent::Frame(frame))) => frame,
+            Some(Ok(CodedEvent::Sound(frame))) => {
+                let bytes = sound.as_ref().and_then(|sound| sound.push(&frame));
+                counters.bytes.fetch_add(bytes.unwrap_or(0), Ordering::Relaxed);
+                continue;
+            }
             Some(Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_))) | None => continue,
             // The stream was removed.
             Some(Err(_)) => break,
@@ -182,4 +243,7 @@ fn feed(reading: &Reading, source: &AppSrc, times: &RtpTimes, counters: &Counter
     }
     // Clients hear of the end.
     source.end_of_stream().ok();
+    if let Some(sound) = sound {
+        sound.source.end_of_stream().ok();
+    }
 }

@@ -273,7 +273,12 @@ fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>) {
                     log::debug!("RTSP: {why}");
                     gst_rtsp::RTSPStatusCode::ServiceUnavailable
                 }
-                None => gst_rtsp::RTSPStatusCode::Ok,
+                None => {
+                    if let Some(served) = find(path_of(context)) {
+                        served.prepare();
+                    }
+                    gst_rtsp::RTSPStatusCode::Ok
+                }
             }
         });
         let find = of.clone();

@@ -26,6 +26,10 @@ pub(super) struct RtpTimes {
     stream: Arc<CodedStream>,
     /// The box's clock at running time 0.
     base: Mono,
+    /// Which stream of its media: pictures are the first one.
+    session: u32,
+    /// Ticks of RTP time a second.
+    rate_hz: u32,
     /// The newest packet: its RTP time, and what that is on the box's clock.
     last: Mutex<Option<(u32, Mono)>>,
     given: Mutex<Given>,
@@ -40,10 +44,18 @@ struct Given {
 }
 
 impl RtpTimes {
+    /// Of the pictures.
     pub(super) fn new(stream: Arc<CodedStream>, base: Mono) -> Arc<RtpTimes> {
+        RtpTimes::of(stream, base, 0, rtp::VIDEO_HZ)
+    }
+
+    /// Of another stream of the same media, with `rate_hz` ticks of RTP time a second.
+    pub(super) fn of(stream: Arc<CodedStream>, base: Mono, session: u32, rate_hz: u32) -> Arc<RtpTimes> {
         Arc::new(RtpTimes {
             stream,
             base,
+            session,
+            rate_hz,
             last: Mutex::default(),
             given: Mutex::default(),
         })
@@ -128,6 +140,10 @@ impl RtpTimes {
 
     fn watch_pad(self: &Arc<Self>, pad: &gst::Pad) {
         let name = pad.name();
+        // `send_rtp_src_SESSION`, as rtpbin calls them.
+        if name.rsplit('_').next().and_then(|n| n.parse().ok()) != Some(self.session) {
+            return;
+        }
         let set: fn(&RtpTimes, &mut gst::BufferRef) = if name.starts_with("send_rtcp_src") {
             RtpTimes::set_reports
         } else if name.starts_with("send_rtp_src") {
@@ -160,7 +176,7 @@ impl RtpTimes {
         let now = self.stream.now();
         match packet.map_writable() {
             Ok(mut bytes) => {
-                let rtp = rtp::after(ticks, (now - captured).as_nanos());
+                let rtp = rtp::after(ticks, (now - captured).as_nanos(), self.rate_hz);
                 rtp::set_reports(&mut bytes, self.ntp(now), rtp);
             }
             Err(e) => log::warn!(

@@ -4,6 +4,7 @@
 //! time, one at a time, to the thread that asks. It never retries: that is `camera`'s job.
 
 mod decode;
+mod errors;
 mod file;
 mod flv;
 #[doc(hidden)]
@@ -20,6 +21,7 @@ mod rtcp;
 mod rtmp;
 mod rtsp;
 mod sound;
+mod sound_tap;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -243,13 +245,20 @@ impl Session {
         clock: Arc<dyn Clock>,
         coded: Option<Arc<CodedStream>>,
     ) -> Result<Session, MediaError> {
-        Session::open_shared(options, Shared::new(clock, coded))
+        let sound = coded.clone().filter(|stream| stream.takes_sound());
+        let shared = Shared::new(clock, coded);
+        if let Some(stream) = sound {
+            shared
+                .sound
+                .get_or_init(|| Arc::new(sound::SoundBranch::relayed(stream)));
+        }
+        Session::open_shared(options, shared)
     }
 
     fn open_shared(options: &SessionOptions, shared: Arc<Shared>) -> Result<Session, MediaError> {
         let pipeline = gst::Pipeline::new();
         let sink = decode::make_sink(options);
-        if shared.sound.get().is_some() {
+        if shared.sound.get().is_some_and(|sound| sound.is_played()) {
             // A player paces by itself.
             sink.set_sync(false);
         }
@@ -413,6 +422,9 @@ impl Session {
                     timebase.waited(arrival, by);
                 }
                 let timed = timebase.frame(stamp, arrival);
+                if let Some((sound, wall)) = self.shared.sound.get().zip(timebase.camera_utc(stamp)) {
+                    sound.picture(wall, timed.captured.mono);
+                }
                 if timed.new_epoch {
                     self.shared.generation.fetch_add(1, Ordering::Relaxed);
                     self.pending.push_back(SessionEvent::Restarted);
@@ -518,73 +530,6 @@ impl Session {
             why: why.to_owned(),
         }
     }
-
-    /// The first error on the bus, as the person who mends it should read it.
-    fn bus_error(&self) -> Option<MediaError> {
-        let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
-        let gst::MessageView::Error(error) = message.view() else {
-            return None;
-        };
-        let source_name = self.source_name.clone();
-        let glib_error = error.error();
-        let why = glib_error.message().trim_end_matches('.').to_owned();
-        let detail = error.debug().map(|d| d.to_string()).unwrap_or_default();
-        log::debug!("{source_name}: {why}: {detail}");
-        if let Some(kind) = glib_error.kind::<gst::ResourceError>() {
-            return Some(match kind {
-                gst::ResourceError::NotAuthorized => MediaError::Auth { source_name },
-                _ if detail.contains("Unauthorized") || detail.contains("(401)") => {
-                    MediaError::Auth { source_name }
-                }
-                gst::ResourceError::NotFound if self.live => MediaError::Unreachable {
-                    source_name,
-                    why: "the camera knows no stream of this path".to_owned(),
-                },
-                gst::ResourceError::OpenRead | gst::ResourceError::OpenReadWrite if self.live => {
-                    MediaError::Unreachable {
-                        source_name,
-                        why: format!(
-                            "nothing answers there ({}); check address and port",
-                            cause(&detail, &why)
-                        ),
-                    }
-                }
-                _ if self.live => MediaError::Unreachable {
-                    source_name,
-                    why: cause(&detail, &why),
-                },
-                _ => MediaError::Unreachable { source_name, why },
-            });
-        }
-        Some(match glib_error.kind::<gst::StreamError>() {
-            Some(
-                gst::StreamError::TypeNotFound
-                | gst::StreamError::WrongType
-                | gst::StreamError::CodecNotFound
-                | gst::StreamError::Demux
-                | gst::StreamError::Format,
-            ) => {
-                // rtspsrc's own words, when every stream was declined, speak of transport protocols.
-                let none = self.live && why.starts_with("No supported stream");
-                let plain = "the camera offers no video stream at this address".to_owned();
-                MediaError::NoVideo {
-                    source_name,
-                    why: if none { plain } else { why },
-                }
-            }
-            _ => MediaError::Broken { source_name, why },
-        })
-    }
-}
-
-/// The last line of GStreamer's debug text, which names the cause where the message does not.
-fn cause(detail: &str, message: &str) -> String {
-    let last = detail.lines().last().unwrap_or(message);
-    let last = last
-        .split_once(": ")
-        .filter(|(place, _)| place.contains("():"))
-        .map_or(last, |(_, text)| text);
-    last.trim_end_matches('.').to_owned()
 }
 
 impl Drop for Session {

@@ -5,16 +5,17 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use synoptic_base::{Mono, Span, Utc};
+use synoptic_base::{Captured, Mono, Span, Utc};
 use synoptic_engine::timebase::{RtpTimebase, RtpTimebaseConfig, SenderReport};
 
 use super::decode::{internal, make};
-use super::{locked, rtcp};
+use super::{locked, rtcp, sound_tap};
 use crate::MediaError;
+use crate::coded::CodedStream;
 
 /// Packets remembered between wire and decoder.
 const PACKETS: usize = 1_024;
@@ -22,6 +23,8 @@ const PACKETS: usize = 1_024;
 const ROUNDING: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 /// A piece further behind its packet than this belongs to one that was lost.
 const MAX_BEHIND: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+/// Reports of picture and sound that mean times further apart do not mean the same clock.
+const MAX_APART: Span = Span::from_secs(3);
 /// No stream has this number.
 const NONE: u32 = u32::MAX;
 /// Pieces that wait; the decoder stops when it is full.
@@ -62,7 +65,9 @@ struct Line {
     /// PTS, RTP time, arrival; behind the jitter buffer.
     packets: VecDeque<(gst::ClockTime, u32, Mono)>,
     /// PTS of the packet timed last, and its capture.
-    timed: Option<(gst::ClockTime, Mono)>,
+    timed: Option<(gst::ClockTime, Captured)>,
+    /// A picture by the camera's own clock, and when it was captured.
+    picture: Option<(Utc, Mono)>,
 }
 
 /// Decoder and sink of the sound, and its time.
@@ -73,10 +78,22 @@ pub(super) struct SoundBranch {
     /// Number of its stream in rtspsrc.
     stream: AtomicU32,
     line: Mutex<Line>,
+    /// Where it goes as it is; `None`: it is decoded for a player.
+    coded: Option<Arc<CodedStream>>,
 }
 
 impl SoundBranch {
+    /// For a player.
     pub(super) fn new() -> SoundBranch {
+        SoundBranch::to(None)
+    }
+
+    /// Coded, beside the pictures of `stream`.
+    pub(super) fn relayed(stream: Arc<CodedStream>) -> SoundBranch {
+        SoundBranch::to(Some(stream))
+    }
+
+    fn to(coded: Option<Arc<CodedStream>>) -> SoundBranch {
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "F32LE")
             .field("layout", "interleaved")
@@ -94,7 +111,20 @@ impl SoundBranch {
             known: Condvar::new(),
             stream: AtomicU32::new(NONE),
             line: Mutex::default(),
+            coded,
         }
+    }
+
+    /// Whether a player paces it.
+    pub(super) fn is_played(&self) -> bool {
+        self.coded.is_none()
+    }
+
+    /// A picture was captured at `captured`, which was `wall` by the camera's own clock. Its sound is told by the same clock,
+    /// so where both have reports it lies beside the pictures as the camera means it, whatever the two streams' ways through
+    /// the network are.
+    pub(super) fn picture(&self, wall: Utc, captured: Mono) {
+        locked(&self.line).picture = Some((wall, captured));
     }
 
     /// Takes stream `number` of rtspsrc, unless there is one already.
@@ -119,8 +149,19 @@ impl SoundBranch {
         }
     }
 
-    /// Decodes what comes out of a pad of coded sound, or of RTP packets of it.
-    pub(super) fn attach(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), MediaError> {
+    /// Takes what comes out of a pad of coded sound, or of RTP packets of it.
+    pub(super) fn attach(
+        self: &Arc<Self>,
+        pipeline: &gst::Pipeline,
+        pad: &gst::Pad,
+    ) -> Result<(), MediaError> {
+        match &self.coded {
+            Some(stream) => sound_tap::attach(self, stream, pipeline, pad),
+            None => self.decode(pipeline, pad),
+        }
+    }
+
+    fn decode(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), MediaError> {
         let failed = |_| internal("could not assemble the decoder of the sound");
         let queue = make_queue()?;
         let decoder = make("decodebin")?;
@@ -152,7 +193,7 @@ impl SoundBranch {
 
     /// Attaches RTP packets of this clock rate.
     pub(super) fn attach_rtp(
-        self: &std::sync::Arc<SoundBranch>,
+        self: &Arc<SoundBranch>,
         pipeline: &gst::Pipeline,
         pad: &gst::Pad,
         config: RtpTimebaseConfig,
@@ -257,7 +298,7 @@ impl SoundBranch {
         let buffer = sample.buffer()?;
         let pts = buffer.pts()?;
         let pts = if locked(&self.line).timebase.is_some() {
-            Span::from_nanos(self.captured(pts)?.as_nanos())
+            Span::from_nanos(self.captured(pts)?.mono.as_nanos())
         } else {
             let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
             Span::from_nanos(segment.to_running_time(pts)?.nseconds() as i64)
@@ -275,22 +316,36 @@ impl SoundBranch {
         })
     }
 
+    /// Whether it is timed by RTP.
+    pub(super) fn is_rtp(&self) -> bool {
+        locked(&self.line).timebase.is_some()
+    }
+
     /// When the sound at a PTS was captured. `None` for what lies before every known packet.
-    fn captured(&self, pts: gst::ClockTime) -> Option<Mono> {
+    pub(super) fn captured(&self, pts: gst::ClockTime) -> Option<Captured> {
         let mut line = locked(&self.line);
+        let line = &mut *line;
         let at = line.packets.iter().rposition(|(p, ..)| *p <= pts + ROUNDING);
         if let Some(at) = at {
             let (packet_pts, rtp, arrival) = line.packets[at];
             line.packets.drain(..at);
             if line.timed.is_none_or(|(p, _)| p != packet_pts) {
                 let (timebase, _) = line.timebase.as_mut()?;
-                let captured = timebase.frame(rtp, arrival).captured.mono;
+                let mut captured = timebase.frame(rtp, arrival).captured;
+                if let Some(((wall, picture), sound)) = line.picture.zip(timebase.camera_utc(rtp)) {
+                    let beside = picture + (sound - wall);
+                    if (beside - captured.mono).abs() < MAX_APART {
+                        captured.mono = beside;
+                    }
+                }
                 line.timed = Some((packet_pts, captured));
             }
         }
         let (packet_pts, captured) = line.timed?;
         let behind = Span::from_nanos(pts.nseconds() as i64 - packet_pts.nseconds() as i64);
-        (behind.abs() < Span::from_nanos(MAX_BEHIND.nseconds() as i64)).then(|| captured + behind)
+        let mono = captured.mono + behind;
+        (behind.abs() < Span::from_nanos(MAX_BEHIND.nseconds() as i64))
+            .then_some(Captured { mono, ..captured })
     }
 }
 

@@ -101,7 +101,7 @@ impl Bench {
             match event {
                 CodedEvent::Frame(frame) => left.push(frame.key.to_string()),
                 CodedEvent::Gap(_) => left.push("gap".to_owned()),
-                CodedEvent::Waiting(_) => {}
+                CodedEvent::Waiting(_) | CodedEvent::Sound(_) => {}
             }
         }
         left

@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub report_mode: ReportMode,
     pub report_interval: Span,
     pub frozen: AtomicBool,
+    /// Synchronisation source of the packets once it was changed; before, the payloader's own.
+    pub ssrc: Mutex<Option<u32>>,
     pub counters: Counters,
     feed: Mutex<Option<Arc<Feed>>>,
 }
@@ -51,6 +53,7 @@ impl Shared {
             report_mode,
             report_interval,
             frozen: AtomicBool::new(false),
+            ssrc: Mutex::new(None),
             counters: Counters::default(),
             feed: Mutex::new(None),
         })
@@ -183,9 +186,10 @@ impl Feed {
         let lag = shared.clock.now() - captured;
         self.lag_ns.store(lag.as_nanos(), Relaxed);
         let ticks = shared.clockwork().rtp_ticks(captured);
-        packet
-            .map_writable()
-            .is_ok_and(|mut bytes| rtp::set_timestamp(&mut bytes, ticks))
+        let ssrc = *lock(&shared.ssrc);
+        packet.map_writable().is_ok_and(|mut bytes| {
+            rtp::set_timestamp(&mut bytes, ticks) && ssrc.is_none_or(|ssrc| rtp::set_ssrc(&mut bytes, ssrc))
+        })
     }
 
     /// Makes every sender report that leaves `pad` say the camera's wall clock and media clock.

@@ -176,6 +176,12 @@ impl Camera {
         self.shared.frozen.store(frozen, Relaxed);
     }
 
+    /// Goes on as another synchronisation source on the same connection, as an encoder does that was started again
+    /// behind the camera's RTSP server.
+    pub fn change_ssrc(&self, ssrc: u32) {
+        *lock(&self.shared.ssrc) = Some(ssrc);
+    }
+
     /// Changes the size of the picture, in the middle of the stream. A clip keeps its own size.
     pub fn set_size(&self, size: Size) -> Result<(), CameraError> {
         let mut scene = lock(&self.scene);

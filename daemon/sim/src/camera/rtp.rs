@@ -14,6 +14,17 @@ pub(crate) fn set_timestamp(packet: &mut [u8], timestamp: u32) -> bool {
     }
 }
 
+/// Sets the synchronisation source of an RTP packet (RFC 3550, section 5.1). `false` when it is none.
+pub(crate) fn set_ssrc(packet: &mut [u8], ssrc: u32) -> bool {
+    match packet.get_mut(..12) {
+        Some(header) if header[0] >> 6 == 2 => {
+            header[8..].copy_from_slice(&ssrc.to_be_bytes());
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Sets NTP and RTP time of every sender report in a compound RTCP packet; how many there were.
 pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) -> u32 {
     let mut reports = 0;
@@ -55,5 +66,9 @@ mod tests {
         let mut rtp = vec![0x80, 96, 0, 1, 0, 0, 0, 0, 5];
         assert!(set_timestamp(&mut rtp, 0x0102_0304));
         assert_eq!(rtp[4..], [1, 2, 3, 4, 5]);
+        assert!(!set_ssrc(&mut rtp, 1));
+        rtp.extend([0; 4]);
+        assert!(set_ssrc(&mut rtp, 0x0506_0708));
+        assert_eq!(rtp[4..], [1, 2, 3, 4, 5, 6, 7, 8, 0]);
     }
 }

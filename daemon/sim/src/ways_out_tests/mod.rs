@@ -2,6 +2,7 @@
 
 mod reader;
 mod recorder;
+mod sound;
 
 use std::process::Command;
 use std::sync::Arc;

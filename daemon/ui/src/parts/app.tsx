@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { command } from "../api";
-import { bound, bytes, duration } from "../format";
+import { bound, bytes, duration, gpuChip, gpuFigures } from "../format";
 import { choose, language, texts } from "../i18n";
 import { complain, findSession, link, notice, session, status } from "../state";
 import { Cameras } from "./cameras";
@@ -94,6 +94,16 @@ function Header() {
         >
           {t.storageState[storage.state]}
         </span>
+        {doc.gpus.map((gpu) => (
+          <span
+            key={gpu.index}
+            class={`chip ${gpu.throttled ? "warn" : "good"}`}
+            data-gpu={gpu.index}
+            title={gpuFigures(gpu)}
+          >
+            {gpuChip(gpu)}
+          </span>
+        ))}
         {doc.restart_needed.length > 0 && (
           <span class="chip warn" title={doc.restart_needed.join(", ")}>
             {t.restartNeeded}

@@ -122,7 +122,9 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
           <button
             type="button"
             onClick={() =>
-              void command("POST", `/panoramas/${panorama.id}/${state === "paused" ? "resume" : "pause"}`).catch(complain)
+              void command("POST", `/panoramas/${panorama.id}/${state === "paused" ? "resume" : "pause"}`).catch(
+                complain,
+              )
             }
           >
             {state === "paused" ? t.panorama.resume : t.panorama.pause}

@@ -28,8 +28,6 @@ mod reach;
 pub mod resize;
 mod rows;
 mod shares;
-#[cfg(test)]
-mod skew_tests;
 mod sources;
 mod view;
 mod view_warp;

@@ -77,11 +77,18 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         region: section.region("detect_region"),
     };
     let stall_after = section.span("stall_after", STALL_AFTER);
+    let audio = section.flag("audio");
     let motion_vectors = section.flag("motion_vectors");
     let bias = section.number("capture_bias_ms", -MAX_BIAS_MS..=MAX_BIAS_MS);
     let bias_error = section.number("capture_bias_error_ms", 0.0..=MAX_BIAS_MS);
 
     let (id, source) = (id?.value, source?);
+    if audio == Some(true) && !matches!(source, Source::Rtsp { .. } | Source::File { .. }) {
+        section.out_of_place(
+            "audio",
+            "is for RTSP cameras and files: no sound is taken from this source",
+        );
+    }
     let default_bias_error = raw::bias_error_ms(&source);
     let span = |ms: Found<f64>| Span::from_secs_f64(ms.value / 1e3);
     Some(Camera {
@@ -98,6 +105,7 @@ fn camera(section: &Section<'_, '_>, context: &Context<'_>, detectors: &[String]
         detector,
         ignore: ignore.unwrap_or_default(), // without the key nothing is ignored
         attention,
+        audio: audio.unwrap_or(false),
         motion_vectors: motion_vectors.unwrap_or(false),
     })
 }

@@ -131,6 +131,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         | "detect_max_fps"
         | "detect_region"
         | "motion_vectors"
+        | "audio"
         | "capture_bias_ms"
         | "capture_bias_error_ms"
         | "enabled" => "[[camera]]",

@@ -159,6 +159,7 @@ fn output(
         );
     }
     let enabled = section.flag("enabled").unwrap_or(true);
+    let audio = section.flag("audio").unwrap_or(true);
     let options = options(section);
     let target = target(section, context, id.as_ref().map(|id| id.value), taken);
     let options = options?;
@@ -169,6 +170,7 @@ fn output(
             stream: stream?.value,
             target: target?,
             options,
+            audio,
         },
     })
 }

@@ -94,7 +94,9 @@ fn panorama(
     let threads = section
         .integer("threads", THREADS)
         .map_or(raw_panorama::PANORAMA_THREADS as usize, |t| t.value as usize);
-    let (group, cameras) = members(section, cameras, groups)?;
+    let known = cameras;
+    let (group, cameras) = members(section, known, groups)?;
+    let audio = sound_of(section, known, &cameras);
     let id = id?.value;
     if enabled && cameras.len() < 2 {
         let message = format!("panorama `{id}` has fewer than two enabled cameras: it does not run");
@@ -133,7 +135,34 @@ fn panorama(
         missing,
         patience: patience?,
         threads,
+        audio,
     })
+}
+
+/// The camera whose sound it has: one of its own, of which the sound is read.
+fn sound_of(section: &Section<'_, '_>, known: &[Listed<'_>], cameras: &[StreamId]) -> Option<StreamId> {
+    let named = section.id("audio")?;
+    if !cameras.contains(&named.value) {
+        let message = format!("`{}` is none of its enabled cameras", named.value);
+        let hint = match nearest(named.value.as_str(), cameras.iter().map(StreamId::as_str)) {
+            Some(better) => format!("did you mean `{better}`?"),
+            None => "write the id of the camera whose sound it has".to_owned(),
+        };
+        section.reader.error_at(&named, message, hint);
+        return None;
+    }
+    let silent = |c: &&Listed<'_>| {
+        c.camera
+            .as_ref()
+            .is_some_and(|c| c.options.id == named.value && !c.audio)
+    };
+    if known.iter().any(|c| silent(&c)) {
+        let message = format!("the sound of camera `{}` is not read", named.value);
+        section
+            .reader
+            .error_at(&named, message, "add audio = true to that [[camera]]");
+    }
+    Some(named.value)
 }
 
 /// How many panoramas on request may run at once: `[stitch]`.

@@ -49,6 +49,12 @@ fn a_panorama_that_cannot_be_is_refused_at_its_key() {
             "panorama[0].threads",
             "out of range",
         ),
+        (
+            "group = \"g\"\naudio = \"c\"",
+            "panorama[0].audio",
+            "none of its enabled cameras",
+        ),
+        ("group = \"g\"\naudio = \"a\"", "panorama[0].audio", "is not read"),
     ] {
         let problem = only(&format!("{TWO}{lines}\n"), path);
         assert!(
@@ -64,7 +70,17 @@ fn a_panorama_that_cannot_be_is_refused_at_its_key() {
     let panorama = &config.panoramas[0];
     let ids: Vec<_> = panorama.cameras.iter().map(StreamId::as_str).collect();
     assert_eq!((panorama.group.as_str(), ids), ("g", vec!["b", "a"]));
-    assert_eq!(panorama.learned, None);
+    assert_eq!((&panorama.learned, panorama.audio), (&None, None));
+    let heard =
+        format!("{TWO}group = \"g\"\naudio = \"b\"\n").replace("\"b.mp4\"\n", "\"b.mp4\"\naudio = true\n");
+    let config = good(&heard);
+    assert_eq!(
+        config.panoramas[0].audio.map(|id| id.to_string()).as_deref(),
+        Some("b")
+    );
+    let audio: Vec<bool> = config.cameras.iter().map(|c| c.audio).collect();
+    assert_eq!(audio, [false, true, false], "off where nobody asks for it");
+    only(&heard.replace("b.mp4", "/dev/video0"), "camera[1].audio");
     let config = good(&format!("{TWO}group = \"g\"\nmethod = \"learned\"\n"));
     let learned = config.panoramas[0].learned.as_ref().unwrap();
     assert_eq!(

@@ -42,7 +42,7 @@ fn each_error_says_where_what_and_how() {
             "colour = 1",
             "camera[0].colour",
             "unknown key",
-            "known here: capture_bias_error_ms",
+            "known here: audio, capture_bias_error_ms",
         ),
         (
             "schema_version = 1\n",

@@ -1,6 +1,7 @@
 //! The server over real sockets: every route, and who may come in.
 
 mod access;
+mod hls;
 mod outputs;
 mod routes;
 mod streams;
@@ -22,6 +23,7 @@ use super::*;
 use crate::config::WebConfig;
 use crate::documents::*;
 use crate::hub::LatestPicture;
+use crate::outputs::{OutputDoc, OutputKind, OutputState};
 use outputs::Outputs;
 
 /// A clock that stands still until it is told.
@@ -338,6 +340,26 @@ fn status() -> StatusDoc {
             memory_used_bytes: None,
             memory_bytes: None,
             throttled: Some("it is too hot".to_owned()),
+        }],
+        outputs: vec![OutputDoc {
+            id: "relay".to_owned(),
+            stream: "a".to_owned(),
+            kind: OutputKind::RtmpPush,
+            url: "rtmp://relay.example/live/***".to_owned(),
+            configured: true,
+            state: OutputState::Retrying,
+            reason: Some("nothing answers there".to_owned()),
+            since: None,
+            transcoded: None,
+            sound: None,
+            sound_transcoded: None,
+            width: None,
+            height: None,
+            clients: None,
+            pictures: 40,
+            bytes: 90_000,
+            left_out: 1,
+            failures: 3,
         }],
         mqtt: MqttDoc {
             state: "off".to_owned(),

@@ -18,6 +18,8 @@ fn doc(output: &NewOutput) -> OutputDoc {
         reason: Some("nobody watches".to_owned()),
         since: None,
         transcoded: None,
+        sound: None,
+        sound_transcoded: None,
         width: None,
         height: None,
         clients: Some(0),

@@ -26,13 +26,13 @@ impl Epochs for Counter {
 }
 
 /// A camera of the daemon over a simulated one.
-struct Live {
+pub(super) struct Live {
     _sim: sim::Camera,
     _camera: Camera,
     _frames: FrameQueue<synoptic_media::Pixels>,
 }
 
-fn live(server: &Server, rotation: Rotation) -> Live {
+pub(super) fn live(server: &Server, rotation: Rotation) -> Live {
     synoptic_media::init().unwrap();
     let clock = SystemClock::shared();
     let scene = Arc::new(Scene::new(7, Size::new(640, 360), 1).unwrap());
@@ -147,7 +147,7 @@ fn header(bytes: &[u8]) -> Header {
 }
 
 /// What ffprobe says of the packets of a file; `None`, aloud, where there is none.
-fn probe(folder: &std::path::Path, name: &str, bytes: &[u8]) -> Option<Vec<Value>> {
+pub(super) fn probe(folder: &std::path::Path, name: &str, bytes: &[u8]) -> Option<Vec<Value>> {
     let file = folder.join(name);
     std::fs::write(&file, bytes).unwrap();
     let run = Command::new("ffprobe")

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
 use synoptic_app::config::WebConfig;
 use synoptic_app::documents::*;
 use synoptic_app::hub::{Hub, LatestPicture};
@@ -454,6 +453,7 @@ async fn main() -> anyhow::Result<()> {
         events: world.clone(),
         cameras: Arc::new(Admin(world.clone())),
         panoramas: Arc::new(synoptic_app::panorama::Desk::new(&data_dir)),
+        virtual_cameras: Arc::new(synoptic_app::virtual_camera::Desk::default()),
         stitch: Arc::new(NoStitching),
         outputs: Arc::new(synoptic_app::web::NoOutputs),
         commands: Arc::new(synoptic_app::web::NoCommands),

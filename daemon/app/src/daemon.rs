@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use synoptic_base::{Clock, ClockMap, Mono};
 use synoptic_engine::system::SystemInput;
 use synoptic_engine::track::TrackIds;
+use synoptic_media::Epochs;
 use synoptic_media::clocks::{self, SystemClock};
 use synoptic_store::{Opened, Store};
 use synoptic_vision::jpeg;
@@ -39,6 +40,7 @@ use crate::service;
 use crate::storage::{retention, storage_doc, store_options};
 use crate::time_memory::TimeMemory;
 use crate::update::Updater;
+use crate::virtual_camera;
 use crate::watchman::Watchman;
 use crate::web::{self, Auth, Bound, Parts};
 
@@ -89,6 +91,8 @@ struct Daemon {
     recorder: Arc<Recorder>,
     watchman: Arc<Watchman>,
     desk: Arc<Desk>,
+    /// Virtual cameras.
+    views: Arc<virtual_camera::Desk>,
     /// What leaves the box.
     outputs: Arc<outputs::Desk>,
     /// What the box does when it is told to.
@@ -193,6 +197,7 @@ pub async fn run(path: PathBuf) -> Result<()> {
         watchman,
         recorder,
         desk,
+        views: Arc::default(),
         outputs: Arc::new(outputs),
         commands: commands_to_box,
         updates: updates.context("making the folder of updates")?,
@@ -246,6 +251,7 @@ impl Daemon {
                 editing: self.outputs.editing(),
             }),
             panoramas: self.desk.clone(),
+            virtual_cameras: self.views.clone(),
             stitch: Arc::new(Service::new(ServiceParts {
                 extras: self.extras.clone(),
                 desk: self.desk.clone(),
@@ -280,6 +286,7 @@ impl Daemon {
         let now = self.utc_now();
         tokio::task::block_in_place(|| groups.apply(&config, now));
         self.groups = Some(groups);
+        tokio::task::block_in_place(|| self.views.apply(&config.virtual_cameras, &self.view_parts()));
         tokio::task::block_in_place(|| self.outputs.apply(&config));
         self.publish_status();
         service::ready();
@@ -310,14 +317,28 @@ impl Daemon {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
             watchman: self.watchman.clone(),
-            epochs: Arc::new(StoredEpochs {
-                store: self.store.clone(),
-                map: self.map.clone(),
-                memory: self.memory.clone(),
-            }),
+            epochs: self.epochs(),
             track_ids: TrackIds::default(),
             desk: self.desk.clone(),
             room: self.room.clone(),
+        }
+    }
+
+    fn epochs(&self) -> Arc<dyn Epochs> {
+        Arc::new(StoredEpochs {
+            store: self.store.clone(),
+            map: self.map.clone(),
+            memory: self.memory.clone(),
+        })
+    }
+
+    fn view_parts(&self) -> virtual_camera::Parts {
+        virtual_camera::Parts {
+            clock: self.clock.clone(),
+            hub: self.hub.clone(),
+            panoramas: self.desk.clone(),
+            epochs: self.epochs(),
+            beats: self.beats.clone(),
         }
     }
 
@@ -410,6 +431,7 @@ impl Daemon {
             tokio::task::block_in_place(|| groups.apply(&config, now));
             self.groups = Some(groups);
         }
+        tokio::task::block_in_place(|| self.views.apply(&config.virtual_cameras, &self.view_parts()));
         tokio::task::block_in_place(|| self.outputs.apply(&config));
         for camera in plan.stop_cameras.iter().chain(&plan.remove_panoramas) {
             self.hub.forget(camera);
@@ -550,6 +572,7 @@ impl Daemon {
         if let Some(groups) = self.groups.take() {
             tokio::task::block_in_place(|| groups.stop());
         }
+        tokio::task::block_in_place(|| self.views.stop());
         let outputs = self.outputs.close(PART_LIMIT);
         drop(web_stop);
         let mqtt = self.mqtt.take();

@@ -83,6 +83,7 @@ impl GroupTask {
                     self.board.camera_frame(frame.meta.key.stream, now);
                     self.hub.stages.took("decode", now - frame.meta.arrival);
                     self.hub.lit(&frame);
+                    self.hub.taps.offer(&frame);
                     if taken.len() == TAKEN {
                         taken.pop_front();
                     }

@@ -16,6 +16,7 @@ use crate::found::Found;
 use crate::inference::registry::Engines;
 use crate::stages::Stages;
 use crate::starts::Starts;
+use crate::taps::Taps;
 
 /// Packets a slow reader may fall behind before it loses the oldest.
 const PACKET_BACKLOG: usize = 64;
@@ -68,6 +69,8 @@ pub struct Hub {
     pub relay: Arc<Relay>,
     /// What detectors found, frame by frame.
     pub found: Found,
+    /// Decoded and composed pictures as they come.
+    pub taps: Taps,
     /// When streams began.
     pub starts: Starts,
     /// What runs detectors' models.
@@ -92,6 +95,7 @@ impl Hub {
             stages: Stages::default(),
             relay: Relay::new(SystemClock::shared()),
             found: Found::default(),
+            taps: Taps::default(),
             starts: Starts::default(),
             engines: Engines::default(),
             pictures: Mutex::default(),

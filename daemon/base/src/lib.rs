@@ -16,6 +16,7 @@ mod frame;
 mod geometry;
 mod ids;
 mod motion;
+mod ptz;
 mod restamp;
 mod rig;
 mod start;
@@ -34,6 +35,7 @@ pub use frame::{BrokenReason, Frame, FrameKind, FrameMeta, FramePacket, PacketId
 pub use geometry::{BBox, InCamera, InPanorama, Rotation, Size};
 pub use ids::{Epoch, FrameKey, IdError, MediaTime, Seq, StreamId, TrackId};
 pub use motion::MotionVector;
+pub use ptz::Ptz;
 pub use restamp::{KnownMap, Restamp, StreamRestamp, moved_stamp};
 pub use rig::{Canvas, Intrinsics, Lens, Projection, Rig, RigCamera};
 pub use start::{Numbering, StreamStart};

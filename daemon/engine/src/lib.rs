@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod command;
 pub mod pacing;
 pub mod pair;
+pub mod ptz;
 pub mod rules;
 pub mod starts;
 pub mod stitch;

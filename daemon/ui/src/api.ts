@@ -44,6 +44,10 @@ export async function post<T>(path: string, body: unknown): Promise<T> {
   return (await send("POST", path, body)).json();
 }
 
+export async function patch<T>(path: string, body: unknown): Promise<T> {
+  return (await send("PATCH", path, body)).json();
+}
+
 /** For routes that answer without a body. */
 export async function command(method: "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<void> {
   await send(method, path, body);

@@ -91,7 +91,7 @@ export interface ControlPointDoc {
   at: [[number, number], [number, number]];
 }
 
-export type PanoramaState = "waiting" | "stopped" | "uncalibrated" | "running" | "degraded";
+export type PanoramaState = "waiting" | "stopped" | "paused" | "uncalibrated" | "running" | "degraded";
 
 export interface SeamDoc {
   cameras: [string, string];
@@ -401,4 +401,26 @@ export interface UpdateDoc {
   percent: number | null;
   rollback_reason: string | null;
   files: MediaFile[];
+}
+
+export interface Ptz {
+  pan: number;
+  tilt: number;
+  zoom: number;
+}
+
+/** A virtual camera: `GET /api/v1/virtual-cameras`. */
+export interface VirtualCameraDoc {
+  id: string;
+  name: string;
+  stream: string;
+  state: "waiting" | "stopped" | "running";
+  reason: string | null;
+  width: number;
+  height: number;
+  follow: boolean;
+  now: Ptz;
+  target: Ptz;
+  limits: { pan: [number, number]; tilt: [number, number]; zoom: number; fov: [number, number] } | null;
+  draw_ms: number | null;
 }

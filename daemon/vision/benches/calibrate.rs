@@ -6,16 +6,19 @@
 //! there as JPEG, to be looked at.
 #![allow(clippy::disallowed_methods)] // A bench reads the clock: that is its work.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use synoptic_base::{Intrinsics, Lens, Rig, RigCamera, Size, StreamId};
+use synoptic_base::{Intrinsics, Lens, Mono, PixelFormat, Rig, RigCamera, Size, Span, StreamId};
+use synoptic_engine::stitch::skew::SkewWatch;
 use synoptic_vision::color::Matrix;
 use synoptic_vision::panorama::calibrate::{
     Calibration, Collector, Difference, Gray, Options, Refusal, Still, calibrate, difference,
 };
 use synoptic_vision::panorama::geometry::camera_from_canvas;
+use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot};
 use synoptic_vision::{PictureBuf, jpeg};
 
 /// Frames taken of a clip, spread over it.
@@ -31,6 +34,10 @@ const BASELINE_FULL: f64 = 3.98;
 /// And it moved by this from frame to frame.
 const BASELINE_JITTER: f64 = 0.11;
 
+/// The rig whose second camera is late, and how near the truth its skew is to be found.
+const DESYNC: &str = "rig2_desync_40ms";
+const SKEW_TARGET_MS: f64 = 2.0;
+
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
@@ -41,7 +48,12 @@ fn main() -> Result<(), Error> {
     let mut results = Vec::new();
     for (name, baseline) in BASELINES {
         match rig_stills(&rigs, name, 0) {
-            Ok(stills) => truth(&rigs, name, baseline, &stills, &mut results)?,
+            Ok(stills) => {
+                let rig = truth(&rigs, name, baseline, &stills, &mut results)?;
+                if name == DESYNC {
+                    skew(&rigs, name, &rig, &mut results)?;
+                }
+            }
             Err(why) => eprintln!("no rig {name} ({why}): left out"),
         }
     }
@@ -75,7 +87,7 @@ fn truth(
     baseline: Option<f64>,
     stills: &[Still],
     results: &mut Vec<serde_json::Value>,
-) -> Result<(), Error> {
+) -> Result<Rig, Error> {
     let began = Instant::now();
     let found = calibrate(stills, &Options::default(), |_| ())?;
     let seconds = began.elapsed().as_secs_f64();
@@ -136,7 +148,7 @@ fn truth(
             None,
         );
     }
-    Ok(())
+    Ok(found.rig)
 }
 
 fn say(name: &str, found: &Calibration, off: Difference, seconds: f64) {
@@ -146,6 +158,82 @@ fn say(name: &str, found: &Calibration, off: Difference, seconds: f64) {
         "{name}: {} ties miss by {:.3} px, confidence {sure:.2}, {:?}, {off:?}, {seconds:.1} s",
         report.inliers, report.rms_px, found.rig.cameras[0].intrinsics.lens
     );
+}
+
+/// The skew that is measured from what moves in the overlap, by the calibration found, as the daemon measures it live: newest of
+/// every second, and the median of all seconds.
+fn skew(rigs: &Path, name: &str, rig: &Rig, results: &mut Vec<serde_json::Value>) -> Result<(), Error> {
+    let text = std::fs::read(rigs.join(format!("{name}_gt.json")))?;
+    let gt: serde_json::Value = serde_json::from_slice(&text)?;
+    let offset = |k: usize| {
+        gt["cams"][k]["t_offset_s"]
+            .as_f64()
+            .ok_or("no t_offset_s in the truth")
+    };
+    let late_ms = (offset(1)? - offset(0)?) * 1e3;
+    let fps = gt["fps"].as_f64().ok_or("no fps in the truth")?;
+    let mut compositor = Compositor::new(rig, ComposeOptions::default())?;
+    let mut watch = SkewWatch::new(compositor.layout(), [0, 1]).ok_or("the cameras share nothing")?;
+    let size = rig.cameras[0].intrinsics.size;
+    let bytes = PictureBuf::bytes(size);
+    let mut clips = Vec::new();
+    for camera in 0..2 {
+        let path = rigs.join(format!("{name}_cam{camera}.mp4"));
+        let mut child = Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(&path)
+            .args(["-f", "rawvideo", "-pix_fmt", "nv12", "-"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        clips.push((child.stdout.take().ok_or("no pipe")?, child));
+    }
+    let mut found: Vec<f64> = Vec::new();
+    let mut frames = 0;
+    'clip: loop {
+        let mut pictures = Vec::new();
+        for (pipe, _) in &mut clips {
+            let mut data = vec![0; bytes];
+            if pipe.read_exact(&mut data).is_err() {
+                break 'clip;
+            }
+            pictures.push(PictureBuf::new(size, PixelFormat::Nv12, data)?);
+        }
+        let slots: Vec<_> = pictures.iter().map(|p| StitchSlot::Live(p)).collect();
+        let seen = compositor.observe(&slots)?;
+        let at = Mono::from_nanos(0) + Span::from_secs_f64(f64::from(frames) / fps);
+        watch.see(&seen.cells, &[Some(at), Some(at)]);
+        frames += 1;
+        if let Some(skew) = watch.skew() {
+            let ms = skew.skew.as_millis_f64();
+            if found.last() != Some(&ms) {
+                eprintln!(
+                    "{name}: frame {frames}: skew {ms:.2} ms, sd {:.2}",
+                    skew.sd.as_millis_f64()
+                );
+                found.push(ms);
+            }
+        }
+    }
+    for (_, mut child) in clips {
+        child.wait()?;
+    }
+    let worst = found.iter().map(|ms| (ms - late_ms).abs()).fold(0.0, f64::max);
+    found.sort_by(f64::total_cmp);
+    let median = *found.get(found.len() / 2).ok_or("no skew was found")?;
+    let mut add = |what: &str, value, target| {
+        results.push(row(
+            &format!("{name} skew {what} off {late_ms} ms"),
+            value,
+            "ms",
+            target,
+            None,
+            "lower",
+        ));
+    };
+    add("median", (median - late_ms).abs(), Some(SKEW_TARGET_MS));
+    add("worst of all seconds", worst, None);
+    Ok(())
 }
 
 /// Stills of well-known panoramas: no truth, so what is reported is whether they connect and how well.

@@ -10,11 +10,13 @@ use std::process::Command;
 use std::time::Instant;
 
 use synoptic_base::{
-    BBox, Canvas, Intrinsics, Lens, Mono, PixelFormat, Projection, Rig, RigCamera, Size, Span, StreamId,
+    BBox, Canvas, Intrinsics, Lens, Mono, PixelFormat, Projection, Ptz, Rig, RigCamera, Size, Span, StreamId,
 };
 use synoptic_engine::stitch::{Director, StitchConfig};
 use synoptic_vision::PictureBuf;
-use synoptic_vision::panorama::{Blend, ComposeOptions, Compositor, Simd, StitchSlot, least_bytes};
+use synoptic_vision::panorama::{
+    Blend, ComposeOptions, Compositor, Simd, StitchSlot, ViewOptics, ViewShape, ViewWarp, least_bytes,
+};
 
 /// Frames timed of each case after those that warm it.
 const FRAMES: usize = 240;
@@ -47,6 +49,8 @@ fn cpu_ms() -> Option<f64> {
 }
 
 fn main() -> Result<(), Error> {
+    let mut results = Vec::new();
+    views(&mut results)?;
     let mut cases = Vec::new();
     let best = Simd::detect();
     for (cameras, blend) in [
@@ -76,7 +80,6 @@ fn main() -> Result<(), Error> {
             Err(_) => {}
         }
     }
-    let mut results = Vec::new();
     for case in &cases {
         let kind = match case.blend {
             Blend::Feather => "feather",
@@ -129,6 +132,64 @@ fn main() -> Result<(), Error> {
     match std::env::var_os("BENCH_OUT") {
         Some(path) => std::fs::write(path, json + "\n")?,
         None => println!("{json}"),
+    }
+    Ok(())
+}
+
+/// A virtual camera of 1280x720 that moves with every picture: another warp, and the picture; and what another warp of the whole
+/// panorama costs, compositor and director, which the learned method pays ten times a look.
+fn views(results: &mut Vec<serde_json::Value>) -> Result<(), Error> {
+    let rig = rig(2)?;
+    let mut data = vec![128; PictureBuf::bytes(rig.canvas.size)];
+    let mut noise = 7_u32;
+    for value in &mut data {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *value = 60 + (noise >> 26) as u8;
+    }
+    let whole = PictureBuf::new(rig.canvas.size, PixelFormat::Nv12, data)?;
+    let optics = ViewOptics {
+        size: Size::new(1280, 720),
+        shape: ViewShape::Rectilinear,
+        hfov_deg: 50.0,
+    };
+    let mut warp = ViewWarp::new(rig.canvas, optics, None)?;
+    let mut out = PictureBuf::black(optics.size)?;
+    let (mut aims, mut draws) = (Vec::new(), Vec::new());
+    for i in 0..FRAMES {
+        let part = i as f64 / FRAMES as f64;
+        let start = Instant::now();
+        warp.aim(Ptz {
+            pan_deg: 60.0 * (part - 0.5),
+            tilt_deg: 8.0 * (6.0 * part).sin(),
+            zoom: 1.0 + part,
+        });
+        aims.push(start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
+        warp.render(&whole, &mut out)?;
+        draws.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let mut compositor = Compositor::new(&rig, ComposeOptions::default())?;
+    let mut director = Director::new(compositor.layout().clone(), StitchConfig::default())?;
+    let grids = compositor.grids();
+    let mut steps = Vec::new();
+    for _ in 0..FRAMES / 4 {
+        let start = Instant::now();
+        compositor.rewarp(&grids)?;
+        director.relayout(compositor.layout().clone())?;
+        steps.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    for (what, times, target) in [
+        ("virtual camera 1280x720, another warp", aims, Some(10.0)),
+        ("virtual camera 1280x720, a picture, 1 thread", draws, None),
+        ("another warp of 3264x1080, compositor and director", steps, None),
+    ] {
+        let ms = median(times);
+        eprintln!("{what}: {ms:.2} ms");
+        results.push(row(what, ms, "ms", "lower", target, None));
     }
     Ok(())
 }

@@ -27,6 +27,10 @@ pub struct ReloadPlan {
     pub remove_panoramas: Vec<StreamId>,
     /// Panoramas that are new or have changed.
     pub rebuild_panoramas: Vec<StreamId>,
+    /// Virtual cameras that are gone, or are not to run any more.
+    pub remove_virtual_cameras: Vec<StreamId>,
+    /// Virtual cameras that are new or have changed.
+    pub rebuild_virtual_cameras: Vec<StreamId>,
     /// Outputs to stop: removed, or no longer enabled.
     pub stop_outputs: Vec<StreamId>,
     /// Outputs to start: new, enabled now, or changed.
@@ -87,6 +91,15 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
         .iter()
         .filter(|p| p.enabled && !old.panoramas.contains(p));
     plan.rebuild_panoramas = changed.map(|p| p.id).collect();
+
+    let stay = |id: &StreamId| new.virtual_cameras.iter().any(|n| n.enabled && n.id == *id);
+    let gone = old.virtual_cameras.iter().filter(|v| v.enabled && !stay(&v.id));
+    plan.remove_virtual_cameras = gone.map(|v| v.id).collect();
+    let changed = new
+        .virtual_cameras
+        .iter()
+        .filter(|v| v.enabled && !old.virtual_cameras.contains(v));
+    plan.rebuild_virtual_cameras = changed.map(|v| v.id).collect();
 
     let runs = |c: &Config, id| c.outputs.iter().find(|o| o.enabled && o.wish.id == id).cloned();
     for output in old.outputs.iter().filter(|o| o.enabled) {
@@ -166,6 +179,8 @@ impl fmt::Display for ReloadPlan {
         ids(f, "build group", &self.rebuild_groups)?;
         ids(f, "remove panorama", &self.remove_panoramas)?;
         ids(f, "build panorama", &self.rebuild_panoramas)?;
+        ids(f, "remove virtual camera", &self.remove_virtual_cameras)?;
+        ids(f, "build virtual camera", &self.rebuild_virtual_cameras)?;
         ids(f, "stop output", &self.stop_outputs)?;
         ids(f, "start output", &self.start_outputs)?;
         for (line, wanted) in [

@@ -11,6 +11,7 @@ use synoptic_media::{PullKind, Source};
 
 use super::raw_output::{RawOutput, RawRtsp};
 use super::raw_panorama::{RawPanorama, RawStitch};
+use super::raw_virtual_camera::RawVirtualCamera;
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
 /// Version of the file's format that this program reads.
@@ -100,6 +101,9 @@ pub struct RawConfig {
     /// Panoramas: cameras of one group that become one picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panorama: Option<Vec<RawPanorama>>,
+    /// Virtual cameras: views of a panorama or a camera that pan, tilt and zoom, each a stream of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub virtual_camera: Option<Vec<RawVirtualCamera>>,
     /// The RTSP server. It runs while an output is served by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtsp: Option<RawRtsp>,

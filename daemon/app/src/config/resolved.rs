@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use synoptic_base::{BBox, Span, StreamId};
+use synoptic_base::{BBox, Ptz, Size, Span, StreamId};
 use synoptic_engine::align::AlignConfig;
 use synoptic_engine::stitch::MissingPolicy;
 use synoptic_gpu::trt::Precision;
@@ -13,7 +13,7 @@ use synoptic_media::output::Login;
 use synoptic_media::{CameraOptions, Secret};
 use synoptic_packets::PixelLayout;
 use synoptic_vision::onnx::EngineChoice;
-use synoptic_vision::panorama::{Blend, calibrate};
+use synoptic_vision::panorama::{Blend, ViewShape, calibrate};
 
 use crate::outputs::OutputWish;
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// Panoramas; those with `enabled = false` are here too.
     pub panoramas: Vec<Panorama>,
+    /// Virtual cameras, in the order of the file; those with `enabled = false` are here too.
+    pub virtual_cameras: Vec<VirtualCamera>,
     /// How many panoramas on request (`POST /stitch`) may run at once.
     pub stitch_workers: usize,
     /// What leaves the box, in the order of the file; outputs with `enabled = false` are here too.
@@ -153,6 +155,51 @@ pub struct Panorama {
     pub threads: usize,
     /// The camera whose sound it has.
     pub audio: Option<StreamId>,
+}
+
+/// A view of a panorama or a camera that pans, tilts and zooms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VirtualCamera {
+    /// Its id; no camera and no panorama has the same.
+    pub id: StreamId,
+    /// Name for people.
+    pub name: String,
+    /// What it looks at.
+    pub stream: StreamId,
+    /// What that is.
+    pub source: ViewSource,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Its pictures, in pixels.
+    pub size: Size,
+    /// What it is drawn on.
+    pub shape: ViewShape,
+    /// Degrees across at zoom 1; `None`: what fits.
+    pub hfov_deg: Option<f64>,
+    /// Where it looks at first, and where there is nothing to follow.
+    pub home: Ptz,
+    /// Largest zoom.
+    pub max_zoom: f64,
+    /// Degrees a second at zoom 1 at the most.
+    pub speed_deg_s: f64,
+    /// By how many degrees a second the speed changes in a second at the most.
+    pub acceleration_deg_s2: f64,
+    /// Whether it goes after what was detected.
+    pub follow: bool,
+    /// Labels of what is followed; empty: everything.
+    pub labels: Vec<String>,
+}
+
+/// What a virtual camera looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ViewSource {
+    /// A panorama.
+    Panorama,
+    /// A camera that sees so much across.
+    Camera {
+        /// Degrees.
+        hfov_deg: f64,
+    },
 }
 
 /// `method = "learned"`.

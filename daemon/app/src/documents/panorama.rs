@@ -13,6 +13,8 @@ pub enum PanoramaState {
     Waiting,
     /// It is configured not to run.
     Stopped,
+    /// Nothing is composed until it is resumed; whoever watches keeps the last picture.
+    Paused,
     /// There is no calibration.
     Uncalibrated,
     /// Pictures come, from all cameras.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
-use synoptic_base::{BBox, ClockMap, InCamera, InPanorama, Mono, Rig, Span, StreamId, Utc};
+use synoptic_base::{BBox, Canvas, ClockMap, InCamera, InPanorama, Mono, Rig, Span, StreamId, Utc};
 use synoptic_vision::panorama::boxes;
 
 use super::{Library, Order, Request, points};
@@ -27,6 +28,7 @@ pub(crate) struct Line {
     pub library: Library,
     pub orders: Sender<Order>,
     pub job: Arc<Mutex<Option<CalibrationJobDoc>>>,
+    paused: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -61,6 +63,7 @@ impl Line {
             library,
             orders,
             job: Arc::default(),
+            paused: AtomicBool::new(false),
             state: Mutex::new(State {
                 status,
                 lines: Vec::new(),
@@ -73,6 +76,11 @@ impl Line {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing is to be composed for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// The job that runs or ran.
@@ -184,6 +192,13 @@ impl Desk {
         self.lines().values().map(|line| line.doc(now, map)).collect()
     }
 
+    /// What the pictures of a panorama show; `None` without a calibration.
+    pub(crate) fn canvas(&self, id: &StreamId) -> Option<Canvas> {
+        let line = self.lines().get(id).cloned()?;
+        let state = line.state();
+        Some(state.rig.as_ref()?.canvas)
+    }
+
     fn find(&self, id: &StreamId) -> Result<Arc<Line>, Problem> {
         let line = self.lines().get(id).cloned();
         line.ok_or_else(|| Problem::not_found(format!("there is no panorama `{id}`")))
@@ -236,6 +251,15 @@ impl PanoramaAdmin for Desk {
             Ok(Err(why)) => Err(Problem::conflict(why)),
             Err(_) => Err(Problem::unavailable("the panorama does not answer; try again")),
         }
+    }
+
+    fn pause(&self, id: &StreamId, paused: bool) -> Result<(), Problem> {
+        let line = self.find(id)?;
+        if !line.config.enabled {
+            return Err(Problem::conflict("the panorama is stopped: start it first"));
+        }
+        line.paused.store(paused, Ordering::Relaxed);
+        Ok(())
     }
 
     fn calibrations(&self, id: &StreamId) -> Result<Vec<CalibrationDoc>, Problem> {

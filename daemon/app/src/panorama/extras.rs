@@ -107,9 +107,11 @@ impl Extras {
     }
 }
 
-/// Whether a camera or a panorama of a configuration has this id.
+/// Whether a camera, a panorama or a virtual camera of a configuration has this id.
 pub(super) fn names_stream(config: &Config, id: &StreamId) -> bool {
-    config.cameras.iter().any(|c| c.options.id == *id) || config.panoramas.iter().any(|p| p.id == *id)
+    config.cameras.iter().any(|c| c.options.id == *id)
+        || config.panoramas.iter().any(|p| p.id == *id)
+        || config.virtual_cameras.iter().any(|v| v.id == *id)
 }
 
 #[cfg(test)]

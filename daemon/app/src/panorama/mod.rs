@@ -4,6 +4,7 @@
 //! * `lineup` are the panoramas of one group, started and stopped one by one;
 //! * `learned` bends two cameras that move, by networks on a thread of their own;
 //! * `calibrating` collects frames and computes where cameras look, `points` are a person's help with that, `library` keeps the results;
+//! * `pause` is what stands in while one is paused;
 //! * `outlet` makes it a live stream, `finding` tells what was found in it;
 //! * `service` runs panoramas on request, `extras` is what they add to the configuration, `judge` how far they are;
 //! * `desk` is what the rest of the daemon sees of all of them.
@@ -18,6 +19,7 @@ mod learned;
 mod library;
 mod lineup;
 mod outlet;
+mod pause;
 mod points;
 mod service;
 mod stage;
@@ -30,5 +32,6 @@ pub use desk::Desk;
 pub(crate) use extras::Extras;
 pub(crate) use library::Library;
 pub(crate) use lineup::{Lineup, Mailboxes, Member};
+pub(crate) use outlet::Outlet;
 pub(crate) use service::{Parts as ServiceParts, Service};
 pub(crate) use task::Order;

@@ -1,16 +1,13 @@
-//! The panorama as a live stream, beside those of the cameras: its pictures to the encoder, while somebody watches.
+//! A panorama or a virtual camera as a live stream, beside those of the cameras: its pictures to the encoder, while somebody
+//! watches.
 
 use std::sync::Arc;
 
-use synoptic_base::{Frame, Size};
+use synoptic_base::{Frame, FrameMeta, Size};
 use synoptic_media::Pixels;
 use synoptic_media::coded::CodedStream;
 use synoptic_media::encode::{EncodeOptions, PixelFeed};
 
-use super::stage::Composed;
-
-/// What a reader is told of the reason for coding.
-const WHY: &str = "panorama";
 /// Before the first picture.
 const NOTHING_YET: &str = "no picture has come yet";
 /// Kilobits a second for a million pixels: what the box gives to cameras (2.5 Mbit/s for 720p).
@@ -18,8 +15,8 @@ const KBIT_FOR_MEGAPIXEL: f64 = 2_700.0;
 /// Below, text and faces blur; above, no browser's link keeps up.
 const KBIT: std::ops::RangeInclusive<u32> = 1_000..=20_000;
 
-/// Where the pictures of a panorama leave.
-pub(super) struct Outlet {
+/// Where the pictures that the box makes leave.
+pub(crate) struct Outlet {
     stream: Arc<CodedStream>,
     feed: Option<(Size, PixelFeed)>,
     /// Why nothing comes, as readers were told; `None` while pictures come.
@@ -27,9 +24,9 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Into `stream`, of which nothing comes yet.
-    pub(super) fn new(stream: Arc<CodedStream>) -> Outlet {
-        stream.declare(Some(WHY));
+    /// Into `stream`, of which nothing comes yet; `why`: what a reader is told of the reason for coding.
+    pub(crate) fn new(stream: Arc<CodedStream>, why: &'static str) -> Outlet {
+        stream.declare(Some(why));
         let mut outlet = Outlet {
             stream,
             feed: None,
@@ -39,13 +36,21 @@ impl Outlet {
         outlet
     }
 
-    /// A picture was composed. Without a reader it costs one look. As long as the canvas is the same, so is the encoder:
+    /// Whether somebody wants pictures now.
+    pub(crate) fn is_wanted(&self) -> bool {
+        match &self.feed {
+            Some((_, feed)) => feed.is_wanted(),
+            None => self.stream.wants_pixels(),
+        }
+    }
+
+    /// A picture was made. Without a reader it costs one look. As long as the canvas is the same, so is the encoder:
     /// whatever cameras are missing.
-    pub(super) fn picture(&mut self, composed: &Composed) {
+    pub(crate) fn picture(&mut self, meta: FrameMeta, pixels: Pixels) {
         if self.silent.take().is_some() {
             self.stream.ready();
         }
-        let size = composed.meta.size;
+        let size = meta.size;
         if self.feed.as_ref().is_none_or(|(of, _)| *of != size) {
             let options = EncodeOptions {
                 bitrate_kbit: bitrate_kbit(size),
@@ -54,16 +59,12 @@ impl Outlet {
             self.feed = Some((size, PixelFeed::new(self.stream.clone(), options)));
         }
         if let Some((_, feed)) = &mut self.feed {
-            let pixels: Pixels = composed.pixels.clone();
-            feed.frame(&Frame {
-                meta: composed.meta,
-                pixels,
-            });
+            feed.frame(&Frame { meta, pixels });
         }
     }
 
     /// No pictures come now, and why. An encoder that runs is kept: it goes on where it stopped.
-    pub(super) fn silent(&mut self, why: &str) {
+    pub(crate) fn silent(&mut self, why: &str) {
         if self.silent.as_deref() != Some(why) {
             self.silent = Some(why.to_owned());
             self.stream.waiting(why);

@@ -358,11 +358,6 @@ impl Stage {
     }
 
     fn meta(&mut self, packet: &FramePacket<Pixels>, now: Mono) -> FrameMeta {
-        let began = *self.began.get_or_insert(packet.instant);
-        // Two pictures never have one key, also should two packets have one instant.
-        self.media_us = (packet.instant - began).as_micros_floor().max(self.media_us + 1);
-        let seq = Seq(self.seq);
-        self.seq += 1;
         // The instant is as sure as the least sure of its frames, and as far from it.
         let worst = packet
             .frames()
@@ -372,6 +367,22 @@ impl Stage {
             })
             .max_by_key(|(error, _)| *error);
         let (rel_error, source) = worst.unwrap_or((Span::ZERO, TimeSource::Host));
+        let arrival = packet.frames().map(|f| f.meta.arrival).max().unwrap_or(now);
+        let captured = Captured {
+            mono: packet.instant,
+            rel_error,
+            source,
+        };
+        self.next(captured, arrival)
+    }
+
+    /// What is known of the next picture, captured then. Its key is none that was given before.
+    pub(super) fn next(&mut self, captured: Captured, arrival: Mono) -> FrameMeta {
+        let began = *self.began.get_or_insert(captured.mono);
+        // Two pictures never have one key, also should two packets have one instant.
+        self.media_us = (captured.mono - began).as_micros_floor().max(self.media_us + 1);
+        let seq = Seq(self.seq);
+        self.seq += 1;
         FrameMeta {
             key: FrameKey {
                 stream: self.stream,
@@ -379,12 +390,8 @@ impl Stage {
                 media_us: MediaTime::from_micros(self.media_us),
             },
             seq,
-            arrival: packet.frames().map(|f| f.meta.arrival).max().unwrap_or(now),
-            captured: Captured {
-                mono: packet.instant,
-                rel_error,
-                source,
-            },
+            arrival,
+            captured,
             size: self.size(),
             kind: FrameKind::Unknown,
         }
@@ -454,3 +461,7 @@ fn in_order(rig: &Rig, cameras: &[StreamId]) -> Result<Rig> {
         )),
     }
 }
+
+#[cfg(test)]
+#[path = "stage_tests.rs"]
+mod tests;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, select};
-use synoptic_base::{BBox, Clock, ClockMap, FramePacket, InPanorama, Mono, SlotView, Span, StreamId};
+use synoptic_base::{
+    BBox, Captured, Clock, ClockMap, Frame, FramePacket, InPanorama, Mono, SlotView, Span, StreamId,
+    TimeSource,
+};
 use synoptic_engine::stitch::skew::SkewWatch;
 use synoptic_engine::system::SystemInput;
 use synoptic_media::{Epochs, Pixels};
@@ -16,6 +19,7 @@ use super::figures::{Figures, WINDOW};
 use super::finding::{Find, Finding};
 use super::library::{self, Stored};
 use super::outlet::Outlet;
+use super::pause::Still;
 use super::stage::{Composed, Stage};
 use crate::beat::Pulse;
 use crate::documents::{
@@ -44,6 +48,8 @@ const RETRY: Span = Span::from_secs(60);
 const RETRY_MOST: Span = Span::from_secs(1_800);
 /// What fails with every picture is said again after this long.
 const SAY_AGAIN: Span = Span::from_secs(10);
+/// What a reader is told of the reason for coding.
+const WHY: &str = "panorama";
 /// Points of a seam that are shown.
 const LINE_POINTS: usize = 40;
 
@@ -88,6 +94,8 @@ struct Memory {
     waiting: VecDeque<Composed>,
     finding: Finding,
     outlet: Outlet,
+    /// What is shown while it is paused.
+    still: Option<Still>,
     shown: Option<Mono>,
     figures: Figures,
     next_report: Mono,
@@ -131,7 +139,8 @@ impl PanoramaTask {
             retry: RETRY,
             waiting: VecDeque::new(),
             finding: Finding::new(self.detected.clone()),
-            outlet: Outlet::new(self.hub.relay.stream(self.line.config.id)),
+            outlet: Outlet::new(self.hub.relay.stream(self.line.config.id), WHY),
+            still: None,
             shown: None,
             figures: Figures::default(),
             next_report: now,
@@ -156,6 +165,7 @@ impl PanoramaTask {
                 default(wait.to_std()) => {}
             }
             self.publish(&mut memory);
+            self.stand_in(&mut memory);
             let now = self.clock.now();
             if now >= memory.next_report {
                 memory.next_report = now + REPORT_INTERVAL;
@@ -231,6 +241,7 @@ impl PanoramaTask {
             }
         }
         memory.waiting.clear();
+        memory.still = None;
         memory.finding.clear(&self.hub);
         memory.failing = None;
     }
@@ -268,9 +279,10 @@ impl PanoramaTask {
                 *live = Some(now);
             }
         }
+        let paused = self.line.is_paused();
         let all_live = memory.live.iter().all(|at| *at == Some(now));
         let by_itself = config.auto_calibrate && config.calibration.is_none() && memory.stage.is_none();
-        if by_itself && all_live && !memory.calibrating && now >= memory.next_try {
+        if by_itself && !paused && all_live && !memory.calibrating && now >= memory.next_try {
             let request = Request {
                 duration: AUTOMATIC,
                 accept: true,
@@ -291,6 +303,9 @@ impl PanoramaTask {
                 memory.collecting = None;
             }
         }
+        if paused {
+            return;
+        }
         let look = now >= memory.next_look;
         let Some(stage) = memory.stage.as_mut() else {
             return;
@@ -302,7 +317,14 @@ impl PanoramaTask {
                 self.hub.stages.took("stitch", done - now);
                 memory.figures.add(done, done - packet.instant, done - now);
                 memory.failing = None;
-                memory.outlet.picture(&composed);
+                let pixels: Pixels = composed.pixels.clone();
+                let frame = Frame {
+                    meta: composed.meta,
+                    pixels,
+                };
+                self.hub.taps.offer(&frame);
+                memory.still = Some(Still::new(&frame, done));
+                memory.outlet.picture(frame.meta, frame.pixels);
                 memory
                     .finding
                     .composed(&self.hub, composed.meta, &composed.frames);
@@ -321,6 +343,29 @@ impl PanoramaTask {
                 }
                 memory.failing = Some(format!("{error:#}"));
             }
+        }
+    }
+
+    /// While it is paused, whoever watches keeps the last picture.
+    fn stand_in(&self, memory: &mut Memory) {
+        let (Some(stage), Some(still)) = (&mut memory.stage, &mut memory.still) else {
+            return;
+        };
+        if !self.line.is_paused() {
+            return;
+        }
+        let now = self.clock.now();
+        let next = |mono| {
+            let captured = Captured {
+                mono,
+                rel_error: Span::ZERO,
+                source: TimeSource::Host,
+            };
+            stage.next(captured, now)
+        };
+        if let Some(frame) = still.again(now, next) {
+            self.hub.taps.offer(&frame);
+            memory.outlet.picture(frame.meta, frame.pixels);
         }
     }
 
@@ -380,6 +425,7 @@ impl PanoramaTask {
         let config = &self.line.config;
         let trouble = self.trouble(memory, now);
         let state = match (&memory.stage, &trouble) {
+            (Some(_), _) if self.line.is_paused() => PanoramaState::Paused,
             (None, _) => PanoramaState::Uncalibrated,
             (Some(_), None) => PanoramaState::Running,
             (Some(_), Some(_)) => PanoramaState::Degraded,
@@ -429,6 +475,10 @@ impl PanoramaTask {
 
     /// What is wrong, in a sentence.
     fn trouble(&self, memory: &Memory, now: Mono) -> Option<String> {
+        // Of the calibration that runs or is missing a paused one tells as any other.
+        if memory.stage.is_some() && self.line.is_paused() {
+            return None;
+        }
         let Some(stage) = &memory.stage else {
             let job = self.line.job();
             let told = job.and_then(|job| match job.state {

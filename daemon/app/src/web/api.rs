@@ -79,6 +79,8 @@ pub trait CameraAdmin: Send + Sync {
 /// Calibrates panoramas. Every method may block; the server calls them off its own threads. 404 where there is no such
 /// panorama.
 pub trait PanoramaAdmin: Send + Sync {
+    /// Pauses one, or resumes it. 409 when it is stopped.
+    fn pause(&self, id: &StreamId, paused: bool) -> Result<(), Problem>;
     /// Begins a calibration from the frames of the next `seconds`. 409 when one runs. The result waits to be accepted, or
     /// is in use at once if `accept` says so.
     fn calibrate(&self, id: &StreamId, seconds: u32, accept: bool) -> Result<(), Problem>;

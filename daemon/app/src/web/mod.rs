@@ -36,6 +36,7 @@ pub(crate) mod tests;
 mod tls;
 mod update;
 mod video;
+mod virtual_cameras;
 mod wire;
 mod workings;
 
@@ -67,6 +68,7 @@ pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
 pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
 pub use streams::{WatchDoc, WatchUrls};
+pub use virtual_cameras::VirtualCameraAdmin;
 
 use crate::hub::Hub;
 use crate::update::Updater;
@@ -99,6 +101,8 @@ pub struct WebState {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Virtual cameras.
+    pub virtual_cameras: Arc<dyn VirtualCameraAdmin>,
     /// Panoramas on request.
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
@@ -141,6 +145,8 @@ pub struct Parts {
     pub cameras: Arc<dyn CameraAdmin>,
     /// Calibrations of panoramas.
     pub panoramas: Arc<dyn PanoramaAdmin>,
+    /// Virtual cameras.
+    pub virtual_cameras: Arc<dyn VirtualCameraAdmin>,
     /// Panoramas on request.
     pub stitch: Arc<dyn StitchAdmin>,
     /// What leaves the box.
@@ -175,6 +181,7 @@ impl WebState {
             events: parts.events,
             cameras: parts.cameras,
             panoramas: parts.panoramas,
+            virtual_cameras: parts.virtual_cameras,
             stitch: parts.stitch,
             outputs: parts.outputs,
             commands: parts.commands,
@@ -237,6 +244,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::get, panoramas::change, panoramas::remove))
         .routes(routes!(panoramas::start))
         .routes(routes!(panoramas::stop))
+        .routes(routes!(panoramas::pause))
+        .routes(routes!(panoramas::resume))
         .routes(routes!(panoramas::picture))
         .routes(routes!(panoramas::job, panoramas::calibrate))
         .routes(routes!(
@@ -250,6 +259,9 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
+        .routes(routes!(virtual_cameras::list))
+        .routes(routes!(virtual_cameras::get, virtual_cameras::steer))
+        .routes(routes!(virtual_cameras::newest))
         .routes(routes!(stitch::list, stitch::begin))
         .routes(routes!(stitch::get, stitch::end))
         .routes(routes!(outputs::list, outputs::add))

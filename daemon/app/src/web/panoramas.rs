@@ -149,6 +149,39 @@ pub(super) async fn stop(
     enable(state, &id, false).await
 }
 
+/// Pauses a panorama until it is resumed or the daemon is started again: nothing is composed, no detector loses its work, and
+/// whoever watches, an output too, keeps the last picture.
+#[utoipa::path(post, path = "/api/v1/panoramas/{id}/pause", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "It is paused"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 409, description = "It is stopped", body = Problem)))]
+pub(super) async fn pause(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set_paused(state, &id, true).await
+}
+
+/// Resumes a paused panorama.
+#[utoipa::path(post, path = "/api/v1/panoramas/{id}/resume", tag = "panoramas",
+    params(("id" = String, Path, description = "Panorama id")),
+    responses((status = 204, description = "It is not paused"), (status = 404, description = "No such panorama", body = Problem),
+        (status = 409, description = "It is stopped", body = Problem)))]
+pub(super) async fn resume(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set_paused(state, &id, false).await
+}
+
+async fn set_paused(state: WebState, id: &str, paused: bool) -> Result<StatusCode, Problem> {
+    let panorama = panorama_id(id)?;
+    blocking(move || state.panoramas.pause(&panorama, paused)).await??;
+    let what = if paused { "paused" } else { "resumed" };
+    log::info!("web: panorama {id} is {what}");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn enable(state: WebState, id: &str, yes: bool) -> Result<StatusCode, Problem> {
     let panorama = panorama_id(id)?;
     let settings = SettingsMap::from_iter([("enabled".to_owned(), yes.into())]);

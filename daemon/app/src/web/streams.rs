@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use synoptic_base::StreamId;
 use synoptic_media::coded::{CodedEvent, SoundWant, Subscription, Want};
 use synoptic_media::mux::flv::FlvWriter;
 use synoptic_media::mux::hls;
@@ -22,9 +23,9 @@ use super::{Problem, WebState, socket};
 /// A stream that can be watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WatchDoc {
-    /// Camera or panorama id.
+    /// Id of the camera, the panorama or the virtual camera.
     pub id: String,
-    /// `camera` or `panorama`.
+    /// `camera`, `panorama` or `virtual_camera`.
     pub kind: String,
     /// Why no pictures come now; `null` while they do.
     pub waiting: Option<String>,
@@ -39,7 +40,8 @@ pub struct WatchDoc {
     /// Its sound: `aac`, `opus`, `pcma`, `pcmu` as the camera sends it; `null`: none, or none is taken. By HLS and HTTP-FLV
     /// G.711 comes as AAC, by HTTP-FLV Opus too.
     pub sound: Option<String>,
-    /// Why the box codes it anew: `h265`, `mjpeg`, `raw`, `b_frames`, `rotation`, `no_idr`, `panorama`; `null`: the camera's own.
+    /// Why the box codes it anew: `h265`, `mjpeg`, `raw`, `b_frames`, `rotation`, `no_idr`, `panorama`,
+    /// `virtual_camera`; `null`: the camera's own.
     pub transcoded: Option<String>,
     /// How often the encoder failed, those of outputs that run among them; each time it was started anew, or the next best
     /// one took over.
@@ -81,11 +83,15 @@ impl WatchUrls {
 pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoResponse, Problem> {
     let status = super::status::newest(&state)?;
     let cameras: Vec<&str> = status.cameras.iter().map(|c| c.id.as_str()).collect();
+    let views = state.virtual_cameras.list();
+    let views: Vec<StreamId> = views.iter().filter_map(|v| StreamId::new(&v.id).ok()).collect();
     let of = |stream: Arc<synoptic_media::coded::CodedStream>| {
         let id = stream.id().to_string();
         let format = stream.format(Want::Playable);
         let kind = if cameras.contains(&id.as_str()) {
             "camera"
+        } else if views.contains(&stream.id()) {
+            "virtual_camera"
         } else {
             "panorama"
         };

@@ -7,20 +7,21 @@ use synoptic_sim::camera::Camera;
 use crate::daemon::Daemon;
 use crate::harness::{Stage, camera, free_port, until, views};
 use crate::panorama::Watcher;
+use crate::players::{Decoding, vlc_shows};
 
-fn doc(bytes: &[u8]) -> Value {
+pub(crate) fn doc(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
 /// What is wrong with an answer, as the API tells it.
-fn refused(answer: Result<Vec<u8>, (u16, String)>, status: u16) -> String {
+pub(crate) fn refused(answer: Result<Vec<u8>, (u16, String)>, status: u16) -> String {
     let (code, body) = answer.unwrap_err();
     assert_eq!(code, status, "{body}");
     doc(body.as_bytes())["detail"].as_str().unwrap().to_owned()
 }
 
 /// Until the panorama of a request runs; its size.
-fn runs(daemon: &Daemon, begun: &Value) -> (u32, u32) {
+pub(crate) fn runs(daemon: &Daemon, begun: &Value) -> (u32, u32) {
     let place = format!("/stitch/{}", begun["id"].as_str().unwrap());
     until("the panorama to run", || {
         let now = doc(&daemon.get(&place).unwrap());
@@ -55,6 +56,10 @@ fn a_panorama_on_request_is_served_by_rtsp() {
         (&json!("rtsp_server"), &json!(1))
     );
     drop(watcher);
+    Decoding::start(&["-rtsp_transport", "tcp", "-i", &output], 20).shows("stitch-served", 20, size);
+    // Debian's VLC reads no RTSP: it gets the same stream as HTTP-FLV.
+    let flv = format!("{}{}", daemon.url, begun["urls"]["http_flv"].as_str().unwrap());
+    vlc_shows(&flv, &stage, size);
     daemon.delete(&place).unwrap();
     assert_eq!(doc(&daemon.get("/stitch").unwrap()), json!([]));
 }

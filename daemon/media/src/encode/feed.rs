@@ -48,6 +48,12 @@ impl PixelFeed {
         }
     }
 
+    /// Whether somebody wants pictures now, of the stream or of one of its variants.
+    pub fn is_wanted(&self) -> bool {
+        let variants = self.stream.variants();
+        self.stream.wants_pixels() || variants.iter().any(|(variant, _)| variant.wants_pixels())
+    }
+
     /// A frame came. Without a reader it costs one look.
     pub fn frame(&mut self, frame: &Frame<Pixels>) {
         self.follow_variants();

@@ -11,6 +11,7 @@ import { Panoramas } from "./panoramas";
 import { SignIn } from "./sign-in";
 import { Sync } from "./sync";
 import { Update } from "./update";
+import { VirtualCameras } from "./virtual-cameras";
 
 export function App() {
   useEffect(() => {
@@ -46,6 +47,7 @@ function Dashboard() {
       <main>
         <div class="column">
           <Panoramas />
+          <VirtualCameras />
           <Cameras />
           <Sync />
           <Update />

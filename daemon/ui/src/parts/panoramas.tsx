@@ -10,7 +10,14 @@ import { ControlPoints } from "./control-points";
 import { Dialog } from "./dialog";
 import { Live } from "./live";
 
-const TONE = { waiting: "warn", stopped: "idle", uncalibrated: "warn", running: "good", degraded: "bad" } as const;
+const TONE = {
+  waiting: "warn",
+  stopped: "idle",
+  paused: "idle",
+  uncalibrated: "warn",
+  running: "good",
+  degraded: "bad",
+} as const;
 
 /** A calibration that runs, or waits for a person. */
 const BUSY: readonly string[] = ["collecting", "solving", "ready"];
@@ -109,6 +116,18 @@ function Panorama({ panorama }: { panorama: PanoramaDoc }) {
             onClick={() => void command("POST", `/panoramas/${panorama.id}/calibrate`, {}).catch(complain)}
           >
             {t.panorama.calibrate}
+          </button>
+        )}
+        {state !== "stopped" && (
+          <button
+            type="button"
+            onClick={() =>
+              void command("POST", `/panoramas/${panorama.id}/${state === "paused" ? "resume" : "pause"}`).catch(
+                complain,
+              )
+            }
+          >
+            {state === "paused" ? t.panorama.resume : t.panorama.pause}
           </button>
         )}
         <button

@@ -24,7 +24,7 @@ pub fn through<A, B>(
 }
 
 /// Points around the edge of a box, in fractions of its picture.
-fn outline<S>(bbox: &BBox<S>) -> impl Iterator<Item = [f64; 2]> + use<S> {
+pub(super) fn outline<S>(bbox: &BBox<S>) -> impl Iterator<Item = [f64; 2]> + use<S> {
     let (x, y, w, h) = (
         f64::from(bbox.x),
         f64::from(bbox.y),
@@ -43,7 +43,7 @@ fn outline<S>(bbox: &BBox<S>) -> impl Iterator<Item = [f64; 2]> + use<S> {
 }
 
 /// The smallest box around `points` (in pixels) as fractions of a picture; `None` when they are none or lie outside.
-fn around<S>(points: impl Iterator<Item = [f64; 2]>, (w, h): (u32, u32)) -> Option<BBox<S>> {
+pub(super) fn around<S>(points: impl Iterator<Item = [f64; 2]>, (w, h): (u32, u32)) -> Option<BBox<S>> {
     let (mut low, mut high) = ([f64::MAX; 2], [f64::MIN; 2]);
     for p in points {
         for k in 0..2 {

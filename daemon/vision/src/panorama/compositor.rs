@@ -22,7 +22,7 @@ use super::reach::{Reach, layout};
 use super::shares::Shares;
 use super::warp::{LUMA_RUN, Simd, Source};
 use crate::PictureBuf;
-use crate::picture::{check, chroma_size};
+use crate::picture::check;
 
 /// Rows of a band: a multiple of the cells of mesh, weights, and of the coarsest level of the multi-band pyramid.
 const BAND: usize = 128;
@@ -440,30 +440,13 @@ impl Compositor {
                 camera: camera.name.clone(),
                 source,
             })?;
-            let (w, h) = (camera.size.width as usize, camera.size.height as usize);
-            let (cw, ch) = chroma_size(camera.size);
-            let chroma: (&'a [u8], usize) = match *planes {
-                Planes::Nv12 { uv, .. } => (uv.data, uv.stride),
-                Planes::I420 { u, v, .. } => {
-                    buffer.resize(2 * cw * ch, 0);
-                    for (y, row) in buffer.chunks_exact_mut(2 * cw).enumerate() {
-                        let (u, v) = (&u.data[y * u.stride..][..cw], &v.data[y * v.stride..][..cw]);
-                        for ((pair, u), v) in row.chunks_exact_mut(2).zip(u).zip(v) {
-                            pair[0] = *u;
-                            pair[1] = *v;
-                        }
-                    }
-                    (buffer, 2 * cw)
-                }
-            };
-            let luma = planes.luma();
-            let both = Source::new(luma.data, luma.stride, w, h, false)
-                .zip(Source::new(chroma.0, chroma.1, cw, ch, true))
-                .ok_or_else(|| ComposeError::Picture {
+            let both = super::sources::sources(planes, camera.size, buffer).ok_or_else(|| {
+                ComposeError::Picture {
                     camera: camera.name.clone(),
                     width: camera.size.width,
                     height: camera.size.height,
-                })?;
+                }
+            })?;
             sources.push(Some(both));
         }
         Ok(sources)

@@ -5,6 +5,7 @@
 //! * [`Compositor`] composes: it looks at what the cameras share, asks a [`synoptic_base::StitchDirector`], and
 //!   renders what that plans, NV12 or I420 in, NV12 out.
 //! * [`NodeGrid`] can stand in for the rig's geometry, camera by camera: the learned warp does.
+//! * [`ViewWarp`] draws a virtual camera of the panorama's or a camera's picture, [`View`] is its geometry.
 //! * [`probe`] looks closely at what two cameras share, now and then; [`drift`] finds by which turn a
 //!   camera has drifted; [`resize`] makes the same rig for another size;
 //! * [`boxes`] carries boxes between cameras and the canvas; [`delta_e`] says how far two colours are apart.
@@ -27,9 +28,14 @@ mod reach;
 pub mod resize;
 mod rows;
 mod shares;
+mod sources;
+mod view;
+mod view_warp;
 mod warp;
 
 pub use compositor::{Compositor, least_bytes};
 pub use grid::{NodeGrid, WARP_PITCH, node_place};
 pub use options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
+pub use view::{View, ViewOptics, ViewShape, coverage_deg, direction_deg};
+pub use view_warp::{ViewError, ViewWarp};
 pub use warp::Simd;

@@ -17,21 +17,34 @@ impl Reach {
     /// Of the camera with `mesh` and a picture of `width` x `height` on a canvas of `canvas` pixels.
     pub(crate) fn new(mesh: &Mesh, picture: (u32, u32), canvas: (u32, u32)) -> Reach {
         let last = [picture.0, picture.1].map(|n| (i64::from(n) - 1) << 16);
+        let mut runs = Vec::new();
         let rows = (0..canvas.1 as usize).map(|y| {
             let mut found: Vec<Range<u32>> = Vec::new();
-            for c in (0..mesh.columns).filter(|&c| mesh.seen(c, y / PITCH)) {
-                let run = mesh.luma_run(c, y);
-                for i in 0..PITCH {
-                    let x = (c * PITCH + i) as u32;
-                    let at = |k: usize| i64::from(run.at[k]) + i64::from(run.step[k]) * i as i64;
-                    let inside = (0..2).all(|k| (0..last[k]).contains(&at(k)));
-                    if !inside || x >= canvas.0 {
-                        continue;
-                    }
-                    match found.last_mut() {
-                        Some(run) if run.end == x => run.end = x + 1,
-                        _ => found.push(x..x + 1),
-                    }
+            let mut see = |x: u32, end: u32| {
+                let end = end.min(canvas.0);
+                match found.last_mut() {
+                    Some(run) if run.end == x => run.end = end,
+                    _ => found.push(x..end),
+                }
+            };
+            mesh.luma_runs(0..mesh.columns, y, &mut runs);
+            for (c, run) in runs.iter().enumerate().filter(|(c, _)| mesh.seen(*c, y / PITCH)) {
+                let at = |i: usize| [0, 1].map(|k| i64::from(run.at[k]) + i64::from(run.step[k]) * i as i64);
+                let inside = |p: [i64; 2]| (0..2).all(|k| (0..last[k]).contains(&p[k]));
+                let (x, width) = ((c * PITCH) as u32, PITCH as u32);
+                let (first, end) = (at(0), at(PITCH - 1));
+                // The places lie on a line and the picture is convex: what its ends say holds between them.
+                if inside(first) && inside(end) {
+                    see(x, x + width);
+                    continue;
+                }
+                let beside =
+                    |k: usize| first[k] < 0 && end[k] < 0 || first[k] >= last[k] && end[k] >= last[k];
+                if beside(0) || beside(1) {
+                    continue;
+                }
+                for i in (0..width).filter(|i| x + i < canvas.0 && inside(at(*i as usize))) {
+                    see(x + i, x + i + 1);
                 }
             }
             found
@@ -76,8 +89,11 @@ impl Reach {
         for (y, seen) in self.rows.iter().enumerate() {
             let row = &mut counts[y / STITCH_CELL * columns..][..columns];
             for run in seen {
-                for x in run.clone() {
-                    row[x as usize / STITCH_CELL] += 1;
+                let (mut x, end) = (run.start as usize, run.end as usize);
+                while x < end {
+                    let next = ((x / STITCH_CELL + 1) * STITCH_CELL).min(end);
+                    row[x / STITCH_CELL] += (next - x) as u16;
+                    x = next;
                 }
             }
         }

@@ -77,6 +77,15 @@ versions! {
 }
 
 versions! {
+    /// Samples to bytes, as they are.
+    pub(crate) fn plain_bytes(samples: &[i16], out: &mut [u8]) {
+        for (s, o) in samples.iter().zip(out) {
+            *o = (((i32::from(*s) + 64) >> 7) + 128).clamp(0, 255) as u8;
+        }
+    }
+}
+
+versions! {
     /// Of each chroma sample's four luma samples the mean about black, twice (for Cb and for Cr).
     pub(crate) fn luma_of_chroma(upper: &[i16], lower: &[i16], out: &mut [i16]) {
         let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));

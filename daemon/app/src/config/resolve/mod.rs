@@ -9,6 +9,7 @@ mod output;
 mod packets;
 mod panorama;
 mod place;
+mod virtual_camera;
 
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     }
     let panoramas = panorama::panoramas(&root, context, device.as_ref(), &cameras, &groups);
     let stitch_workers = panorama::workers(&root);
+    let virtual_cameras = virtual_camera::virtual_cameras(&root, &cameras, &panoramas);
     let rtsp = output::rtsp(&root, context);
     let outputs = output::outputs(&root, context, &cameras);
     root.finish(belongs_elsewhere);
@@ -67,6 +69,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
         cameras: cameras.into_iter().filter_map(|c| c.camera).collect(),
         groups,
         panoramas,
+        virtual_cameras,
         stitch_workers,
         outputs,
         rtsp: rtsp?,
@@ -143,6 +146,9 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         "pixels" | "dir" | "max_memory" | "groups" | "motion_helper" => "[packets]",
         "method" | "learned_rate" | "calibration" | "auto_calibrate" | "projection" | "crop" | "hfov"
         | "blend" | "missing" | "patience" => "[[panorama]]",
+        "camera_hfov" | "pan" | "tilt" | "zoom" | "max_zoom" | "speed" | "acceleration" | "follow" => {
+            "[[virtual_camera]]"
+        }
         "stream" | "serve" | "path" | "transcode" | "bitrate_kbps" | "gop_s" | "width" | "height"
         | "encoder" => "[[output]]",
         "model" | "threshold" | "labels" | "threads" | "engine" | "library" | "kind" | "precision"

@@ -103,12 +103,18 @@ struct Taken {
     paths: BTreeMap<String, StreamId>,
 }
 
-/// Every camera and panorama of the file, whether it runs or not.
+/// Every camera, panorama and virtual camera of the file, whether it runs or not.
 fn streams(root: &Section<'_, '_>, cameras: &[Listed<'_>]) -> Vec<String> {
     let mut ids: Vec<String> = cameras.iter().filter_map(|c| c.id.map(str::to_owned)).collect();
-    // What is wrong with the panoramas is told where they are read.
-    let panoramas = root.find("panorama");
-    if let Some(DeValue::Array(tables)) = panoramas.map(|p| p.value) {
+    ids.extend(tables(root, "panorama"));
+    ids.extend(tables(root, "virtual_camera"));
+    ids
+}
+
+/// The ids of the tables `[[key]]`, right or wrong: what is wrong with them is told where they are read.
+pub(super) fn tables(root: &Section<'_, '_>, key: &'static str) -> Vec<String> {
+    let mut ids = Vec::new();
+    if let Some(DeValue::Array(tables)) = root.find(key).map(|p| p.value) {
         for table in tables {
             if let DeValue::Table(table) = table.get_ref()
                 && let Some(id) = table.get("id")

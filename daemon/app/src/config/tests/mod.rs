@@ -6,6 +6,7 @@ mod panorama;
 mod reading;
 mod refusing;
 mod shipped;
+mod virtual_camera;
 mod whole_file;
 
 use std::path::Path;

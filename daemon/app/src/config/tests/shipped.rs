@@ -216,6 +216,7 @@ fn tables() -> String {
         ("camera[]", "`[[camera]]`"),
         ("group[]", "`[[group]]`"),
         ("panorama[]", "`[[panorama]]`"),
+        ("virtual_camera[]", "`[[virtual_camera]]`"),
         ("rtsp", "`[rtsp]`"),
         ("output[]", "`[[output]]`"),
         ("detector[]", "`[[detector]]`"),

@@ -203,6 +203,7 @@ fn an_address_in_use_is_named() {
         events: server.events.clone(),
         cameras: server.admin.clone(),
         panoramas: Arc::new(crate::panorama::Desk::new(server.dir.path())),
+        virtual_cameras: Arc::new(crate::virtual_camera::Desk::default()),
         stitch: Arc::new(NoStitching),
         outputs: Arc::new(Outputs::default()),
         commands: Arc::new(NoCommands),

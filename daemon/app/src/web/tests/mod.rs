@@ -463,6 +463,7 @@ impl Server {
             events: events.clone(),
             cameras: admin.clone(),
             panoramas: Arc::new(crate::panorama::Desk::new(dir.path())),
+            virtual_cameras: Arc::new(crate::virtual_camera::Desk::default()),
             stitch: Arc::new(NoStitching),
             outputs: Arc::new(Outputs::default()),
             commands: Arc::new(NoCommands),

@@ -1,5 +1,7 @@
 //! `synoptic run`: everything put together, kept in line with the configuration, and taken apart again.
 
+mod telling;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +25,7 @@ use crate::board::Board;
 use crate::box_clock::BoxClock;
 use crate::command::{self, WebCommands};
 use crate::config::{self, Config};
-use crate::documents::{CameraState, SyncState};
-use crate::documents::{
-    ClockDoc, DetectorDoc, DeviceInfo, DeviceState, DeviceStatus, MqttDoc, StatusDoc, round_ms,
-};
+use crate::documents::{DeviceState, DeviceStatus, MqttDoc};
 use crate::epochs::StoredEpochs;
 use crate::gpu_watch::GpuWatch;
 use crate::groups::{Groups, Shared};
@@ -37,7 +36,7 @@ use crate::outputs;
 use crate::panorama::{Desk, Extras, Service, ServiceParts};
 use crate::recorder::Recorder;
 use crate::service;
-use crate::storage::{retention, storage_doc, store_options};
+use crate::storage::{retention, store_options};
 use crate::time_memory::TimeMemory;
 use crate::update::Updater;
 use crate::virtual_camera;
@@ -55,8 +54,6 @@ const PART_LIMIT: Duration = Duration::from_millis(2_200);
 const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
 /// How often the outbox is looked at while it drains.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
-/// Version of `DeviceInfo`.
-const INFO_SCHEMA: u32 = 1;
 /// Quality of live pictures: good enough to judge focus, about 30 kB at 640 pixels across.
 const LIVE_QUALITY: u8 = 75;
 
@@ -491,78 +488,6 @@ impl Daemon {
             }
         });
         self.mqtt = Some(Mqtt { task, stop });
-    }
-
-    fn info(&self) -> DeviceInfo {
-        let config = self.config.load();
-        DeviceInfo {
-            schema: INFO_SCHEMA,
-            id: config.device.id.to_string(),
-            name: config.device.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            boot_id: self.box_clock.map().boot_id.0.to_string(),
-            model: service::hardware_model(),
-            cameras: config.cameras.iter().map(|c| c.options.id.to_string()).collect(),
-            groups: config.groups.iter().map(|g| g.id.to_string()).collect(),
-        }
-    }
-
-    /// Writes the status document.
-    fn publish_status(&mut self) {
-        let now = self.clock.now();
-        let map = self.box_clock.map();
-        let mut cameras = self.board.cameras(now, &map);
-        for camera in &mut cameras {
-            camera.engine = self.hub.engines.of_camera(&camera.id);
-        }
-        let detectors = self.hub.engines.docs();
-        let groups = self.board.groups(now, &map);
-        let well = |state: CameraState| matches!(state, CameraState::Online | CameraState::Disabled);
-        let stored = self.store.stats();
-        let degraded = stored.last_error.is_some()
-            || cameras
-                .iter()
-                .any(|c| !well(c.status.state) || c.status.reason.is_some())
-            || groups.iter().any(|g| g.state == SyncState::Lost)
-            || detectors.iter().any(DetectorDoc::is_trouble);
-        let state = if self.updates.watch().borrow().state.is_busy() {
-            DeviceState::Updating
-        } else if degraded {
-            DeviceState::Degraded
-        } else {
-            DeviceState::Online
-        };
-        if state != self.state.state {
-            self.state = DeviceStatus {
-                state,
-                since: Some(map.utc(now).to_rfc3339()),
-            };
-        }
-        self.hub.stages.set("store", stored.commit_durations);
-        let mqtt = MqttDoc {
-            outbox: stored.outbox_rows,
-            ..self.mqtt_state.borrow().clone()
-        };
-        let doc = StatusDoc {
-            device: self.info(),
-            status: self.state.clone(),
-            utc: map.utc(now).to_rfc3339(),
-            uptime_s: ((now - self.started).as_secs_f64() * 10.0).round() / 10.0,
-            clock: ClockDoc {
-                synchronised: map.error.is_some(),
-                error_ms: map.error.map(round_ms),
-            },
-            cameras,
-            groups,
-            panoramas: self.desk.docs(now, &map),
-            detectors,
-            gpus: self.gpus.docs(),
-            outputs: self.outputs.docs(),
-            mqtt,
-            storage: storage_doc(&stored, &self.config.load()),
-            restart_needed: self.restart_needed.iter().map(|key| (*key).to_owned()).collect(),
-        };
-        self.hub.status.send_replace(Some(Arc::new(doc)));
     }
 
     /// Takes everything down, top to bottom: pictures first, so that the last events still reach disk and broker.

@@ -27,6 +27,7 @@ mod motion;
 pub mod mqtt;
 pub mod outputs;
 pub mod panorama;
+pub mod power;
 pub mod probe;
 pub mod recorder;
 pub mod service;

@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::logind::Bus;
 use super::{Call, Command, Running, failed, read};
 use crate::config::{Config, write_atomically};
+use crate::power::Power;
 
 /// What acts on the file, in a box's image.
 const ACTOR: &str = "/usr/lib/synoptic/synoptic-factory-reset";
@@ -45,7 +45,7 @@ fn yes() -> bool {
 pub struct FactoryReset {
     config: Arc<ArcSwap<Config>>,
     actor: PathBuf,
-    bus: Bus,
+    power: Power,
 }
 
 impl FactoryReset {
@@ -54,17 +54,13 @@ impl FactoryReset {
         FactoryReset {
             config,
             actor: PathBuf::from(ACTOR),
-            bus: Bus::System,
+            power: Power::of_this_machine(),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn with(config: Arc<ArcSwap<Config>>, actor: PathBuf, address: &str) -> FactoryReset {
-        FactoryReset {
-            config,
-            actor,
-            bus: Bus::At(address.to_owned()),
-        }
+    pub(super) fn with(config: Arc<ArcSwap<Config>>, actor: PathBuf, power: Power) -> FactoryReset {
+        FactoryReset { config, actor, power }
     }
 }
 
@@ -92,10 +88,10 @@ impl Command for FactoryReset {
                 device.data_dir.display()
             ));
         }
-        let (bus, order) = (self.bus.clone(), device.data_dir.join(ORDER));
+        let (power, order) = (self.power.clone(), device.data_dir.join(ORDER));
         Box::pin(async move {
             if args.reboot {
-                bus.can_reboot().await?;
+                power.can_reboot().await?;
             }
             let keep = if args.keep_identity { "yes" } else { "no" };
             let text = format!("keep-identity={keep}\n");
@@ -107,7 +103,7 @@ impl Command for FactoryReset {
             if args.reboot {
                 tokio::spawn(async move {
                     tokio::time::sleep(LAST_WORDS).await;
-                    if let Err(error) = bus.reboot().await {
+                    if let Err(error) = power.reboot().await {
                         log::error!("factory reset: the box is reset at its next start, for {error}");
                     }
                 });

@@ -10,7 +10,6 @@ mod bundle;
 mod desk;
 mod factory_reset;
 mod link;
-mod logind;
 mod memory;
 mod power;
 mod probe;

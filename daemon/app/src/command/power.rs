@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::logind::Bus;
 use super::{Call, Command, Interrupted, Nothing, Running, failed, read};
 use crate::hub::{self, Hub};
+use crate::power::Power;
 
 /// What systemd sets for every service (systemd.exec(5)): somebody starts the daemon again.
 const SUPERVISED: &str = "INVOCATION_ID";
@@ -58,23 +58,23 @@ impl Command for Restart {
     }
 }
 
-/// Reboots the box by logind.
+/// Reboots the box.
 pub struct Reboot {
-    bus: Bus,
+    power: Power,
 }
 
 impl Default for Reboot {
     fn default() -> Reboot {
-        Reboot { bus: Bus::System }
+        Reboot {
+            power: Power::of_this_machine(),
+        }
     }
 }
 
 impl Reboot {
     #[cfg(test)]
-    pub(super) fn at(address: &str) -> Reboot {
-        Reboot {
-            bus: Bus::At(address.to_owned()),
-        }
+    pub(super) fn by(power: Power) -> Reboot {
+        Reboot { power }
     }
 }
 
@@ -87,14 +87,14 @@ impl Command for Reboot {
         if let Err(error) = read::<Nothing>(call.args) {
             return failed(&error);
         }
-        let bus = self.bus.clone();
+        let power = self.power.clone();
         Box::pin(async move {
-            bus.can_reboot().await?;
+            power.can_reboot().await?;
             call.progress.tell("the box goes down", None);
-            bus.reboot().await?;
+            power.reboot().await?;
             tokio::time::sleep(DOWN).await;
             Err(format!(
-                "logind agreed to reboot, but the box was still up {} s later",
+                "the reboot was begun, but the box was still up {} s later",
                 DOWN.as_secs()
             ))
         })

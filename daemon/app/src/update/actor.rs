@@ -15,14 +15,12 @@ use super::facts::Places;
 use super::fetch::{self, Goal, Stop};
 use super::kept::{Memory, MemoryFile};
 use super::media;
-use super::power;
-use super::rauc::{self, Bus, Rauc};
+use super::rauc::{self, Rauc};
 use super::updater::{Call, Options, RESERVE, UpdaterParts, limit, sum_of};
+use crate::power::{Bus, Power, REQUESTS};
 
 /// RAUC is asked about the slots at most this often: a page that is left open is no load.
 const FRESH: Span = Span::from_secs(10);
-/// Where the box's own unit looks for wishes of the daemon.
-const REQUESTS: &str = "run/synoptic/request";
 /// MESSAGE_ID of journal entries about updates, for `journalctl MESSAGE_ID=…` and fleets' alerts; docs/guide/update.md.
 const MESSAGE_ID: &str = "6f1d1f6c0d5b4d0c9e0a4f5b7c2d8e31";
 
@@ -454,14 +452,11 @@ impl Actor {
     }
 
     fn reboot(&self) {
-        let (bus, requests, teller) = (
-            self.parts.bus.clone(),
-            self.parts.places.at(REQUESTS),
-            self.teller(),
-        );
+        let power = Power::new(self.parts.bus.clone(), self.parts.places.at(REQUESTS));
+        let teller = self.teller();
         tokio::spawn(async move {
             log::info!("update: restarting the box");
-            if let Err(why) = power::reboot(&bus, &requests).await {
+            if let Err(why) = power.reboot().await {
                 log::error!("update: the box did not restart: {why}");
                 teller.tell(Input::RebootFailed(why));
             }

@@ -15,7 +15,6 @@ mod facts;
 mod fetch;
 mod kept;
 mod media;
-mod power;
 mod rauc;
 mod receive;
 #[cfg(test)]
@@ -24,5 +23,4 @@ mod updater;
 
 pub use documents::{MediaFile, SlotDoc, UpdateDoc, UpdatePhase, UpdateRequest, UploadOptions};
 pub use facts::Places;
-pub use rauc::Bus;
 pub use updater::{MAX_BUNDLE, UpdateError, Updater, UpdaterParts};

@@ -8,7 +8,8 @@ use synoptic_engine::update::{Release, SlotFacts};
 use tokio_stream::StreamExt as _;
 use zbus::proxy::CacheProperties;
 use zbus::zvariant::{OwnedValue, Value};
-use zbus::{Connection, connection};
+
+use crate::power::Bus;
 
 /// How often RAUC is asked how far it is. Its signals are not enough: one that died sends none.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -16,28 +17,6 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// RAUC says `Completed` before it is idle again; so long for the signal to be handed over.
 const LAST_WORD: Duration = Duration::from_secs(2);
-
-/// Where RAUC is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bus {
-    /// The system's.
-    System,
-    /// One at this D-Bus address, for tests.
-    At(String),
-}
-
-impl Bus {
-    pub(super) async fn connect(&self) -> Result<Connection, RaucError> {
-        let made = match self {
-            Bus::System => Connection::system().await,
-            Bus::At(address) => match connection::Builder::address(address.as_str()) {
-                Ok(builder) => builder.build().await,
-                Err(error) => Err(error),
-            },
-        };
-        made.map_err(|e| RaucError::NoBus(e.to_string()))
-    }
-}
 
 /// Why RAUC did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +140,8 @@ async fn timely<T, E: Into<RaucError>>(answer: impl Future<Output = Result<T, E>
 impl Rauc<'_> {
     /// Connects; whether RAUC is there shows with the first question.
     pub(super) async fn connect(bus: &Bus) -> Result<Rauc<'static>, RaucError> {
-        let connection = timely(bus.connect()).await?;
+        let connection =
+            timely(async { bus.connect().await.map_err(|e| RaucError::NoBus(e.to_string())) }).await?;
         let proxy = InstallerProxy::builder(&connection)
             .cache_properties(CacheProperties::No)
             .build();

@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::actor::Actor;
 use super::documents::{Source, UpdateDoc, UpdateRequest};
 use super::facts::Places;
-use super::rauc::{self, Bus};
+use super::rauc;
 use super::{fetch, media};
+use crate::power::Bus;
 
 /// Largest bundle, in bytes: what RAUC's own configuration allows (systemd/box/rauc/system.conf). A slot has 512 MB.
 pub const MAX_BUNDLE: u64 = 1 << 30;

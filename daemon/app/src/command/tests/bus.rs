@@ -1,51 +1,16 @@
 //! `reboot` and `factory-reset` against a logind that does what it is told, on a bus of the test.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command as Program, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::*;
 use crate::command::{FactoryReset, Reboot};
-
-/// A bus on a free address.
-struct PrivateBus {
-    child: Child,
-    address: String,
-}
-
-impl PrivateBus {
-    /// `None`, aloud, where there is no dbus-daemon.
-    fn start() -> Option<PrivateBus> {
-        let child = Program::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(mut child) = child else {
-            eprintln!("SKIPPED: dbus-daemon is not installed (apt install dbus)");
-            return None;
-        };
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut address)
-            .unwrap();
-        Some(PrivateBus {
-            child,
-            address: address.trim().to_owned(),
-        })
-    }
-}
-
-impl Drop for PrivateBus {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
+use crate::power::private_bus::PrivateBus;
+use crate::power::{Bus, Power};
 
 struct Logind {
     answer: &'static str,
@@ -59,13 +24,18 @@ impl Logind {
         self.answer.to_owned()
     }
     fn reboot(&self, interactive: bool) -> zbus::fdo::Result<()> {
-        if interactive {
+        if interactive || self.answer != "yes" {
             return Err(zbus::fdo::Error::AccessDenied("nobody is here".into()));
         }
         self.reboots.fetch_add(1, Ordering::SeqCst);
         self.rebooted.notify_one();
         Ok(())
     }
+}
+
+/// Of a box whose units look into `folder`/requests.
+fn power(address: &str, folder: &Path) -> Power {
+    Power::new(Bus::At(address.to_owned()), folder.join("requests"))
 }
 
 async fn logind(bus: &PrivateBus, answer: &'static str) -> (zbus::Connection, Arc<AtomicUsize>, Arc<Notify>) {
@@ -92,7 +62,7 @@ async fn a_reboot_is_done_when_the_box_is_back() {
     let Some(bus) = PrivateBus::start() else { return };
     let (_service, reboots, rebooted) = logind(&bus, "yes").await;
     let dir = tempfile::tempdir().unwrap();
-    let reboot = || vec![Arc::new(Reboot::at(&bus.address)) as Arc<dyn Command>];
+    let reboot = || vec![Arc::new(Reboot::by(power(&bus.address, dir.path()))) as Arc<dyn Command>];
     let desk = Box1::new().desk(dir.path(), BOOT, reboot());
     ask(&desk, "reboot", "r1", json!({})).await;
     within("logind is asked", rebooted.notified()).await;
@@ -119,7 +89,11 @@ async fn a_reboot_is_done_when_the_box_is_back() {
 async fn what_is_in_the_way_of_a_reboot_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = format!("unix:path={}", dir.path().join("no-bus").display());
-    let desk = Box1::new().desk(dir.path(), BOOT, vec![Arc::new(Reboot::at(&nobody))]);
+    let desk = Box1::new().desk(
+        dir.path(),
+        BOOT,
+        vec![Arc::new(Reboot::by(power(&nobody, dir.path())))],
+    );
     ask(&desk, "reboot", "r1", json!({})).await;
     let reason = ended(&desk, "r1").await.reason.unwrap();
     assert!(reason.contains("no system bus"), "{reason}");
@@ -128,17 +102,31 @@ async fn what_is_in_the_way_of_a_reboot_is_said() {
     assert!(reason.contains("force"), "{reason}");
 
     let Some(bus) = PrivateBus::start() else { return };
-    let desk = Box1::new().desk(dir.path(), BOOT, vec![Arc::new(Reboot::at(&bus.address))]);
+    let desk = Box1::new().desk(
+        dir.path(),
+        BOOT,
+        vec![Arc::new(Reboot::by(power(&bus.address, dir.path())))],
+    );
     ask(&desk, "reboot", "r3", json!({})).await;
     let reason = ended(&desk, "r3").await.reason.unwrap();
     assert!(
-        reason.contains("logind does not reboot"),
+        reason.contains("logind does not restart"),
         "no logind on the bus: {reason}"
     );
     let (_service, reboots, _) = logind(&bus, "challenge").await;
     ask(&desk, "reboot", "r4", json!({})).await;
     let reason = ended(&desk, "r4").await.reason.unwrap();
-    assert!(reason.contains("lacks the rule"), "{reason}");
+    assert!(reason.contains("ask a person for a password"), "{reason}");
+    // An image of ours has no polkit, but a unit that looks into this folder.
+    std::fs::create_dir(dir.path().join("requests")).unwrap();
+    ask(&desk, "reboot", "r5", json!({})).await;
+    within("a request", async {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while !dir.path().join("requests/reboot").exists() {
+            look.tick().await;
+        }
+    })
+    .await;
     assert_eq!(reboots.load(Ordering::SeqCst), 0);
 }
 
@@ -153,8 +141,13 @@ async fn a_factory_reset_leaves_word_and_reboots_once_that_was_told() {
     );
     let config = Arc::new(ArcSwap::from_pointee(crate::config::tests::good(&text)));
     let actor = dir.path().join("actor");
-    let reset =
-        || Arc::new(FactoryReset::with(config.clone(), actor.clone(), &bus.address)) as Arc<dyn Command>;
+    let reset = || {
+        Arc::new(FactoryReset::with(
+            config.clone(),
+            actor.clone(),
+            power(&bus.address, dir.path()),
+        )) as Arc<dyn Command>
+    };
     let desk = Box1::new().desk(dir.path(), BOOT, vec![reset()]);
     let order = dir.path().join("factory-reset");
     let failed = |number: &'static str, arguments: Value, part: &'static str| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Context, belongs_elsewhere, place};
 use crate::command::NAMES;
-use crate::config::raw;
+use crate::config::raw_mqtt;
 use crate::config::reader::{Found, Section};
 use crate::config::resolved::{MqttConfig, MqttTls};
 use crate::config::secret;
@@ -29,8 +29,8 @@ pub(super) fn mqtt(root: &Section<'_, '_>, context: &Context<'_>) -> Option<Opti
     let url = section.text("url");
     let url = section.need("url", url, "\"mqtt://host:1883\"");
     let broker = url.as_ref().and_then(|url| broker(&section, url));
-    let root_level = level(&section, "root", raw::MQTT_ROOT, false);
-    let tenant = level(&section, "tenant", raw::MQTT_TENANT, false);
+    let root_level = level(&section, "root", raw_mqtt::MQTT_ROOT, false);
+    let tenant = level(&section, "tenant", raw_mqtt::MQTT_TENANT, false);
     let user = section.filled("user");
     let password = secret::read(&section, "password", context.folder, context.machine);
     let ca = section.filled("ca");

@@ -9,9 +9,10 @@ use synoptic_base::Utc;
 use synoptic_media::clocks::SystemClock;
 
 use super::bundle;
-use super::bus::PrivateBus;
 use super::fake_rauc::{End, Play, Services, play};
 use super::server::{Manner, Server};
+use crate::power::Bus;
+use crate::power::private_bus::PrivateBus;
 use crate::update::fetch::sha256;
 use crate::update::*;
 

@@ -1,6 +1,5 @@
 //! Updates against a RAUC and a logind that are played on a bus of the test's own, and a web server that misbehaves.
 
-mod bus;
 mod fake_rauc;
 mod http;
 mod life;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::update::{Bus, Places, UpdateDoc, UpdatePhase, Updater, UpdaterParts};
+use crate::power::Bus;
+use crate::update::{Places, UpdateDoc, UpdatePhase, Updater, UpdaterParts};
 
 /// Updates whose files are in `dir` and whose RAUC is at a D-Bus address.
 pub(super) fn updates(runtime: &Runtime, dir: &Path, bus: &str) -> Arc<Updater> {

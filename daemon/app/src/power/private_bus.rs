@@ -3,15 +3,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-pub(super) struct PrivateBus {
+pub(crate) struct PrivateBus {
     daemon: Child,
-    pub(super) address: String,
+    pub(crate) address: String,
     _dir: tempfile::TempDir,
 }
 
 impl PrivateBus {
     /// `None`, said aloud, where dbus-daemon is not installed.
-    pub(super) fn start() -> Option<PrivateBus> {
+    pub(crate) fn start() -> Option<PrivateBus> {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("bus.conf");
         let text = format!(

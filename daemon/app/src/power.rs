@@ -1,7 +1,7 @@
 //! Restarting the box, for a daemon without rights: by systemd-logind, or by the box's own unit.
 //!
 //! Interface: org.freedesktop.login1(5). logind asks polkit; an image of ours has none, and its unit `synoptic-reboot.path`
-//! watches for a file in [`REQUESTS`] instead.
+//! watches for a file in `/run/synoptic/request` instead.
 
 #[cfg(test)]
 pub(crate) mod private_bus;

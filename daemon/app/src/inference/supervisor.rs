@@ -103,10 +103,12 @@ impl Supervisor {
             Ok(worker) => worker,
             Err(fault) => return Ok(fault),
         };
-        self.tell(EnginePhase::AsWanted, Some(worker.description().to_owned()), None);
+        let description = worker.description().to_owned();
+        // First: what is told to run is what the next packet meets.
         if self.handover.send(worker).is_err() {
             return Err(Stopped);
         }
+        self.tell(EnginePhase::AsWanted, Some(description), None);
         self.faults.recv().map_err(|_| Stopped)
     }
 

@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
@@ -160,14 +159,12 @@ pub(super) struct ImportParams {
 #[utoipa::path(post, path = "/api/v1/configuration/import", tag = "commands", request_body(content = Object),
     params(ImportParams),
     responses((status = 202, description = "Taken, or failed at once: its state says", body = CommandDoc),
-        (status = 400, description = "No JSON object", body = Problem)))]
+        (status = 422, description = "No JSON object", body = Problem)))]
 pub(super) async fn import(
     State(state): State<WebState>,
     Params(params): Params<ImportParams>,
-    body: Bytes,
+    Body(document): Body<Map<String, Value>>,
 ) -> Result<impl IntoResponse, Problem> {
-    let document: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|e| Problem::bad_request(format!("this is no document of an export: {e}")))?;
     let args = json!({
         "document": document, "confirm_within_s": params.confirm_within_s, "keep_device": params.keep_device,
     });

@@ -76,7 +76,7 @@ fn a_box_without_commands_says_so() {
     let large = json!({"configuration": " ".repeat(4 * MAX_BODY)});
     server.post("/api/v1/configuration/import", &large).problem(404);
     let import = |body: &str| server.ask("POST", "/api/v1/configuration/import", &[], Some(body));
-    import("[]").problem(400);
+    import("[]").problem(422);
     import(&" ".repeat(commands::MAX_IMPORT + 1)).problem(413);
     let odd = "/api/v1/configuration/import?confirm=1";
     server.ask("POST", odd, &[], Some("{}")).problem(400);

@@ -75,6 +75,14 @@ impl SupportBundle {
     /// When it cannot be written. What cannot be gathered is said in it.
     pub(super) fn make(&self) -> io::Result<PathBuf> {
         let config = self.config.load_full();
+        // First: secrets that are not known cannot be hidden.
+        let written = std::fs::read_to_string(&self.path).map_err(|e| {
+            let path = self.path.display();
+            io::Error::new(
+                e.kind(),
+                format!("{path} cannot be read, so its secrets could not be hidden: {e}"),
+            )
+        })?;
         let folder = self.folder();
         std::fs::create_dir_all(&folder)?;
         let utc = self.map.load().utc(self.clock.now()).to_rfc3339();
@@ -84,7 +92,7 @@ impl SupportBundle {
         // Readable for us only, from its first moment on.
         let mut file = tempfile::Builder::new().prefix(".").tempfile_in(&folder)?;
         let mut archive = tar::Builder::new(GzEncoder::new(file.as_file_mut(), Compression::default()));
-        for (entry, text) in self.gather(&config, &utc) {
+        for (entry, text) in self.gather(&config, &written, &utc) {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o600);
@@ -102,11 +110,10 @@ impl SupportBundle {
         Ok(path)
     }
 
-    /// Every file of it, without secrets.
-    fn gather(&self, config: &Config, utc: &str) -> Vec<(&'static str, String)> {
-        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+    /// Every file of it, without secrets: those that `text`, the configuration as it is written, names or holds.
+    fn gather(&self, config: &Config, text: &str, utc: &str) -> Vec<(&'static str, String)> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let secrets = secrets::all(&text, folder, &config.device.data_dir);
+        let secrets = secrets::all(text, folder, &config.device.data_dir);
         let document = |value: &Value| scrub::scrub(&format!("{value:#}\n"), &secrets);
         let map = **self.map.load();
         let about = json!({
@@ -136,7 +143,7 @@ impl SupportBundle {
             ),
             (
                 "configuration.toml",
-                scrub::scrub(&config::masked(&text), &secrets),
+                scrub::scrub(&config::masked(text), &secrets),
             ),
             ("status.json", document(&status)),
             ("commands.json", document(&commands(data_dir))),

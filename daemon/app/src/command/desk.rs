@@ -439,6 +439,9 @@ fn log_state(report: &Report<Value>) {
         (Some(reason), _) if report.state == CommandState::Failed => {
             log::warn!("command {name} {id}: {state}: {reason}");
         }
+        (Some(reason), _) if report.state == CommandState::Init => {
+            log::info!("command {name} {id}: waits: {reason}");
+        }
         (_, Some(progress)) => log::debug!("command {name} {id}: {}", progress.text),
         _ => log::info!("command {name} {id}: {state}"),
     }

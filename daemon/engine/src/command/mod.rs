@@ -148,7 +148,12 @@ impl<A, R: Clone> Commands<A, R> {
             origin,
             body,
         } = asked;
-        if let Some(known) = self.known(&id) {
+        if let Some(known) = self.entries.iter_mut().find(|e| e.report.id == id) {
+            if known.held && known.waits() && known.report.name == name && origin != Origin::Retained {
+                // Said again to a box that listens: it is meant now, whatever the box's clock says.
+                known.held = false;
+                known.report.reason = None;
+            }
             let report = known.report.clone();
             if report.name == name {
                 self.outputs.push_back(Output::Tell(report));
@@ -357,7 +362,7 @@ impl<A, R: Clone> Commands<A, R> {
 }
 
 /// Why a command waits for the clock.
-const HELD: &str = "the box does not know the time yet, so it cannot tell how old this command is; it begins when the clock is synchronised";
+const HELD: &str = "the box does not know the time yet, so it cannot tell how old this command is; it begins when the clock is synchronised, or when it is published again";
 
 fn too_old(now: Utc, issued_at: Option<Utc>, ttl: Span) -> Result<(), String> {
     let Some(issued_at) = issued_at else { return Ok(()) };

@@ -174,6 +174,17 @@ fn a_box_without_the_time_takes_what_comes_live_and_holds_what_was_kept() {
         asked("restart", "stale", Origin::Retained, -500),
     );
     assert!(machine.waits());
+    let mut again = machine.clone();
+    let kept = asked("bundle", "fresh", Origin::Retained, 0);
+    assert_eq!(
+        run(&mut again, blind(-8_000_000), kept).len(),
+        1,
+        "a new connection"
+    );
+    let live = asked("bundle", "fresh", Origin::Live, 0);
+    let said = run(&mut again, blind(-8_000_000), live);
+    assert_eq!(said[0], "tell fresh init", "no reason is left");
+    assert_eq!(said.last().unwrap(), "start bundle fresh with 7");
     let said = run(&mut machine, at(10), Input::Tick);
     assert!(said.contains(&"start bundle fresh with 7".to_owned()), "{said:?}");
     assert!(

@@ -11,7 +11,7 @@ onnxruntime
 page() { [[ -e daemon/ui/package.json ]]; }
 
 # Unit and process tests, one test binary a crate.
-rust() { cargo test --workspace --locked; }
+rust() { cargo test --workspace --locked --no-fail-fast; }
 # The same golden pictures by the other engine, which the default build does not have.
 other_engine() { cargo test --package synoptic-vision --features ort --locked onnx; }
 page_units() { scripts/ui.sh test; }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use gst::glib;
 use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
@@ -17,6 +18,8 @@ struct Taken {
     /// RTP time and capture UTC of each picture.
     pictures: Vec<(u32, Utc)>,
     reports: Vec<Report>,
+    /// NAL units of pictures, as they come out of their packets.
+    slices: Vec<Vec<u8>>,
 }
 
 pub(super) struct Recorder {
@@ -29,12 +32,33 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn start() -> Recorder {
+        let (record, records) = bounded(0);
+        drop(record);
+        Recorder::start_when(records)
+    }
+
+    /// One that answers RECORD only when the other end of `records` is gone.
+    pub(super) fn start_when(records: Receiver<()>) -> Recorder {
         let server = RTSPServer::new();
         server.set_address("127.0.0.1");
         server.set_service("0");
         let factory = RTSPMediaFactory::new();
         factory.set_transport_mode(RTSPTransportMode::RECORD);
-        factory.set_launch("( rtph264depay name=depay0 ! fakesink sync=false )");
+        factory.set_launch(
+            "( rtph264depay name=depay0 ! video/x-h264,stream-format=byte-stream,alignment=nal ! fakesink sync=false )",
+        );
+        server.connect_client_connected(move |_, client| {
+            let records = records.clone();
+            client.connect_pre_record_request(move |_, _| {
+                let waited = records.recv_timeout(super::DEADLINE.to_std());
+                assert_eq!(
+                    waited,
+                    Err(RecvTimeoutError::Disconnected),
+                    "nobody lets it record"
+                );
+                gst_rtsp::RTSPStatusCode::Ok
+            });
+        });
         let taken: Arc<Mutex<Taken>> = Arc::default();
         let of = taken.clone();
         factory.connect_media_configure(move |_, media| watch(media, &of));
@@ -64,6 +88,11 @@ impl Recorder {
     pub(super) fn heard(&self) -> (usize, usize) {
         let taken = self.taken.lock().unwrap();
         (taken.reports.len(), taken.pictures.len())
+    }
+
+    /// NAL units of pictures so far.
+    pub(super) fn slices(&self) -> Vec<Vec<u8>> {
+        self.taken.lock().unwrap().slices.clone()
     }
 
     /// The largest distance of what the reports say from what the pictures themselves say.
@@ -113,6 +142,19 @@ fn watch(media: &gst_rtsp_server::RTSPMedia, taken: &Arc<Mutex<Taken>>) {
             {
                 of.lock().unwrap().pictures.push((rtp, sei.utc));
             }
+        };
+        match (info.buffer(), info.buffer_list()) {
+            (Some(buffer), _) => look(buffer),
+            (None, Some(list)) => list.iter().for_each(look),
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let of = taken.clone();
+    depay.static_pad("src").unwrap().add_probe(mask, move |_, info| {
+        let look = |buffer: &gst::BufferRef| {
+            let unit = buffer.map_readable().unwrap();
+            of.lock().unwrap().slices.extend(super::slices(&unit));
         };
         match (info.buffer(), info.buffer_list()) {
             (Some(buffer), _) => look(buffer),

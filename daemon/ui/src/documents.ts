@@ -101,7 +101,7 @@ export interface SeamDoc {
   ghost_edge_fraction: number | null;
   delta_e00: number | null;
   skew_ms: number | null;
-  skew_sd_ms: number | null;
+  skew_error_ms: number | null;
   residual_px: number | null;
   jitter_px: number | null;
 }

@@ -481,50 +481,42 @@ fn a_push_by_rtsp_begins_with_a_whole_picture_though_the_server_is_slow_to_recor
         return;
     }
     let this = Box::start(&three()[0]);
-    for transport in [RtspTransport::Tcp, RtspTransport::Udp] {
-        let (record, records) = crossbeam_channel::bounded::<()>(0);
-        let mut record = Some(record);
-        let recorder = Recorder::start_when(records);
-        let options = PushOptions {
-            transport,
-            ..PushOptions::new(&format!("rtsp://127.0.0.1:{}/take/it", recorder.port())).unwrap()
-        };
-        let mut reader = this.stream().subscribe(Want::Playable);
-        let mut pushed = Push::start(&options, &this.stream()).unwrap();
-        let (mut given, mut pictures) = (Vec::new(), 0);
-        this.until("20 pictures at the server", || {
-            match reader.next_timeout(Span::from_millis(20)) {
-                Some(Ok(CodedEvent::Frame(frame))) => {
-                    given.extend(slices(&frame.annex_b()));
-                    pictures += 1;
-                    pushed.send(&frame).unwrap();
-                }
-                _ => pushed.look().unwrap(),
+    // Over TCP: a busy machine may lose packets of UDP at any time.
+    let (record, records) = crossbeam_channel::bounded::<()>(0);
+    let mut record = Some(record);
+    let recorder = Recorder::start_when(records);
+    let options = PushOptions {
+        transport: RtspTransport::Tcp,
+        ..PushOptions::new(&format!("rtsp://127.0.0.1:{}/take/it", recorder.port())).unwrap()
+    };
+    let mut reader = this.stream().subscribe(Want::Playable);
+    let mut pushed = Push::start(&options, &this.stream()).unwrap();
+    let (mut given, mut pictures) = (Vec::new(), 0);
+    this.until("20 pictures at the server", || {
+        match reader.next_timeout(Span::from_millis(20)) {
+            Some(Ok(CodedEvent::Frame(frame))) => {
+                given.extend(slices(&frame.annex_b()));
+                pictures += 1;
+                pushed.send(&frame).unwrap();
             }
-            // The second GOP has begun, and its first pictures are no IDR pictures.
-            if pictures > 20 {
-                record = None;
-            }
-            recorder.slices().len() >= 20
-        });
-        let taken = recorder.slices();
-        assert_eq!(
-            taken[0][0] & 0x1f,
-            5,
-            "{transport:?}: it begins in the middle of a GOP"
-        );
-        let first = given.iter().position(|slice| *slice == taken[0]);
-        let first = first.unwrap_or_else(|| panic!("{transport:?}: the first picture is not whole"));
-        for (i, slice) in taken.iter().enumerate() {
-            assert!(
-                given.get(first + i) == Some(slice),
-                "{transport:?}: slice {i} is missing"
-            );
+            _ => pushed.look().unwrap(),
         }
-        let (sent, _) = pushed.sent();
-        println!("{transport:?}: {pictures} pictures, {sent} sent, the first one after {first} slices");
-        assert!(record.is_none() && sent < pictures, "the server was not slow");
+        // The second GOP has begun, and its first pictures are no IDR pictures.
+        if pictures > 20 {
+            record = None;
+        }
+        recorder.slices().len() >= 20
+    });
+    let taken = recorder.slices();
+    assert_eq!(taken[0][0] & 0x1f, 5, "it begins in the middle of a GOP");
+    let first = given.iter().position(|slice| *slice == taken[0]);
+    let first = first.unwrap_or_else(|| panic!("the first picture is not whole"));
+    for (i, slice) in taken.iter().enumerate() {
+        assert!(given.get(first + i) == Some(slice), "slice {i} is missing");
     }
+    let (sent, _) = pushed.sent();
+    println!("{pictures} pictures, {sent} sent, the first one after {first} slices");
+    assert!(record.is_none() && sent < pictures, "the server was not slow");
 }
 
 #[test]

@@ -7,13 +7,13 @@
 //! **Parallax.** A mover nearer than the canvas's surface stands at two places. Two cameras b apart see somebody who walks
 //! along their baseline at v metres a second as if they were b / v apart in time, at whatever distance he walks: 100 ms for
 //! 10 cm and 1 m/s. No picture of him tells the one from the other as long as he goes on alike. But it has the sign of his
-//! direction. So lags are measured apart for each heading ([`super::lag`]): of those who go right and of those who go left (or
+//! direction. So lags are measured apart for each heading (`lag.rs`): of those who go right and of those who go left (or
 //! down and up) one is too large and one too small, and the truth is between. Nothing is told before movers of opposite
 //! headings were seen.
 //!
 //! **Where between.** b / v of two walkers is as the inverse of their speeds. Those are known in heights of their own a second,
 //! from how fast and how high they are in the picture, at whatever distance. If all are of one height the lags divide the
-//! way between them in that ratio; the bound is how far that moves when one is [`ALIKE`] times as high as the other. Where
+//! way between them in that ratio; the bound is how far that moves when one is `ALIKE` times as high as the other. Where
 //! heights are not seen (who is cut off by the edge of the overlap) the middle is told, and all between is its bound.
 
 use std::collections::VecDeque;

@@ -10,6 +10,8 @@ use gst_rtsp_server::gio;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPMediaFactory, RTSPServer, RTSPTransportMode};
 
+use crate::rtsp_thread;
+
 /// It cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an RTSP server that takes pushes cannot be started: {0}; is gstreamer1.0-rtsp installed?")]
@@ -18,6 +20,7 @@ pub struct TakerError(String);
 /// The server. Dropping it ends it.
 pub struct Taker {
     server: RTSPServer,
+    context: glib::MainContext,
     main_loop: glib::MainLoop,
     thread: Option<JoinHandle<()>>,
     source: Option<glib::Source>,
@@ -38,6 +41,7 @@ impl Taker {
         let server = RTSPServer::new();
         server.set_address("127.0.0.1");
         server.set_service("0");
+        rtsp_thread::serve_on_one(&server);
         let factory = RTSPMediaFactory::new();
         factory.set_transport_mode(RTSPTransportMode::RECORD);
         factory.set_launch(launch);
@@ -50,17 +54,19 @@ impl Taker {
             .create_source(gio::Cancellable::NONE)
             .map_err(|e| failed(&e))?;
         source.attach(Some(&context));
+        let (context, serves) = (context.clone(), context);
         let run = main_loop.clone();
         let thread = std::thread::Builder::new()
             .name("taker-rtsp".to_owned())
             .spawn(move || {
-                if let Err(error) = context.with_thread_default(|| run.run()) {
+                if let Err(error) = serves.with_thread_default(|| run.run()) {
                     log::error!("the RTSP thread does not run: {error}");
                 }
             })
             .map_err(|e| failed(&e))?;
         Ok(Taker {
             server,
+            context,
             main_loop,
             thread: Some(thread),
             source: Some(source),
@@ -83,9 +89,7 @@ impl Drop for Taker {
         if let Some(source) = self.source.take() {
             source.destroy();
         }
-        for client in self.server.client_filter(None) {
-            client.close();
-        }
+        rtsp_thread::close_clients(&self.server, &self.context);
         self.main_loop.quit();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

@@ -266,7 +266,7 @@ impl Drop for Push {
 }
 
 /// Access units of H.264 as they leave the relay.
-pub(super) fn h264_caps() -> gst::Caps {
+pub(crate) fn h264_caps() -> gst::Caps {
     gst::Caps::builder("video/x-h264")
         .field("stream-format", "byte-stream")
         .field("alignment", "au")

@@ -5,7 +5,7 @@ const SENDER_REPORT: u8 = 200;
 /// `defined by profile` of one-byte header extensions (RFC 8285 section 4.2).
 const ONE_BYTE: u16 = 0xbede;
 /// Ticks of RTP time a second, of every video payload (RFC 6184 section 8.2.1).
-pub(super) const VIDEO_HZ: u32 = 90_000;
+pub(crate) const VIDEO_HZ: u32 = 90_000;
 
 /// The time stamp of an RTP packet (RFC 3550 section 5.1); `None` when it is none.
 pub(super) fn timestamp(packet: &[u8]) -> Option<u32> {
@@ -15,7 +15,7 @@ pub(super) fn timestamp(packet: &[u8]) -> Option<u32> {
 }
 
 /// `ticks` of `rate_hz` a second at `ns` nanoseconds later (or earlier).
-pub(super) fn after(ticks: u32, ns: i64, rate_hz: u32) -> u32 {
+pub(crate) fn after(ticks: u32, ns: i64, rate_hz: u32) -> u32 {
     let more = (i128::from(ns) * i128::from(rate_hz)).div_euclid(1_000_000_000);
     ticks.wrapping_add(more as u32)
 }
@@ -60,7 +60,7 @@ pub(super) fn set_ntp_extension(packet: &mut [u8], id: u8, ntp: u64) -> bool {
 }
 
 /// Whether a compound RTCP packet has a sender report.
-pub(super) fn has_report(compound: &[u8]) -> bool {
+pub(crate) fn has_report(compound: &[u8]) -> bool {
     let mut rest = compound;
     while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
         if first >> 6 != 2 {
@@ -76,7 +76,7 @@ pub(super) fn has_report(compound: &[u8]) -> bool {
 }
 
 /// Sets NTP and RTP time of every sender report in a compound RTCP packet.
-pub(super) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
+pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
     let mut rest = compound;
     while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
         let length = 4 * (usize::from(u16::from_be_bytes([a, b])) + 1);

@@ -39,7 +39,7 @@ async function openBare(code) {
 
 const middle = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
-for (const path of ["webcodecs", "mse"]) {
+for (const path of ["webcodecs", "mse", "webrtc"]) {
   test(`pictures of the daemon carry their own boxes: ${path}`, async () => {
     const { context, page, camera } = await openBare(script);
     await page.waitForFunction(() => globalThis.probe !== undefined);

@@ -15,6 +15,7 @@ mod guard;
 mod hls;
 mod limit;
 mod live;
+mod live_metrics;
 mod metrics;
 mod output_metrics;
 mod outputs;

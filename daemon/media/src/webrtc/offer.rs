@@ -9,6 +9,11 @@ const HIGH: u8 = 100;
 const HIGH_444: u8 = 244;
 /// The profile that every browser decodes.
 const BASELINE: u8 = 66;
+/// What is meant where nothing is said: Baseline, level 1 (RFC 6184 section 8.1).
+const UNSAID: u32 = 0x42_000a;
+
+/// The header extension with the capture time of a picture: 8 bytes of NTP time.
+pub(super) const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 /// An offer that can be answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(super) struct Offer {
     pub(super) text: String,
     /// Which media section is the video that is asked for.
     pub(super) mline: u32,
+    /// Under which id capture times may stand in headers of packets; `None`: nowhere.
+    pub(super) capture_id: Option<u8>,
     codecs: Vec<Codec>,
 }
 
@@ -24,8 +31,8 @@ pub(super) struct Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Codec {
     pub(super) payload: u8,
-    /// profile_idc of `profile-level-id`.
-    profile: u8,
+    /// `profile-level-id`: profile_idc, constraints and level_idc.
+    pub(super) profile_level: u32,
 }
 
 impl Offer {
@@ -78,6 +85,7 @@ impl Offer {
         Ok(Offer {
             text,
             mline: mline as u32,
+            capture_id: capture_id(sections[mline]),
             codecs,
         })
     }
@@ -85,7 +93,11 @@ impl Offer {
     /// The payload type for a stream of this profile_idc: the very profile, a greater one, or what every browser takes, for
     /// their decoders take more than they say.
     pub(super) fn codec(&self, profile: u8) -> Codec {
-        let of = |wanted: u8| self.codecs.iter().find(|c| c.profile == wanted);
+        let of = |wanted: u8| {
+            self.codecs
+                .iter()
+                .find(|c| c.profile_level >> 16 == u32::from(wanted))
+        };
         let greater = if profile == HIGH { of(HIGH_444) } else { None };
         *of(profile)
             .or(greater)
@@ -99,6 +111,16 @@ fn is_hidden_candidate(line: &str) -> bool {
     line.strip_prefix("a=candidate:")
         .and_then(|rest| rest.split_ascii_whitespace().nth(4))
         .is_some_and(|address| address.to_ascii_lowercase().ends_with(".local"))
+}
+
+/// The id of the abs-capture-time extension, of those that have one byte: `a=extmap:ID[/DIRECTION] URI` (RFC 8285 section 5).
+fn capture_id(section: &[&str]) -> Option<u8> {
+    section.iter().find_map(|line| {
+        let (id, rest) = line.strip_prefix("a=extmap:")?.split_once(' ')?;
+        let id = id.split('/').next()?.parse().ok()?;
+        let ours = rest.split_ascii_whitespace().next() == Some(ABS_CAPTURE_TIME);
+        (ours && (1..=14).contains(&id)).then_some(id)
+    })
 }
 
 /// The value of `a=name:…`.
@@ -152,14 +174,14 @@ fn codecs(section: &[&str]) -> Vec<Codec> {
                 .next()
         };
         let fragments = parameter("packetization-mode") == Some("1");
-        // Baseline where nothing is said (RFC 6184 section 8.1).
-        let profile = match parameter("profile-level-id") {
-            Some(id) => u8::from_str_radix(id.get(..2)?, 16).ok()?,
-            None => BASELINE,
+        let profile_level = match parameter("profile-level-id") {
+            Some(id) if id.len() == 6 => u32::from_str_radix(id, 16).ok()?,
+            Some(_) => return None,
+            None => UNSAID,
         };
         (h264 && fragments).then_some(Codec {
             payload: *payload,
-            profile,
+            profile_level,
         })
     };
     numbers.iter().filter_map(of).collect()
@@ -189,6 +211,12 @@ mod tests {
         assert_eq!(offer.mline, 1);
         let payload = |profile| offer.codec(profile).payload;
         assert_eq!([66, 77, 100, 88].map(payload), [104, 106, 127, 104]);
+        assert_eq!(offer.capture_id, None);
+        let with = CHROMIUM.replace(
+            "a=mid:1",
+            &format!("a=mid:1\r\na=extmap:9/recvonly {ABS_CAPTURE_TIME}"),
+        );
+        assert_eq!(Offer::read(&with).unwrap().capture_id, Some(9));
         // The address that is hidden is left out, the other one is not.
         assert!(!offer.text.contains(".local"));
         assert!(offer.text.contains("192.0.2.7"));

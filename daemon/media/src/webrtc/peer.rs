@@ -10,9 +10,10 @@ use gst_webrtc::{
     WebRTCSDPType, WebRTCSessionDescription,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rand::Rng;
 use synoptic_base::Span;
 
-use super::offer::{Codec, Offer};
+use super::offer::{ABS_CAPTURE_TIME, Codec, Offer};
 use super::times::Times;
 use super::{IceServers, TurnServer, WebRtcError};
 use crate::coded::CodedStream;
@@ -67,7 +68,9 @@ impl Peer {
         };
         let sdp = gst_sdp::SDPMessage::parse_buffer(offer.text.as_bytes())
             .map_err(|e| WebRtcError::Offer(e.to_string()))?;
-        let (webrtc, source, pipeline) = pipeline(codec, servers).map_err(|e| broken(e.to_string()))?;
+        // Told in the answer: a browser shows a source that it was not told of on no track.
+        let ssrc: u32 = rand::rng().random_range(1..u32::MAX);
+        let (webrtc, source, pipeline) = pipeline(codec, ssrc, servers).map_err(|e| broken(e.to_string()))?;
         let (told, states) = unbounded();
         webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
             // Nobody listens any more: it is being taken down.
@@ -92,12 +95,11 @@ impl Peer {
         peer.pipeline
             .set_state(gst::State::Playing)
             .map_err(|_| broken(peer.error().unwrap_or_else(|| "it did not start".to_owned())))?;
-        let pad = send_pad(&webrtc, offer.mline, codec).map_err(|e| broken(e.to_string()))?;
+        let pad = send_pad(&webrtc, offer.mline, codec, ssrc).map_err(|e| broken(e.to_string()))?;
         let payloader = peer.pipeline.by_name("pay").and_then(|p| p.static_pad("src"));
-        payloader
-            .ok_or_else(|| broken("no payloader".to_owned()))?
-            .link(&pad)
-            .map_err(|e| broken(e.to_string()))?;
+        let payloader = payloader.ok_or_else(|| broken("no payloader".to_owned()))?;
+        times.watch_payloader(&payloader);
+        payloader.link(&pad).map_err(|e| broken(e.to_string()))?;
         let offered = WebRTCSessionDescription::new(WebRTCSDPType::Offer, sdp);
         ask(&webrtc, "set-remote-description", &offered).map_err(WebRtcError::Offer)?;
         let answer = ask(&webrtc, "create-answer", &None::<gst::Structure>).map_err(WebRtcError::Unable)?;
@@ -114,8 +116,8 @@ impl Peer {
         }
         let local = webrtc.property::<Option<WebRTCSessionDescription>>("local-description");
         let text = local.and_then(|l| l.sdp().as_text().ok()).unwrap_or_default();
-        usable(&text, offer.mline).map_err(&broken)?;
-        Ok((peer, text))
+        usable(&text, offer.mline, ssrc).map_err(&broken)?;
+        Ok((peer, completed(&text, offer, codec)))
     }
 
     /// How the connection is now, where that has changed.
@@ -159,6 +161,7 @@ impl Drop for Peer {
 
 fn pipeline(
     codec: Codec,
+    ssrc: u32,
     servers: &IceServers,
 ) -> Result<(gst::Element, AppSrc, gst::Pipeline), gst::glib::BoolError> {
     let webrtc = gst::ElementFactory::make("webrtcbin").build()?;
@@ -187,6 +190,7 @@ fn pipeline(
     let payloader = gst::ElementFactory::make("rtph264pay")
         .name("pay")
         .property("pt", u32::from(codec.payload))
+        .property("ssrc", ssrc)
         // RTP times are media times; without this they begin anywhere (RFC 3550 section 5.1), and nobody knows where.
         .property("timestamp-offset", 0_u32)
         .property("mtu", MTU)
@@ -200,7 +204,12 @@ fn pipeline(
 }
 
 /// The pad that sends into a media section of the offer.
-fn send_pad(webrtc: &gst::Element, mline: u32, codec: Codec) -> Result<gst::Pad, gst::glib::BoolError> {
+fn send_pad(
+    webrtc: &gst::Element,
+    mline: u32,
+    codec: Codec,
+    ssrc: u32,
+) -> Result<gst::Pad, gst::glib::BoolError> {
     // Without a profile: what the payloader says of the stream's own must fit, and what is offered is answered.
     let caps = gst::Caps::builder("application/x-rtp")
         .field("media", "video")
@@ -208,6 +217,7 @@ fn send_pad(webrtc: &gst::Element, mline: u32, codec: Codec) -> Result<gst::Pad,
         .field("clock-rate", 90_000_i32)
         .field("payload", i32::from(codec.payload))
         .field("packetization-mode", "1")
+        .field("ssrc", ssrc)
         .build();
     let template = webrtc
         .pad_template("sink_%u")
@@ -262,15 +272,40 @@ pub(super) fn ask(
 }
 
 /// Whether an answer sends what was asked for.
-fn usable(answer: &str, mline: u32) -> Result<(), String> {
+fn usable(answer: &str, mline: u32, ssrc: u32) -> Result<(), String> {
     let section = answer.split("\r\nm=").nth(mline as usize + 1).unwrap_or_default();
-    if !section.contains("a=sendonly") {
+    if !section.contains("a=sendonly") || !section.contains(&format!("a=ssrc:{ssrc} ")) {
         return Err("the answer does not send the video".to_owned());
     }
     if !answer.contains("a=candidate:") {
         return Err("this box has no address to tell the viewer".to_owned());
     }
     Ok(())
+}
+
+/// The answer with what webrtcbin leaves out: the profile that was chosen (RFC 6184 section 8.2.2 wants it said again), and the
+/// header extension for capture times.
+fn completed(answer: &str, offer: &Offer, codec: Codec) -> String {
+    let of_codec = format!("a=fmtp:{} ", codec.payload);
+    let mut out = String::with_capacity(answer.len() + 128);
+    let mut section = 0;
+    for line in answer.split_inclusive("\r\n") {
+        let bare = line.trim_end();
+        section += u32::from(bare.starts_with("m="));
+        let ours = section == offer.mline + 1;
+        out.push_str(bare);
+        if ours && bare.starts_with(&of_codec) && !bare.contains("profile-level-id") {
+            out.push_str(&format!(";profile-level-id={:06x}", codec.profile_level));
+        }
+        out.push_str("\r\n");
+        if ours
+            && bare.starts_with("a=mid:")
+            && let Some(id) = offer.capture_id.filter(|_| !answer.contains(ABS_CAPTURE_TIME))
+        {
+            out.push_str(&format!("a=extmap:{id} {ABS_CAPTURE_TIME}\r\n"));
+        }
+    }
+    out
 }
 
 /// A server's address as webrtcbin wants it: `turn://user:password@host:port`.

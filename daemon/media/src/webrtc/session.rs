@@ -42,6 +42,8 @@ pub struct Session {
     over: Arc<AtomicBool>,
     #[cfg(test)]
     pub(super) pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    #[cfg(test)]
+    times: Arc<Times>,
 }
 
 impl Session {
@@ -61,7 +63,7 @@ impl Session {
         // Kept while the connection is made, so that an encoder goes on.
         let mut reader = stream.subscribe(Want::Playable);
         let first = first_picture(stream, &mut reader)?;
-        let times = Times::new(stream.clone());
+        let times = Times::new(stream.clone(), offer.capture_id);
         let codec = offer.codec(profile(&first));
         let running = Running::new();
         let (peer, answer) = Peer::answer(stream, &offer, codec, servers, &times)?;
@@ -69,7 +71,7 @@ impl Session {
         let over = Arc::new(AtomicBool::new(false));
         let epoch = first.key.epoch;
         #[cfg(test)]
-        let pipeline = peer.pipeline();
+        let (pipeline, of_test) = (peer.pipeline(), times.clone());
         let feeder = Feeder {
             stream: stream.clone(),
             reader,
@@ -107,7 +109,15 @@ impl Session {
             over,
             #[cfg(test)]
             pipeline,
+            #[cfg(test)]
+            times: of_test,
         })
+    }
+
+    /// As if the viewer had not been heard for longer than he may be silent.
+    #[cfg(test)]
+    pub(super) fn grow_silent(&self) {
+        self.times.grow_silent(SILENCE);
     }
 
     /// The answer: SDP with all candidates.

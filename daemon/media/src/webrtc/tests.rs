@@ -1,6 +1,6 @@
 //! Sessions with a viewer that is GStreamer's own peer connection, over loopback.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -11,6 +11,7 @@ use gst_webrtc::{
 use synoptic_base::*;
 use synoptic_engine::timebase::wire::frame_sei;
 
+use super::offer::ABS_CAPTURE_TIME;
 use super::peer::{ask, tell_gathered};
 use super::*;
 use crate::clocks::SystemClock;
@@ -115,9 +116,16 @@ impl Camera {
     }
 }
 
+/// The id under which the viewer wants capture times.
+const CAPTURE_ID: u8 = 5;
+
 /// A picture that a viewer got.
 struct Seen {
     rtp: u32,
+    /// NTP time of the capture as the header of a packet told it; 0: none did.
+    header: u64,
+    /// The same by the SEI.
+    utc: Utc,
     key: FrameKey,
     idr: bool,
 }
@@ -169,7 +177,7 @@ impl Viewer {
         });
         let (told, gathered) = bounded(1);
         webrtc.connect_notify(Some("ice-gathering-state"), move |webrtc, _| {
-            tell_gathered(webrtc, &told)
+            tell_gathered(webrtc, &told);
         });
         pipeline.set_state(gst::State::Playing).unwrap();
         let rtp = |media: &str, encoding: &str| {
@@ -184,7 +192,8 @@ impl Viewer {
             .field("clock-rate", 90_000_i32)
             .field("payload", 104_i32)
             .field("packetization-mode", "1")
-            .field("profile-level-id", "42e01f");
+            .field("profile-level-id", "42e01f")
+            .field(format!("extmap-{CAPTURE_ID}").as_str(), ABS_CAPTURE_TIME);
         let wanted = with_sound
             .then_some(sound.build())
             .into_iter()
@@ -236,14 +245,17 @@ fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<Seen>) {
     let sink = gst_app::AppSink::builder().caps(&h264_caps()).sync(false).build();
     pipeline.add_many([&depay, sink.upcast_ref()]).unwrap();
     depay.link(&sink).unwrap();
-    let time = Arc::new(AtomicU32::new(0));
-    let newest = time.clone();
+    let (time, header) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
+    let (newest, newest_header) = (time.clone(), header.clone());
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let map = info.buffer().unwrap().map_readable().unwrap();
         newest.store(
             u32::from_be_bytes(map[4..8].try_into().unwrap()),
             Ordering::SeqCst,
         );
+        if let Some(ntp) = capture_time(&map) {
+            newest_header.store(ntp, Ordering::SeqCst);
+        }
         gst::PadProbeReturn::Ok
     });
     depay
@@ -255,6 +267,8 @@ fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<Seen>) {
             if let Some(sei) = units.iter().find_map(|nal| frame_sei(nal, 1)) {
                 let seen = Seen {
                     rtp: time.load(Ordering::SeqCst),
+                    header: header.swap(0, Ordering::SeqCst),
+                    utc: sei.utc,
                     key: sei.key,
                     idr: units.iter().any(|nal| nal[0] & 0x1f == 5),
                 };
@@ -265,6 +279,28 @@ fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<Seen>) {
     sink.sync_state_with_parent().unwrap();
     depay.sync_state_with_parent().unwrap();
     pad.link(&depay.static_pad("sink").unwrap()).unwrap();
+}
+
+/// The capture time in the header of a packet (one-byte extensions, RFC 8285 section 4.2).
+fn capture_time(packet: &[u8]) -> Option<u64> {
+    if packet[0] & 0x10 == 0 {
+        return None;
+    }
+    let at = 12 + 4 * usize::from(packet[0] & 0x0f);
+    let length = 4 * usize::from(u16::from_be_bytes(packet[at + 2..at + 4].try_into().unwrap()));
+    let mut rest = &packet[at + 4..at + 4 + length];
+    while let Some((first, after)) = rest.split_first() {
+        let bytes = if *first == 0 {
+            0
+        } else {
+            usize::from(*first & 0x0f) + 1
+        };
+        if *first >> 4 == CAPTURE_ID && bytes == 8 {
+            return Some(u64::from_be_bytes(after[..8].try_into().unwrap()));
+        }
+        rest = &after[bytes..];
+    }
+    None
 }
 
 fn begin(camera: &Camera, offer: &str) -> (Session, Receiver<SessionEnd>) {
@@ -289,6 +325,9 @@ fn every_picture_comes_with_the_rtp_time_of_its_key() {
         for _ in 0..30 {
             let seen = viewer.picture();
             assert_eq!(seen.rtp, rtp_time(seen.key.media_us), "{}", seen.key);
+            // The capture time in the header is that of the SEI: within 50 ms, for without a clock map each asks the clock anew.
+            let off = seen.header.cast_signed() - seen.utc.to_ntp().cast_signed();
+            assert!(off.abs() < (1 << 32) / 20, "{off}");
             last = Some(seen);
         }
         // A report is of an instant near the pictures, by the same two clocks.
@@ -307,13 +346,15 @@ fn sessions_that_are_over_leave_nothing_behind() {
     let Some(_alone) = alone() else { return };
     let camera = Camera::start();
     let mut pipelines = Vec::new();
+    let (_nobody, unused) = Viewer::offer(false);
     for round in 0..20 {
-        let (viewer, offer) = Viewer::offer(false);
-        let (session, ended) = begin(&camera, &offer);
+        // Some end before they are connected.
+        let viewer = (round % 5 == 0).then(|| Viewer::offer(false));
+        let offer = viewer.as_ref().map_or(&unused, |(_, offer)| offer);
+        let (session, ended) = begin(&camera, offer);
         pipelines.push(session.pipeline.clone());
         assert_eq!(Session::running(), 1);
-        // Some end before they are connected.
-        if round % 4 == 0 {
+        if let Some((viewer, _)) = &viewer {
             viewer.accept(session.answer());
             viewer.picture();
         }
@@ -344,6 +385,7 @@ fn a_session_ends_with_its_epoch_its_stream_and_its_viewer() {
     viewer.accept(gone.answer());
     viewer.picture();
     drop(viewer);
+    gone.grow_silent();
     let why = ended.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(why, SessionEnd::Lost | SessionEnd::Silent(_)), "{why}");
     let (_viewer, offer) = Viewer::offer(false);

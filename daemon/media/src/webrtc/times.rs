@@ -1,5 +1,6 @@
 //! Media time to RTP time and back, and what sender reports say of it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +10,9 @@ use synoptic_base::{MediaTime, Mono, Span};
 use crate::coded::{CodedFrame, CodedStream};
 use crate::output::rtp;
 use crate::session::locked;
+
+/// Pictures between the feed and the network whose capture times are remembered.
+const MAX_INSIDE: usize = 128;
 
 /// The RTP time of a picture in every WHEP session: ticks of 90 kHz (RFC 6184 section 8.2.1) of its media time, the fraction
 /// of a tick rounded up, the lowest 32 bits of it.
@@ -30,27 +34,35 @@ pub(super) fn running_time(media: MediaTime) -> gst::ClockTime {
 }
 
 /// What ties a session's RTP times to capture times, and when its viewer was heard last.
+#[derive(Debug)]
 pub(super) struct Times {
     stream: Arc<CodedStream>,
-    /// The newest picture: its RTP time, and when it was captured.
-    last: Mutex<Option<(u32, Mono)>>,
+    /// The newest pictures: their RTP times, and when they were captured.
+    sent: Mutex<VecDeque<(u32, Mono)>>,
+    /// Under which id the capture time stands in the header of each picture's first packet.
+    capture_id: Option<u8>,
     /// Of the box's clock, in ns.
     heard: AtomicI64,
 }
 
 impl Times {
-    pub(super) fn new(stream: Arc<CodedStream>) -> Arc<Times> {
+    pub(super) fn new(stream: Arc<CodedStream>, capture_id: Option<u8>) -> Arc<Times> {
         let now = stream.now();
         Arc::new(Times {
             stream,
-            last: Mutex::default(),
+            sent: Mutex::default(),
+            capture_id,
             heard: AtomicI64::new(now.as_nanos()),
         })
     }
 
     /// A picture leaves.
     pub(super) fn sent(&self, frame: &CodedFrame) {
-        *locked(&self.last) = Some((rtp_time(frame.key.media_us), frame.captured.mono));
+        let mut sent = locked(&self.sent);
+        if sent.len() == MAX_INSIDE {
+            sent.pop_front();
+        }
+        sent.push_back((rtp_time(frame.key.media_us), frame.captured.mono));
     }
 
     /// The viewer was heard.
@@ -58,9 +70,50 @@ impl Times {
         self.heard.store(self.stream.now().as_nanos(), Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(super) fn grow_silent(&self, by: Span) {
+        self.heard.fetch_sub(by.as_nanos(), Ordering::Relaxed);
+    }
+
     /// How long the viewer was not heard.
     pub(super) fn silence(&self) -> Span {
         self.stream.now() - Mono::from_nanos(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Makes the first packet of each picture that a payloader sends tell its capture time, where the viewer wants it.
+    pub(super) fn watch_payloader(self: &Arc<Self>, pad: &gst::Pad) {
+        let Some(id) = self.capture_id else {
+            return;
+        };
+        let times = self.clone();
+        let written = Mutex::new(None);
+        let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(mask, move |_, info| {
+            let mut written = locked(&written);
+            if let Some(buffer) = info.buffer_mut() {
+                times.set_capture_time(id, &mut written, buffer.make_mut());
+            } else if let Some(list) = info.buffer_list_mut()
+                && let Some(first) = list.make_mut().get_mut(0)
+            {
+                // Those of a list are pieces of one NAL unit.
+                times.set_capture_time(id, &mut written, first);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn set_capture_time(&self, id: u8, written: &mut Option<u32>, packet: &mut gst::BufferRef) {
+        let with = packet.map_readable().ok().and_then(|map| {
+            let ticks = rtp::timestamp(&map).filter(|ticks| *written != Some(*ticks))?;
+            *written = Some(ticks);
+            let sent = locked(&self.sent);
+            let (_, captured) = *sent.iter().rev().find(|(rtp, _)| *rtp == ticks)?;
+            drop(sent);
+            rtp::with_extension(&map, id, &self.stream.ntp(captured).to_be_bytes())
+        });
+        if let Some(with) = with {
+            packet.replace_all_memory(gst::Memory::from_mut_slice(with));
+        }
     }
 
     /// Watches the RTP session: its sender reports tell capture times, and every packet of the viewer is a sign of life.
@@ -93,7 +146,7 @@ impl Times {
 
     fn set_reports(&self, packet: &mut gst::BufferRef) {
         let reports = packet.map_readable().is_ok_and(|p| rtp::has_report(&p));
-        let Some((ticks, captured)) = reports.then(|| *locked(&self.last)).flatten() else {
+        let Some((ticks, captured)) = reports.then(|| locked(&self.sent).back().copied()).flatten() else {
             return;
         };
         let now = self.stream.now();

@@ -53,12 +53,12 @@ export class WebRtcSource implements Source {
       text: (message, at) => this.guard(() => this.text(message, at)),
       binary: (message, at) => this.guard(() => this.binary(message, at)),
       state: (state, reason) => {
-        const connected = state === "playing" || state === "gap" || state === "waiting" || state === "connecting";
-        if (!connected) this.finish();
+        if (state === "hidden" || state === "paused" || state === "closed") this.finish();
         if (state === "reconnecting" || state === "closed") this.pings.stop();
         host.state(state, reason);
       },
-      lost: () => {},
+      // Without keys no picture has a name.
+      lost: () => this.finish(),
     });
     this.pings = new Pings((message) => this.link.send(message));
   }
@@ -144,7 +144,7 @@ export class WebRtcSource implements Source {
         this.finish();
         if (this.closed) return;
         if (fate === "never") this.host.giveUp(why, false);
-        else this.link.renew(why, fate === "refused");
+        else this.renew(why, fate === "refused");
       },
     });
     this.session = session;
@@ -177,8 +177,13 @@ export class WebRtcSource implements Source {
     try {
       read();
     } catch (error) {
-      this.link.renew(error instanceof Error ? error.message : String(error));
+      this.renew(error instanceof Error ? error.message : String(error));
     }
+  }
+
+  private renew(why: string, slowly = false): void {
+    this.finish();
+    this.link.renew(why, slowly);
   }
 
   private text(text: string, at: number): void {

@@ -154,7 +154,7 @@ pub struct RawWeb {
     /// `Authorization: Bearer TOKEN`. Default: none, a session is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_token: Option<RawSecret>,
-    /// Live video by WebRTC.
+    /// Live video by WebRTC (WHEP). Without servers it works where viewers and box see each other's addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webrtc: Option<RawWebRtc>,
 }

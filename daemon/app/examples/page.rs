@@ -467,6 +467,7 @@ async fn main() -> anyhow::Result<()> {
         listen: vec![address.parse()?],
         tls: None,
         metrics_token: None,
+        ice: Default::default(),
     };
     let bound = serve(&config, &data_dir, parts, shutdown).await?;
     for at in &bound.listening {

@@ -473,7 +473,6 @@ async fn main() -> anyhow::Result<()> {
     for at in &bound.listening {
         println!("{}", at.url());
     }
-
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / FPS));
     let mut open: Option<EventDoc> = None;
     for n in 0u64.. {

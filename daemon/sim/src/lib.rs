@@ -27,6 +27,7 @@ mod network_tests;
 #[cfg(test)]
 mod packets_tests;
 pub mod recording;
+mod rtsp_thread;
 pub mod scenario;
 pub mod scene;
 #[cfg(test)]

@@ -467,12 +467,12 @@ async fn main() -> anyhow::Result<()> {
         listen: vec![address.parse()?],
         tls: None,
         metrics_token: None,
+        ice: Default::default(),
     };
     let bound = serve(&config, &data_dir, parts, shutdown).await?;
     for at in &bound.listening {
         println!("{}", at.url());
     }
-
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / FPS));
     let mut open: Option<EventDoc> = None;
     for n in 0u64.. {

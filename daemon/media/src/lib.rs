@@ -21,6 +21,7 @@ mod source;
 mod stats;
 mod surface;
 mod v4l2;
+pub mod webrtc;
 
 pub use camera::{Camera, CameraContext, Epochs, Pixels};
 pub use error::MediaError;

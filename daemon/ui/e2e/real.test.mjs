@@ -39,7 +39,7 @@ async function openBare(code) {
 
 const middle = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
-for (const path of ["webcodecs", "mse"]) {
+for (const path of ["webcodecs", "mse", "webrtc"]) {
   test(`pictures of the daemon carry their own boxes: ${path}`, async () => {
     const { context, page, camera } = await openBare(script);
     await page.waitForFunction(() => globalThis.probe !== undefined);
@@ -78,6 +78,44 @@ for (const path of ["webcodecs", "mse"]) {
     await context.close();
   });
 }
+
+test("WHEP tells capture times in RTP headers, and a session that is deleted is gone", async () => {
+  const { context, page, camera } = await openBare(script);
+  const found = await page.evaluate(async (stream) => {
+    const url = `/api/v1/streams/${stream}/whep`;
+    const connection = new RTCPeerConnection();
+    const transceiver = connection.addTransceiver("video", { direction: "recvonly" });
+    const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+    const ours = extensions.find(({ uri }) => uri.endsWith("abs-capture-time"));
+    if (!ours) return { unable: true };
+    ours.direction = "recvonly";
+    transceiver.setHeaderExtensionsToNegotiate(extensions);
+    await connection.setLocalDescription();
+    const body = connection.localDescription.sdp;
+    const answer = await fetch(url, { method: "POST", body, headers: { "content-type": "application/sdp" } });
+    const sdp = await answer.text();
+    await connection.setRemoteDescription({ type: "answer", sdp });
+    const began = performance.now();
+    let captured;
+    while (captured === undefined && performance.now() - began < 30_000) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      captured = transceiver.receiver.getSynchronizationSources()[0]?.captureTimestamp;
+    }
+    const place = answer.headers.get("location");
+    const ends = [];
+    for (let n = 0; n < 2; n += 1) ends.push((await fetch(place, { method: "DELETE" })).status);
+    connection.close();
+    // NTP counts from 1900.
+    return { status: answer.status, ago: captured && Date.now() - (captured - 2_208_988_800_000), ends, sdp };
+  }, camera.id);
+  const told = JSON.stringify(found);
+  if (found.unable) return console.log("# SKIPPED: this browser has no abs-capture-time");
+  assert.equal(found.status, 201, told);
+  assert.deepEqual(found.ends, [200, 404], told);
+  assert.ok(found.ago > -50 && found.ago < 5000, told);
+  console.log(`# WHEP: the newest picture was captured ${found.ago.toFixed(0)} ms ago by its RTP header`);
+  await context.close();
+});
 
 test("hls.js dates each picture by its capture", async () => {
   const { context, page, camera } = await openBare(hlsScript);

@@ -141,6 +141,7 @@ pub fn plan(old: &Config, new: &Config) -> ReloadPlan {
             "web.metrics_token",
             old.web.metrics_token != new.web.metrics_token,
         ),
+        ("web.webrtc", old.web.ice != new.web.ice),
     ] {
         if changed {
             plan.needs_restart.push(key);

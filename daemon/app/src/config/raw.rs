@@ -13,6 +13,7 @@ use super::raw_mqtt::RawMqtt;
 use super::raw_output::{RawOutput, RawRtsp};
 use super::raw_panorama::{RawPanorama, RawStitch};
 use super::raw_virtual_camera::RawVirtualCamera;
+use super::raw_webrtc::RawWebRtc;
 use super::units::{BYTES_PATTERN, TIME_PATTERN};
 
 /// Version of the file's format that this program reads.
@@ -153,6 +154,9 @@ pub struct RawWeb {
     /// `Authorization: Bearer TOKEN`. Default: none, a session is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_token: Option<RawSecret>,
+    /// Live video by WebRTC (WHEP). Without servers it works where viewers and box see each other's addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webrtc: Option<RawWebRtc>,
 }
 
 /// The database and how long things are kept.

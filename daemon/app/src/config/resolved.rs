@@ -10,6 +10,7 @@ use synoptic_engine::align::AlignConfig;
 use synoptic_engine::stitch::MissingPolicy;
 use synoptic_gpu::trt::Precision;
 use synoptic_media::output::Login;
+use synoptic_media::webrtc::IceServers;
 use synoptic_media::{CameraOptions, Secret};
 use synoptic_packets::PixelLayout;
 use synoptic_vision::onnx::EngineChoice;
@@ -348,4 +349,6 @@ pub struct WebConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Bearer token that opens `/metrics`, for Prometheus.
     pub metrics_token: Option<Secret>,
+    /// What helps WebRTC through the network.
+    pub ice: IceServers,
 }

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::tally::{SPREAD_EDGES_S, Tally};
-use super::{WebState, engine_metrics, output_metrics, stitch_metrics, workings};
+use super::{WebState, engine_metrics, live_metrics, output_metrics, stitch_metrics, workings};
 use crate::documents::{CameraState, StatusDoc, SyncState, TrafficDoc};
 use crate::stages::Measured;
 
@@ -23,12 +23,11 @@ pub(super) async fn get(State(state): State<WebState>) -> impl IntoResponse {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
+    let mut page = render(status.as_deref(), &tally, &state.hub.stages.snapshot());
+    page.push_str(&live_metrics::render(&state.hub.relay.streams()));
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
-    (
-        headers,
-        render(status.as_deref(), &tally, &state.hub.stages.snapshot()),
-    )
+    (headers, page)
 }
 
 /// Samples under a family's name.

@@ -15,6 +15,7 @@ mod guard;
 mod hls;
 mod limit;
 mod live;
+mod live_metrics;
 mod metrics;
 mod output_metrics;
 mod outputs;
@@ -37,6 +38,7 @@ mod tls;
 mod update;
 mod video;
 mod virtual_cameras;
+mod whep;
 mod wire;
 mod workings;
 
@@ -73,6 +75,7 @@ pub use virtual_cameras::VirtualCameraAdmin;
 use crate::hub::Hub;
 use crate::update::Updater;
 use synoptic_media::Secret;
+use synoptic_media::webrtc::IceServers;
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -127,6 +130,7 @@ struct Shared {
     readers: Arc<Semaphore>,
     viewers: Arc<Semaphore>,
     hls: hls::Channels,
+    whep: whep::Sessions,
     probes: Arc<Semaphore>,
     shutdown: watch::Receiver<()>,
 }
@@ -164,13 +168,14 @@ pub struct Parts {
 }
 
 impl WebState {
-    fn new(parts: Parts, shutdown: watch::Receiver<()>) -> WebState {
+    fn new(parts: Parts, ice: IceServers, shutdown: watch::Receiver<()>) -> WebState {
         let shared = Shared {
             pictures: picture::Pictures::default(),
             tally: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
             hls: hls::Channels::default(),
+            whep: whep::Sessions::new(ice),
             probes: Arc::new(Semaphore::new(MAX_PROBES)),
             shutdown,
         };
@@ -290,6 +295,8 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(streams::http_flv))
         .routes(routes!(hls::get))
         .routes(routes!(video::get))
+        .routes(routes!(whep::begin, whep::servers))
+        .routes(routes!(whep::end))
         .routes(routes!(detections::follow))
         .routes(routes!(detections::history))
         .routes(routes!(metrics::get))

@@ -77,7 +77,7 @@ pub(super) async fn serve_as(
     parts: Parts,
     shutdown: watch::Receiver<()>,
 ) -> anyhow::Result<Bound> {
-    let state = WebState::new(parts, shutdown.clone());
+    let state = WebState::new(parts, config.ice.clone(), shutdown.clone());
     let tls = if wanted.iter().any(|(_, access)| access.https) {
         let (own, data_dir) = (config.tls.clone(), data_dir.to_owned());
         let made = tokio::task::spawn_blocking(move || tls::config(&tls::pair(own.as_ref(), &data_dir)?));
@@ -130,6 +130,11 @@ pub(super) async fn serve_as(
         });
         listening.push(at);
     }
+    let (mut stop, sessions) = (shutdown.clone(), state.clone());
+    tasks.spawn(async move {
+        while stop.changed().await.is_ok() {}
+        sessions.shared.whep.end();
+    });
     let tally = state.shared.tally.clone();
     tasks.spawn(tally::follow(&state.hub, tally, shutdown));
     Ok(Bound { listening, tasks })

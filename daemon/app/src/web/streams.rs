@@ -63,6 +63,8 @@ pub struct WatchUrls {
     pub http_flv: String,
     /// Low-latency HLS.
     pub hls: String,
+    /// WebRTC by WHEP.
+    pub whep: String,
 }
 
 impl WatchUrls {
@@ -73,6 +75,7 @@ impl WatchUrls {
             detections: format!("/api/v1/streams/{id}/detections"),
             http_flv: format!("/live/{id}.flv"),
             hls: format!("/live/{id}/{}", hls::PLAYLIST),
+            whep: format!("/api/v1/streams/{id}/whep"),
         }
     }
 }

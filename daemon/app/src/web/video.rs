@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use synoptic_base::StreamId;
 use synoptic_media::coded::{CodedEvent, CodedFormat, CodedFrame, Ended, Subscription, Want};
 use synoptic_media::mux::fmp4;
+use synoptic_media::webrtc::rtp_time;
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Params, Path};
@@ -25,6 +26,8 @@ enum Format {
     H264,
     /// Fragmented MP4, a picture a fragment, for Media Source Extensions.
     Fmp4,
+    /// No pictures but their keys, each with the RTP time that it has by WHEP.
+    Keys,
 }
 
 /// What a viewer wants.
@@ -175,6 +178,7 @@ impl Viewer {
                 self.fragments = self.fragments.wrapping_add(1);
                 fmp4::fragment(self.fragments, frame)
             }
+            Format::Keys => rtp_time(frame.key.media_us).to_le_bytes().to_vec(),
         };
         socket::send_bytes(socket, wire::picture(frame, &payload)).await
     }

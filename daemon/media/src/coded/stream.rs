@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use synoptic_base::{Captured, Epoch, Mono, Span, Stamp, StreamId};
+use synoptic_base::{Captured, Epoch, Mono, Span, Stamp, StreamId, TimeSource};
 
 use super::queue::Queue;
 use super::relay::Times;
@@ -269,6 +269,16 @@ impl CodedStream {
     /// A capture time in UTC, by what the box knows now.
     pub(crate) fn stamp(&self, captured: Captured) -> Stamp {
         self.times.stamp(captured)
+    }
+
+    /// The UTC of an instant of the box's clock as NTP writes it (RFC 5905 section 6).
+    pub(crate) fn ntp(&self, at: Mono) -> u64 {
+        let captured = Captured {
+            mono: at,
+            rel_error: Span::ZERO,
+            source: TimeSource::Host,
+        };
+        self.stamp(captured).utc.to_ntp()
     }
 
     pub(crate) fn now(&self) -> Mono {

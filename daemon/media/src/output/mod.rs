@@ -11,7 +11,7 @@ mod clients;
 mod options;
 mod push;
 mod rtmp;
-mod rtp;
+pub(crate) mod rtp;
 mod served;
 mod server;
 mod sound;
@@ -29,6 +29,7 @@ use synoptic_base::Mono;
 
 use crate::coded::{CodedFrame, CodedStream, Variant};
 use crate::encode::EncodeOptions;
+pub(crate) use push::h264_caps;
 use times::RtpTimes;
 
 /// Running time begins this long before the pipeline, so that a picture of before (the last GOP) has one.
@@ -91,7 +92,11 @@ fn run_on_the_boxs_clock(pipeline: &gst::Pipeline, now: Mono) -> Mono {
 
 /// A buffer with a picture in Annex B form; its time stamp is the capture time.
 fn access_unit(frame: &CodedFrame, times: &RtpTimes) -> gst::Buffer {
-    let pts = times.running_time(frame.captured.mono);
+    coded_buffer(frame, times.running_time(frame.captured.mono))
+}
+
+/// A buffer with a picture in Annex B form, with this time stamp.
+pub(crate) fn coded_buffer(frame: &CodedFrame, pts: gst::ClockTime) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(frame.annex_b());
     if let Some(data) = buffer.get_mut() {
         data.set_pts(pts);
@@ -107,6 +112,6 @@ fn access_unit(frame: &CodedFrame, times: &RtpTimes) -> gst::Buffer {
 }
 
 /// Bytes that wait in a source.
-fn waiting_bytes(source: &AppSrc) -> u64 {
+pub(crate) fn waiting_bytes(source: &AppSrc) -> u64 {
     source.property::<u64>("current-level-bytes")
 }

@@ -345,7 +345,7 @@ fn is_inside_rtspclientsink(source: &gst::Object) -> bool {
 }
 
 /// Access units of H.264 as they leave the relay.
-pub(super) fn h264_caps() -> gst::Caps {
+pub(crate) fn h264_caps() -> gst::Caps {
     gst::Caps::builder("video/x-h264")
         .field("stream-format", "byte-stream")
         .field("alignment", "au")

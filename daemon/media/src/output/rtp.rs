@@ -5,17 +5,17 @@ const SENDER_REPORT: u8 = 200;
 /// `defined by profile` of one-byte header extensions (RFC 8285 section 4.2).
 const ONE_BYTE: u16 = 0xbede;
 /// Ticks of RTP time a second, of every video payload (RFC 6184 section 8.2.1).
-pub(super) const VIDEO_HZ: u32 = 90_000;
+pub(crate) const VIDEO_HZ: u32 = 90_000;
 
 /// The time stamp of an RTP packet (RFC 3550 section 5.1); `None` when it is none.
-pub(super) fn timestamp(packet: &[u8]) -> Option<u32> {
+pub(crate) fn timestamp(packet: &[u8]) -> Option<u32> {
     let header = packet.first_chunk::<12>()?;
     let is_rtp = header[0] >> 6 == 2;
     is_rtp.then(|| u32::from_be_bytes([header[4], header[5], header[6], header[7]]))
 }
 
 /// `ticks` of `rate_hz` a second at `ns` nanoseconds later (or earlier).
-pub(super) fn after(ticks: u32, ns: i64, rate_hz: u32) -> u32 {
+pub(crate) fn after(ticks: u32, ns: i64, rate_hz: u32) -> u32 {
     let more = (i128::from(ns) * i128::from(rate_hz)).div_euclid(1_000_000_000);
     ticks.wrapping_add(more as u32)
 }
@@ -81,8 +81,43 @@ pub(super) fn fill(packet: &mut [u8]) -> Option<usize> {
     Some(at + FILLER.len())
 }
 
+/// The packet with a one-byte header extension more (RFC 8285 section 4.2): `id` is 1 to 14. `None` when it is no RTP, or has
+/// extensions of another form.
+pub(crate) fn with_extension(packet: &[u8], id: u8, data: &[u8; 8]) -> Option<Vec<u8>> {
+    let header = packet.first_chunk::<12>()?;
+    if header[0] >> 6 != 2 || !(1..=14).contains(&id) {
+        return None;
+    }
+    let at = 12 + 4 * usize::from(header[0] & 0x0f);
+    let fixed = packet.get(..at)?;
+    let rest = packet.get(at..)?;
+    let (there, payload): (&[u8], &[u8]) = if header[0] & 0x10 == 0 {
+        (&[], rest)
+    } else {
+        let [a, b, c, d] = *rest.first_chunk::<4>()?;
+        let length = 4 * usize::from(u16::from_be_bytes([c, d]));
+        if u16::from_be_bytes([a, b]) != ONE_BYTE {
+            return None;
+        }
+        (rest.get(4..4 + length)?, rest.get(4 + length..)?)
+    };
+    let length = (there.len() + 1 + data.len()).next_multiple_of(4);
+    let mut out = Vec::with_capacity(packet.len() + 16);
+    out.extend_from_slice(fixed);
+    out[0] |= 0x10;
+    out.extend(ONE_BYTE.to_be_bytes());
+    out.extend(u16::try_from(length / 4).ok()?.to_be_bytes());
+    // Padding that was there stays between.
+    out.extend_from_slice(there);
+    out.push(id << 4 | 7);
+    out.extend_from_slice(data);
+    out.resize(at + 4 + length, 0);
+    out.extend_from_slice(payload);
+    Some(out)
+}
+
 /// Whether a compound RTCP packet has a sender report.
-pub(super) fn has_report(compound: &[u8]) -> bool {
+pub(crate) fn has_report(compound: &[u8]) -> bool {
     let mut rest = compound;
     while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
         if first >> 6 != 2 {
@@ -98,7 +133,7 @@ pub(super) fn has_report(compound: &[u8]) -> bool {
 }
 
 /// Sets NTP and RTP time of every sender report in a compound RTCP packet.
-pub(super) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
+pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
     let mut rest = compound;
     while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
         let length = 4 * (usize::from(u16::from_be_bytes([a, b])) + 1);
@@ -168,6 +203,25 @@ mod tests {
         assert_eq!(fill(&mut packet), Some(27));
         assert_eq!(packet[24..27], FILLER);
         assert_eq!((packet[0], timestamp(&packet)), (0x91, Some(9)));
+    }
+
+    #[test]
+    fn an_extension_is_added_to_none_and_to_others() {
+        let mut plain = vec![0x81, 96, 0, 1, 0, 0, 0, 9, 5, 5, 5, 5, 6, 6, 6, 6];
+        plain.extend([0xaa, 0xbb, 0xcc]);
+        let once = with_extension(&plain, 3, &[1; 8]).unwrap();
+        assert_eq!(once[..16], [&[0x91], &plain[1..16]].concat());
+        assert_eq!(once[16..20], [0xbe, 0xde, 0, 3]);
+        assert_eq!(once[20..29], [0x37, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(once[29..], [0, 0, 0, 0xaa, 0xbb, 0xcc]);
+        let twice = with_extension(&once, 4, &[2; 8]).unwrap();
+        assert_eq!(twice[16..20], [0xbe, 0xde, 0, 6]);
+        assert!(twice.ends_with(&[0xaa, 0xbb, 0xcc]));
+        assert!(set_ntp_extension(&mut twice.clone(), 3, 7) && set_ntp_extension(&mut twice.clone(), 4, 7));
+        assert_eq!(with_extension(&plain, 15, &[0; 8]), None);
+        for cut in 0..twice.len() {
+            with_extension(&twice[..cut], 3, &[0; 8]);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
-use synoptic_base::{Captured, Mono, Span, TimeSource};
+use synoptic_base::{Mono, Span};
 
 use super::rtp;
 use crate::coded::CodedStream;
@@ -140,15 +140,6 @@ impl RtpTimes {
         moved.or_else(plain)
     }
 
-    fn ntp(&self, at: Mono) -> u64 {
-        let captured = Captured {
-            mono: at,
-            rel_error: Span::ZERO,
-            source: TimeSource::Host,
-        };
-        self.stream.stamp(captured).utc.to_ntp()
-    }
-
     /// Watches the RTP session that the packets leave by: now, and pads that come later.
     pub(super) fn watch_session(self: &Arc<Self>, rtpbin: &gst::Element) {
         for pad in rtpbin.pads() {
@@ -207,7 +198,7 @@ impl RtpTimes {
         match packet.map_writable() {
             Ok(mut bytes) => {
                 let rtp = rtp::after(ticks, (now - captured).as_nanos(), self.rate_hz);
-                rtp::set_reports(&mut bytes, self.ntp(now), rtp);
+                rtp::set_reports(&mut bytes, self.stream.ntp(now), rtp);
             }
             Err(e) => log::warn!(
                 "{}: a sender report tells the time of sending: {e}",
@@ -226,7 +217,7 @@ impl RtpTimes {
             return;
         };
         if let Ok(mut bytes) = packet.map_writable() {
-            rtp::set_ntp_extension(&mut bytes, NTP_64_ID, self.ntp(captured));
+            rtp::set_ntp_extension(&mut bytes, NTP_64_ID, self.stream.ntp(captured));
         }
     }
 }

@@ -1,6 +1,6 @@
 // Which way of showing live pictures this browser has, best first.
 
-export type Path = "webcodecs" | "mse" | "flv" | "pictures";
+export type Path = "webcodecs" | "mse" | "webrtc" | "flv" | "pictures";
 
 /** What the choice is made from; the browser's own by default. */
 export interface Browser {
@@ -13,7 +13,8 @@ export interface Browser {
 
 /**
  * The ways that this browser has. WebCodecs wants a secure context (https, or the box itself); Media Source Extensions
- * and `new VideoFrame(video)` do not; single pictures are always there.
+ * and `new VideoFrame(video)` do not; single pictures are always there. WebRTC is for networks that the others do not get
+ * through well: who wants it names it.
  */
 export function paths(browser: Partial<Browser> = globalThis as unknown as Partial<Browser>): Path[] {
   const found: Path[] = [];

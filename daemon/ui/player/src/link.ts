@@ -1,6 +1,6 @@
 // A WebSocket kept open by a session: the shell around session.ts, which has all the decisions.
 
-import { type Event, Session, type State } from "./session.ts";
+import { type Event, POLICY, Session, type State } from "./session.ts";
 
 export interface LinkHost {
   /** A new connection is there. */
@@ -35,11 +35,11 @@ export class Link {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  /** Makes the connection anew. */
-  renew(why: string): void {
+  /** Makes the connection anew; `slowly` where the box refuses, and soon would again. */
+  renew(why: string, slowly = false): void {
     if (!this.socket) return;
     this.disconnect();
-    this.handle({ type: "lost", code: 0, reason: why });
+    this.handle({ type: "lost", code: slowly ? POLICY : 0, reason: why });
   }
 
   private carryOut(now: number): void {

@@ -7,7 +7,7 @@ export interface StreamMessage {
   type: "stream";
   stream: string;
   epoch: number;
-  format: "h264" | "fmp4";
+  format: "h264" | "fmp4" | "keys";
   /** As RFC 6381 names it: `avc1.64001f`. */
   codec: string;
   width: number;

@@ -17,6 +17,7 @@ import type { Source, SourceHost } from "./source.ts";
 import { type Box, Tracks } from "./tracks.ts";
 import type { Ready } from "./transport.ts";
 import type { Member, Timing } from "./wall.ts";
+import { WebRtcSource } from "./webrtc.ts";
 import { type Capture, type FrameKey, keyText } from "./wire.ts";
 
 /** A video that plays needs the next picture while it shows one, and steps of its own clock: in ms. */
@@ -209,6 +210,7 @@ export class Player implements Member {
       if (!options.flv) throw new Error("the path flv wants the option `flv`: its url and mpegts.js");
       return new FlvSource({ ...options.flv, stream: options.stream }, this.playout, host);
     }
+    if (path === "webrtc") return new WebRtcSource(options, this.playout, host);
     return new SocketSource(path, options, this.playout, host);
   }
 

@@ -43,7 +43,8 @@ const LINGER_MS = 4000;
 /** The stream is not known to the box, or the box refuses: trying again soon is of no use, but it may come. */
 const SLOW_RETRY_MS = 15_000;
 const NOT_FOUND = 4404;
-const POLICY = 1008;
+/** The close code of a refusal (RFC 6455 section 7.4.1). */
+export const POLICY = 1008;
 
 export class Session {
   state: State = "connecting";

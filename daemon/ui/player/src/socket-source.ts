@@ -5,15 +5,13 @@ import type { Playout } from "./hold.ts";
 import { Link } from "./link.ts";
 import { readVideoMessage, type StreamMessage, type VideoMessage } from "./messages.ts";
 import { MseTransport } from "./mse.ts";
+import { Pings } from "./pings.ts";
 import type { State } from "./session.ts";
 import type { Source, SourceHost } from "./source.ts";
 import type { Ready, Transport } from "./transport.ts";
 import { WebCodecsTransport } from "./webcodecs.ts";
 import { readCoded } from "./wire.ts";
 
-/** Between pings: close together at first, as the first answers are the ones that time is shown by; in ms. */
-const PINGS_MS = [0, 100, 250, 500, 1000];
-const PING_MS = 2000;
 /** This many connections in a row that were never made: the box may have no such socket. */
 const NEVER_OPENED = 2;
 const now = () => performance.now();
@@ -30,8 +28,7 @@ export class SocketSource implements Source {
   private readonly link: Link;
   private readonly transport: Transport;
   private current: StreamMessage | null = null;
-  private pings = 0;
-  private pinger: ReturnType<typeof setTimeout> | null = null;
+  private readonly pings = new Pings((message) => this.link.send(message));
   private closed = false;
 
   constructor(
@@ -78,7 +75,7 @@ export class SocketSource implements Source {
 
   close(): void {
     this.closed = true;
-    if (this.pinger !== null) clearTimeout(this.pinger);
+    this.pings.stop();
     this.link.handle({ type: "close" });
     this.transport.close();
   }
@@ -88,22 +85,13 @@ export class SocketSource implements Source {
   }
 
   private opened(): void {
-    this.pings = 0;
     this.current = null;
-    this.ping();
-  }
-
-  private ping(): void {
-    if (this.pinger !== null) clearTimeout(this.pinger);
-    this.link.send({ type: "ping", t0: now() });
-    const wait = PINGS_MS[this.pings] ?? PING_MS;
-    this.pings += 1;
-    this.pinger = setTimeout(() => this.ping(), wait);
+    this.pings.start();
   }
 
   private state(state: State, reason: string | null): void {
     // Pinged for as long as there is a connection; the next one begins with pings of its own.
-    if (this.pinger !== null && (state === "reconnecting" || state === "closed")) clearTimeout(this.pinger);
+    if (state === "reconnecting" || state === "closed") this.pings.stop();
     this.host.state(state, reason);
   }
 

@@ -7,7 +7,7 @@ import type { Ready } from "./transport.ts";
 import type { Coded } from "./wire.ts";
 
 export interface Source {
-  /** The name of the way, for people: `webcodecs`, `mse`, `pictures`, `flv`, `flv (approximate)`. */
+  /** The name of the way, for people: `webcodecs`, `mse`, `webrtc`, `pictures`, `flv`, `flv (approximate)`. */
   readonly path: string;
   start(): void;
   /** Somebody looks, or nobody does. */

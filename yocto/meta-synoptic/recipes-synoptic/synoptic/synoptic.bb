@@ -19,7 +19,7 @@ S = "${UNPACKDIR}"
 CARGO_LOCK = "${SYNOPTIC_TREE}/Cargo.lock"
 
 # glib and GStreamer are linked; the v4l crate asks libclang for the kernel's structures.
-DEPENDS = "glib-2.0 gstreamer1.0 gstreamer1.0-plugins-base gstreamer1.0-rtsp-server clang-native"
+DEPENDS = "glib-2.0 gstreamer1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-bad gstreamer1.0-rtsp-server clang-native"
 export LIBCLANG_PATH = "${STAGING_LIBDIR_NATIVE}"
 export BINDGEN_EXTRA_CLANG_ARGS = "--sysroot=${STAGING_DIR_TARGET} ${TUNE_CCARGS}"
 
@@ -60,6 +60,7 @@ RDEPENDS:${PN} += " \
     gstreamer1.0-plugins-good-flv gstreamer1.0-plugins-good-jpeg gstreamer1.0-plugins-good-videofilter \
     gstreamer1.0-plugins-good-video4linux2 gstreamer1.0-plugins-good-soup \
     gstreamer1.0-plugins-bad-videoparsersbad gstreamer1.0-plugins-bad-rtmp2 gstreamer1.0-plugins-bad-mpegtsdemux \
+    gstreamer1.0-plugins-bad-webrtc gstreamer1.0-plugins-bad-dtls gstreamer1.0-plugins-bad-srtp libnice \
     gstreamer1.0-rtsp-server-rtspclientsink \
 "
 RRECOMMENDS:${PN} += "gstreamer1.0-libav synoptic-models"

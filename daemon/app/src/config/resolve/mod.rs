@@ -10,6 +10,7 @@ mod packets;
 mod panorama;
 mod place;
 mod virtual_camera;
+mod webrtc;
 
 use std::path::{Path, PathBuf};
 
@@ -116,6 +117,7 @@ fn belongs_elsewhere(key: &str) -> Option<&'static str> {
         "data_dir" | "model_dirs" => "[device]",
         "root" | "tenant" | "ca" | "client_cert" | "client_key" | "home_assistant" | "url" => "[mqtt]",
         "allow" => "[mqtt.commands]",
+        "stun" | "turn" => "[web.webrtc]",
         "keep_events" | "keep_detections" | "max_size" | "min_free" => "[store]",
         "source"
         | "sub_source"

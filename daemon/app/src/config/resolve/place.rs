@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use synoptic_base::{Span, StreamId};
+use synoptic_media::webrtc::IceServers;
 
-use super::{Context, belongs_elsewhere};
+use super::{Context, belongs_elsewhere, webrtc};
 use crate::config::raw;
 use crate::config::reader::Section;
 use crate::config::resolved::{Device, StoreConfig, WebConfig};
@@ -63,6 +64,7 @@ pub(super) fn web(root: &Section<'_, '_>, context: &Context<'_>) -> Option<WebCo
             listen: vec![default],
             tls: None,
             metrics_token: None,
+            ice: IceServers::default(),
         });
     };
     let mut listen: Vec<SocketAddr> = Vec::new();
@@ -101,11 +103,13 @@ pub(super) fn web(root: &Section<'_, '_>, context: &Context<'_>) -> Option<WebCo
         let hint = "draw one: openssl rand -hex 32";
         section.reader.error_at(&place, message, hint);
     }
+    let ice = webrtc::servers(&section, context);
     section.finish(belongs_elsewhere);
     Some(WebConfig {
         listen,
         tls,
         metrics_token: token,
+        ice,
     })
 }
 

@@ -208,6 +208,7 @@ fn tables() -> String {
         ("", "At the top"),
         ("device", "`[device]`"),
         ("web", "`[web]`"),
+        ("web.webrtc", "`[web.webrtc]`"),
         ("store", "`[store]`"),
         ("mqtt", "`[mqtt]`"),
         ("mqtt.commands", "`[mqtt.commands]`"),
@@ -239,7 +240,9 @@ fn tables() -> String {
                 let leaf = name.is_some_and(|n| !n.is_empty() && !n.contains(['.', '[']));
                 let top = !table.is_empty() || k == "schema_version";
                 // A table in a table has a section of its own.
-                let table = own["$ref"].as_str().is_some_and(|r| r.ends_with("Commands"));
+                let table = own["$ref"]
+                    .as_str()
+                    .is_some_and(|r| ["Commands", "WebRtc"].iter().any(|end| r.ends_with(end)));
                 leaf && top && !table && own.get("properties").is_none()
             })
             .map(|(k, own)| (k.rsplit('.').next().unwrap(), own))

@@ -216,6 +216,7 @@ fn an_address_in_use_is_named() {
         listen: vec![at],
         tls: None,
         metrics_token: None,
+        ice: IceServers::default(),
     };
     let failed = server
         .runtime

@@ -6,6 +6,7 @@ mod outputs;
 mod routes;
 mod streams;
 mod update;
+mod whep;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use synoptic_base::*;
+use synoptic_media::webrtc::IceServers;
 use synoptic_store::DetectionQuery;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -445,6 +447,10 @@ const TLS: Access = Access {
 
 impl Server {
     fn start(access: Access) -> Server {
+        Server::start_with(access, IceServers::default())
+    }
+
+    fn start_with(access: Access, ice: IceServers) -> Server {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -476,6 +482,7 @@ impl Server {
             listen: Vec::new(),
             tls: None,
             metrics_token: None,
+            ice,
         };
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let (stop, shutdown) = watch::channel(());

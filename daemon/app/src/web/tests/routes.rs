@@ -296,6 +296,8 @@ fn live_tells_what_happens_and_ends_at_shutdown() {
 #[test]
 fn metrics_have_the_status_and_the_counts() {
     let server = Server::start(OPEN);
+    let stream = server.hub.relay.stream(id("a"));
+    let _viewer = stream.subscribe(synoptic_media::coded::Want::Native);
     let mut partial = packet(2);
     partial.slots[1].status = "dropped".to_owned();
     for n in 0..2 {
@@ -332,6 +334,8 @@ fn metrics_have_the_status_and_the_counts() {
         "synoptic_camera_looked_total{camera=\"a\",at=\"main\"} 8\n",
         "synoptic_output_up{output=\"relay\",stream=\"a\"} 0\n",
         "synoptic_output_failures_total{output=\"relay\",stream=\"a\"} 3\n",
+        "synoptic_stream_encoder_failures_total{stream=\"a\"} 0\n",
+        "synoptic_stream_viewers{stream=\"a\"} 1\n",
         "synoptic_output_bytes_total{output=\"relay\",stream=\"a\"} 90000\n",
         "synoptic_sync_slots_total{group=\"hall\",camera=\"b\",status=\"dropped\"} 1\n",
         "synoptic_sync_slots_total{group=\"hall\",camera=\"b\",status=\"okay\"} 1\n",

@@ -1,0 +1,2 @@
+# nicesrc and nicesink, which webrtcbin sends and receives by.
+PACKAGECONFIG:append = " gstreamer"

@@ -53,6 +53,32 @@ stage() {
     fi
 }
 
+# stages_beside NAME COMMAND NAME COMMAND...: the same, all at once; what each says comes when it has ended.
+stages_beside() {
+    local folder name begin=$EPOCHSECONDS status
+    local -a names=() processes=()
+    folder=$(mktemp -d)
+    while (($#)); do
+        "$2" >"$folder/$1" 2>&1 &
+        names+=("$1")
+        processes+=($!)
+        shift 2
+    done
+    for i in "${!names[@]}"; do
+        name=${names[i]} status=0
+        wait "${processes[i]}" || status=$?
+        say "── $name"
+        cat "$folder/$name"
+        if ((status == 0)); then
+            say "── $name: ok, $((EPOCHSECONDS - begin)) s since all began"
+        else
+            failed+=("$name")
+            say "── $name: FAILED (exit $status), $((EPOCHSECONDS - begin)) s since all began"
+        fi
+    done
+    rm -rf "$folder"
+}
+
 # Ends the script: 1 and the list when a stage failed.
 finish() {
     ((${#failed[@]} == 0)) && exit 0

@@ -10,8 +10,18 @@ onnxruntime
 
 page() { [[ -e daemon/ui/package.json ]]; }
 
-# Unit and process tests, one test binary a crate.
-rust() { cargo test --workspace --locked --no-fail-fast; }
+# Unit tests, one test binary a crate. Documentation has no examples that run.
+rust() {
+    local main tests=()
+    for main in daemon/*/tests/*/main.rs; do
+        main=$(basename "$(dirname "$main")")
+        [[ $main == daemon ]] || tests+=(--test "$main")
+    done
+    cargo test --workspace --locked --no-fail-fast --lib --bins --examples "${tests[@]}"
+}
+# The real daemon with cameras and a broker. Its tests mostly wait, so more of them run at once than there are cores.
+# Of the whole workspace, as the others: of one package alone its dependencies would be built again.
+processes() { RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --workspace --locked --test daemon; }
 # The same golden pictures by the other engine, which the default build does not have.
 other_engine() { cargo test --package synoptic-vision --features ort --locked onnx; }
 page_units() { scripts/ui.sh test; }
@@ -21,12 +31,20 @@ if page; then
     stage "page: tests" page_units
 fi
 stage "rust" rust
+stage "rust: processes" processes
 stage "rust: onnxruntime" other_engine
 
-# End-to-end tiers (the page in a real browser, the virtual box) are scripts of their own: scripts/test-NAME.sh.
+# End-to-end tiers (the page in a real browser, the virtual box) are scripts of their own: scripts/test-NAME.sh. The page
+# measures time and is left alone; of the others each has a core at most.
+beside=()
 for tier in scripts/test-*.sh; do
     [[ -x $tier ]] || continue
     name=${tier#scripts/test-}
-    stage "${name%.sh}" "$tier"
+    name=${name%.sh}
+    if [[ $name == page ]]; then stage "$name" "$tier"; else beside+=("$name" "$tier"); fi
 done
+# One after the other: two package managers do not run at once. A tier that lacks something says so itself.
+scripts/setup.sh flash python || true
+scripts/setup.sh vivid || true
+stages_beside "${beside[@]}"
 finish

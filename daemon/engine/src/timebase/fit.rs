@@ -41,23 +41,28 @@ impl RobustLine {
         let all: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (x - origin, y)).collect();
         // Coarsely without drift: the gate is wider than 500 ppm over a minute would need, so refine once.
         let mut drift = slope(&all, guess).unwrap_or(0.0);
-        let mut off = residuals(&all, drift);
-        let mut level = densest(&off)?;
-        // Of the same points it would be the same line.
-        if !lies_within(&off, level) {
-            let on_line = |drift: f64, level: f64| -> Vec<(f64, f64)> {
-                let near = |&&(x, y): &&(f64, f64)| (y - level - drift * x).abs() <= GATE_NS;
-                all.iter().filter(near).copied().collect()
-            };
-            let mut inliers = on_line(drift, level);
-            if let Some(better) = slope(&inliers, drift) {
-                drift = better;
-                level = densest(&residuals(&inliers, drift))?;
-                inliers = on_line(drift, level);
+        let mut off = distances(&all, drift);
+        let mut level = middle(&mut off)?;
+        // Where all lie closer together than the gate, whatever part of them is the densest has all within the gate.
+        if !are_close(&off) {
+            off.sort_unstable_by(f64::total_cmp);
+            level = densest(&off)?;
+            // Of the same points it would be the same line.
+            if !lies_within(&off, level) {
+                let on_line = |drift: f64, level: f64| -> Vec<(f64, f64)> {
+                    let near = |&&(x, y): &&(f64, f64)| (y - level - drift * x).abs() <= GATE_NS;
+                    all.iter().filter(near).copied().collect()
+                };
+                let mut inliers = on_line(drift, level);
+                if let Some(better) = slope(&inliers, drift) {
+                    drift = better;
+                    level = densest(&residuals(&inliers, drift))?;
+                    inliers = on_line(drift, level);
+                }
+                off = residuals(&inliers, drift);
             }
-            off = residuals(&inliers, drift);
+            level = off.get(off.len() / 2).copied().unwrap_or(level);
         }
-        level = off.get(off.len() / 2).copied().unwrap_or(level);
         let n = off.len().max(1) as f64;
         let scatter = off.iter().map(|r| (r - level).abs()).sum::<f64>() / n;
         Some(RobustLine {
@@ -155,11 +160,23 @@ impl Slopes {
     }
 }
 
-/// How far each point lies above a line of this drift through the origin, in order.
+/// How far each point lies above a line of this drift through the origin.
+fn distances(points: &[(f64, f64)], drift: f64) -> Vec<f64> {
+    points.iter().map(|&(x, y)| y - drift * x).collect()
+}
+
+/// The same, in order.
 fn residuals(points: &[(f64, f64)], drift: f64) -> Vec<f64> {
-    let mut all: Vec<f64> = points.iter().map(|&(x, y)| y - drift * x).collect();
+    let mut all = distances(points, drift);
     all.sort_unstable_by(f64::total_cmp);
     all
+}
+
+/// Whether no two residuals, in whatever order, are further apart than the gate is wide to one side.
+fn are_close(residuals: &[f64]) -> bool {
+    let least = residuals.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = residuals.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    most - least <= GATE_NS
 }
 
 /// Whether no residual is further from `level` than the gate; they are in order.

@@ -14,6 +14,10 @@ const KEPT_S = 4;
 const SPARE_S = 6;
 /** Coded bytes that wait for the element to take them. */
 const QUEUE_BYTES = 16 * 1024 * 1024;
+/** A video that shows nothing new for so long although there is more in its buffer is begun anew, in ms. */
+const STUCK_MS = 5000;
+/** It is only looked at while the page is drawn: a longer pause between two looks says nothing, in ms. */
+const AWAY_MS = 1000;
 /** Changes of speed smaller than this are left out: each one costs a turn through the browser's player. */
 const RATE_STEP = 0.01;
 
@@ -66,6 +70,7 @@ export class MseTransport implements Transport {
     const position = this.playout.position(now);
     if (position !== null) pipe.steer(position / 1000);
     const frame = pipe.frames.take();
+    pipe.watch(frame !== null, now);
     if (!frame) return null;
     const sent = this.underway.find(frame.timestamp);
     if (!sent) {
@@ -115,6 +120,9 @@ class Pipe {
   private queued = 0;
   private begun = false;
   private closed = false;
+  /** When it last showed something new or had nothing to show, and when it was last looked at. */
+  private well: number | null = null;
+  private looked = 0;
 
   constructor(
     source: typeof MediaSource,
@@ -159,6 +167,22 @@ class Pipe {
     if (seek !== null) this.video.currentTime = seek;
     if (Math.abs(this.video.playbackRate - rate) >= RATE_STEP || (rate === 1 && this.video.playbackRate !== 1)) {
       this.video.playbackRate = rate;
+    }
+  }
+
+  /** Finds a video that hangs: `shown` says whether it has just given a picture. */
+  watch(shown: boolean, now: number): void {
+    const away = now - this.looked > AWAY_MS;
+    this.looked = now;
+    const { currentTime, readyState, seeking, paused } = this.video;
+    const end = this.ranges().at(-1)?.[1] ?? 0;
+    const nothing = this.queue.length === 0 && end - currentTime < STUCK_MS / 1000;
+    if (shown || away || nothing || this.well === null) {
+      this.well = now;
+    } else if (now - this.well > STUCK_MS) {
+      this.well = now;
+      const state = `at ${currentTime} of ${end} s, state ${readyState}${seeking ? ", seeking" : ""}${paused ? ", paused" : ""}`;
+      this.fail(`the browser's player shows nothing new: ${state}`);
     }
   }
 

@@ -65,6 +65,13 @@ def note(metric: str, value: float, unit: str, target: float | None = None, bett
     print(f"{metric}: {value:.1f} {unit}", file=sys.stderr)
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing of it."""
+
+    def log_message(self, *words: object) -> None:
+        """Nothing."""
+
+
 class Life(unittest.TestCase):
     """One box."""
 
@@ -316,7 +323,7 @@ class Life(unittest.TestCase):
 
     def serve(self, file: pathlib.Path) -> str:
         """A file by HTTP, as the box reaches it; until the tests end."""
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=file.parent)
+        handler = functools.partial(Quiet, directory=file.parent)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addClassCleanup(server.shutdown)

@@ -147,7 +147,7 @@ class Life(unittest.TestCase):
 
     def gone_and_back(self, before: str, patience: float = 900) -> float:
         """Seconds without a page over a restart: from its last answer of start `before` to the first one of another."""
-        last = first = 0.0
+        last, first = time.monotonic(), 0.0
 
         def back() -> bool:
             nonlocal last, first

@@ -12,7 +12,7 @@ use synoptic_store::{DetectionQuery, DetectionRow, EventQuery, Store};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::config::{self, Config, EditError, SaveError, SettingsMap, SourceError};
+use crate::config::{self, Config, EditError, SaveError, SettingsMap, SourceError, VirtualCameraSettings};
 use crate::documents::{AnyEventDoc, Capture, DetectionDoc, ProbeDoc, hundredths_ms};
 use crate::hub::{Command, Hub};
 use crate::mqtt::{BoxFuture as MqttFuture, Outbox, OutboxRow};
@@ -172,9 +172,10 @@ fn problem(error: EditError) -> Problem {
         | EditError::StreamTaken(_)
         | EditError::OutputTaken(_)
         | EditError::Changed(_) => Problem::conflict(text),
-        EditError::NoCamera(_) | EditError::NoPanorama(_) | EditError::NoOutput(_) => {
-            Problem::not_found(text)
-        }
+        EditError::NoCamera(_)
+        | EditError::NoPanorama(_)
+        | EditError::NoVirtualCamera(_)
+        | EditError::NoOutput(_) => Problem::not_found(text),
         EditError::Setting(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text),
         EditError::Source(_) => Problem::invalid("source", text),
         EditError::Id(_) => Problem::invalid("id", text),
@@ -308,6 +309,33 @@ impl CameraAdmin for ConfiguredCameras {
         let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.text()?;
         self.save(config::remove_panorama(&text, id))
+    }
+
+    fn virtual_camera_settings(&self, id: &StreamId) -> Result<VirtualCameraSettings, Problem> {
+        let config = self.config.load();
+        let found = config.virtual_cameras.iter().find(|v| v.id == *id);
+        let found = found.ok_or_else(|| problem(EditError::NoVirtualCamera(*id)))?;
+        Ok(found.into())
+    }
+
+    fn add_virtual_camera(&self, settings: &SettingsMap) -> Result<StreamId, Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let edit = config::add_virtual_camera(&self.text()?, settings).map_err(problem)?;
+        let id = edit.id;
+        self.save(Ok(edit))?;
+        Ok(id)
+    }
+
+    fn change_virtual_camera(&self, id: &StreamId, settings: &SettingsMap) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.text()?;
+        self.save(config::change_virtual_camera(&text, id, settings))
+    }
+
+    fn remove_virtual_camera(&self, id: &StreamId) -> Result<(), Problem> {
+        let _turn = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.text()?;
+        self.save(config::remove_virtual_camera(&text, id))
     }
 
     fn choices(&self) -> Choices {

@@ -14,6 +14,8 @@ use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory, RTSPServer};
 use synoptic_base::{Clock, Mono, Span};
 
+use crate::rtsp_thread;
+
 /// Size of the pictures.
 const WIDTH: usize = 160;
 const HEIGHT: usize = 96;
@@ -203,6 +205,7 @@ impl FlashCamera {
         let server = RTSPServer::new();
         server.set_address("127.0.0.1");
         server.set_service("0");
+        rtsp_thread::serve_on_one(&server);
         let factory = RTSPMediaFactory::new();
         factory.set_launch(&format!(
             "( appsrc name=video is-live=true ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=25 \
@@ -253,9 +256,7 @@ impl FlashCamera {
 impl Drop for FlashCamera {
     fn drop(&mut self) {
         self.running.store(false, Ordering::Relaxed);
-        for client in self.server.client_filter(None) {
-            client.close();
-        }
+        rtsp_thread::close_clients(&self.server, &self.context);
         if let Some(source) = self
             .source
             .take()

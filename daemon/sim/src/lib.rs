@@ -7,6 +7,7 @@
 //! * [`flash_box`]: what of it leaves a box that takes it in;
 //! * [`recording`]: what a virtual camera sees, as a file;
 //! * [`scenario`]: cameras, networks and clocks in virtual time, for the engine, with tables that read like prose;
+//! * [`taker`]: an RTSP server that takes what a box pushes;
 //! * [`fuzz`]: any bytes for every parser and estimator;
 //! * [`demo`]: cameras, a broker and the daemon together.
 #![forbid(unsafe_code)]
@@ -27,8 +28,10 @@ mod network_tests;
 #[cfg(test)]
 mod packets_tests;
 pub mod recording;
+mod rtsp_thread;
 pub mod scenario;
 pub mod scene;
+pub mod taker;
 #[cfg(test)]
 mod ways_in_tests;
 #[cfg(test)]

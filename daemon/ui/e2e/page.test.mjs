@@ -66,6 +66,46 @@ test("a panorama plays as the cameras do", async () => {
   await close();
 });
 
+test("a virtual camera is added, plays, is steered, changed and removed", async () => {
+  const { page, complaints, close } = await open(browser);
+  await ready(page);
+  const section = page.locator("section[aria-labelledby=virtual-cameras]");
+  const dialog = page.locator("dialog[open]");
+  await section.getByRole("button", { name: "Add a view" }).click();
+  await dialog.locator("input[name=name]").fill("Shown by a test");
+  await dialog.locator("select[name=size]").selectOption("640x360");
+  await dialog.locator("input[name=zoom]").fill("1.5");
+  await shot(page, "virtual-camera-add");
+  await dialog.locator("button.primary").click();
+  await dialog.waitFor({ state: "detached" });
+  const card = page.locator("[data-view=shown-by-a-test]");
+  await card.waitFor();
+  await until(page, "a picture", async () => (await colours(card.locator("canvas"))) > 8, 90_000);
+  const looks = card.locator("output");
+  await until(page, "where it looks", async () => (await looks.innerText()).endsWith("× 1.5"));
+  await card.getByRole("button", { name: "Zoom in" }).click();
+  await until(page, "it to zoom", async () => (await looks.innerText()).endsWith("× 2.1"));
+  await card.scrollIntoViewIfNeeded();
+  await shot(page, "virtual-camera");
+
+  await card.getByRole("button", { name: "Settings" }).click();
+  await until(page, "its settings", async () => (await dialog.locator("input[name=zoom]").inputValue()) === "1.5");
+  await dialog.locator("input[name=name]").fill("Renamed");
+  await dialog.getByRole("button", { name: "Take where it looks now" }).click();
+  await shot(page, "virtual-camera-settings");
+  await dialog.locator("button.primary").click();
+  await dialog.waitFor({ state: "detached" });
+  await card.getByRole("heading", { name: "Renamed" }).waitFor();
+  await until(page, "it to look there", async () => (await looks.innerText()).endsWith("× 2.1"));
+
+  await card.getByRole("button", { name: "Settings" }).click();
+  await until(page, "its settings", async () => (await dialog.locator("input[name=name]").inputValue()) === "Renamed");
+  await dialog.getByRole("button", { name: "Remove" }).click();
+  await card.waitFor({ state: "detached" });
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
 test("control points are set, moved, kept and removed; a panorama is stopped and started", async () => {
   const { page, complaints, close } = await open(browser);
   await ready(page);

@@ -49,7 +49,11 @@ export async function patch<T>(path: string, body: unknown): Promise<T> {
 }
 
 /** For routes that answer without a body. */
-export async function command(method: "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<void> {
+export async function command(
+  method: "POST" | "PUT" | "PATCH" | "DELETE",
+  path: string,
+  body?: unknown,
+): Promise<void> {
   await send(method, path, body);
 }
 

@@ -101,7 +101,7 @@ export interface SeamDoc {
   ghost_edge_fraction: number | null;
   delta_e00: number | null;
   skew_ms: number | null;
-  skew_sd_ms: number | null;
+  skew_error_ms: number | null;
   residual_px: number | null;
   jitter_px: number | null;
 }
@@ -423,4 +423,25 @@ export interface VirtualCameraDoc {
   target: Ptz;
   limits: { pan: [number, number]; tilt: [number, number]; zoom: number; fov: [number, number] } | null;
   draw_ms: number | null;
+}
+
+/** What a virtual camera is configured to be: `/api/v1/virtual-cameras/{id}/settings`. */
+export interface VirtualCameraSettings {
+  id: string | null;
+  name: string | null;
+  stream: string | null;
+  enabled: boolean | null;
+  width: number | null;
+  height: number | null;
+  projection: "rectilinear" | "cylindrical" | "crop" | null;
+  hfov: number | null;
+  camera_hfov: number | null;
+  pan: number | null;
+  tilt: number | null;
+  zoom: number | null;
+  max_zoom: number | null;
+  speed: number | null;
+  acceleration: number | null;
+  follow: "action" | "none" | null;
+  labels: string[] | null;
 }

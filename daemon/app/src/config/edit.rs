@@ -81,12 +81,15 @@ pub enum EditError {
     /// The camera does not exist.
     #[error("there is no camera `{0}`")]
     NoCamera(String),
-    /// The id is that of a camera or of another panorama.
-    #[error("there is a camera or panorama `{0}` already: choose another id")]
+    /// The id is that of another stream.
+    #[error("there is a camera, panorama or virtual camera `{0}` already: choose another id")]
     StreamTaken(StreamId),
     /// The panorama does not exist.
     #[error("there is no panorama `{0}` in the configuration")]
     NoPanorama(StreamId),
+    /// The virtual camera does not exist.
+    #[error("there is no virtual camera `{0}` in the configuration")]
+    NoVirtualCamera(StreamId),
     /// A setting is not known, or of another type.
     #[error("{0}")]
     Setting(String),
@@ -101,7 +104,7 @@ pub enum EditError {
 /// A change of the configuration file: what will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The camera, panorama or output.
+    /// The camera, panorama, virtual camera or output.
     pub id: StreamId,
     /// The new text of the configuration.
     pub text: String,

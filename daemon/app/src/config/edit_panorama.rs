@@ -1,13 +1,11 @@
 //! Changing the panoramas of the configuration file by machine; as `edit`.
 
 use serde::Deserialize;
-use serde_json::{Map, Value as Json};
 use synoptic_base::StreamId;
-use toml_edit::{Array, Item, TableLike, Value};
 use utoipa::ToSchema;
 
-use super::document::{for_each_table, ids, push_entry, remove_entry};
-use super::edit::{Edit, EditError, SecretChange, parse};
+use super::edit::{Edit, EditError};
+use super::edit_settings::{Kind, SettingsMap, known};
 
 /// What can be set of a panorama, as in `[[panorama]]` of the configuration; of a change, what is absent stays as it is and
 /// `null` means the default.
@@ -50,28 +48,20 @@ pub struct PanoramaSettings {
     pub threads: Option<u32>,
 }
 
-/// Settings as they came: what is absent, and what is `null`.
-pub type SettingsMap = Map<String, Json>;
+const KIND: Kind = Kind {
+    key: "panorama",
+    name: "panorama",
+    example: "yard",
+    missing: EditError::NoPanorama,
+};
 
 /// Adds a panorama behind the others. The new text is checked by [`Edit::save`], not here.
 ///
 /// # Errors
 /// When the text is no TOML, the id is none or taken, or a setting is not known or of another type.
 pub fn add_panorama(text: &str, settings: &SettingsMap) -> Result<Edit, EditError> {
-    let known = known(settings)?;
-    let mut doc = parse(text)?;
-    let missing = || EditError::Setting("id is missing: give the panorama one, such as \"yard\"".to_owned());
-    let id = StreamId::new(known.id.as_deref().ok_or_else(missing)?)?;
-    let named = |key| ids(&doc, key).iter().any(|taken| taken == id.as_str());
-    if named("panorama") || named("camera") {
-        return Err(EditError::StreamTaken(id));
-    }
-    let mut rows: Vec<(&str, Value)> = vec![("id", id.as_str().into())];
-    for (key, json) in settings.iter().filter(|(key, _)| *key != "id") {
-        rows.extend(value(json).map(|value| (key.as_str(), value)));
-    }
-    push_entry(&mut doc, "panorama", rows).map_err(|why| EditError::Unreadable(why.to_owned()))?;
-    Ok(Edit::new(id, &doc, SecretChange::Keep, text))
+    known::<PanoramaSettings>(settings)?;
+    KIND.add(text, settings)
 }
 
 /// Changes a panorama; settings that are absent stay as they are, with their comments.
@@ -79,21 +69,8 @@ pub fn add_panorama(text: &str, settings: &SettingsMap) -> Result<Edit, EditErro
 /// # Errors
 /// When the text is no TOML, there is no such panorama, or a setting is not known or of another type.
 pub fn change_panorama(text: &str, id: &StreamId, settings: &SettingsMap) -> Result<Edit, EditError> {
-    let known = known(settings)?;
-    if settings.contains_key("id") && known.id.as_deref() != Some(id.as_str()) {
-        let why = "id: it never changes; remove the panorama and add another";
-        return Err(EditError::Setting(why.to_owned()));
-    }
-    let mut doc = parse(text)?;
-    let index = position(&doc, id)?;
-    for_each_table(&mut doc, "panorama", |at, table| {
-        if at == index {
-            for (key, json) in settings.iter().filter(|(key, _)| *key != "id") {
-                set(table, key, value(json));
-            }
-        }
-    });
-    Ok(Edit::new(*id, &doc, SecretChange::Keep, text))
+    known::<PanoramaSettings>(settings)?;
+    KIND.change(text, id, settings)
 }
 
 /// Removes a panorama.
@@ -101,60 +78,13 @@ pub fn change_panorama(text: &str, id: &StreamId, settings: &SettingsMap) -> Res
 /// # Errors
 /// When the text is no TOML, or there is no such panorama.
 pub fn remove_panorama(text: &str, id: &StreamId) -> Result<Edit, EditError> {
-    let mut doc = parse(text)?;
-    let index = position(&doc, id)?;
-    remove_entry(&mut doc, "panorama", index);
-    Ok(Edit::new(*id, &doc, SecretChange::Keep, text))
-}
-
-fn position(doc: &toml_edit::DocumentMut, id: &StreamId) -> Result<usize, EditError> {
-    let found = ids(doc, "panorama").iter().position(|i| i == id.as_str());
-    found.ok_or(EditError::NoPanorama(*id))
-}
-
-/// The settings, once all are known and of their type.
-fn known(settings: &SettingsMap) -> Result<PanoramaSettings, EditError> {
-    serde_json::from_value(Json::Object(settings.clone())).map_err(|e| EditError::Setting(e.to_string()))
-}
-
-fn set(table: &mut dyn TableLike, key: &str, new: Option<Value>) {
-    let Some(mut new) = new else {
-        table.remove(key);
-        return;
-    };
-    match table.get_mut(key).and_then(Item::as_value_mut) {
-        // What stands behind the value is a person's.
-        Some(old) => {
-            *new.decor_mut() = old.decor().clone();
-            *old = new;
-        }
-        None => {
-            table.insert(key, Item::Value(new));
-        }
-    }
-}
-
-/// As TOML; `None` for `null`. The types were checked: nothing else is left.
-fn value(json: &Json) -> Option<Value> {
-    match json {
-        Json::String(text) => Some(text.as_str().into()),
-        Json::Bool(yes) => Some((*yes).into()),
-        Json::Number(number) => number
-            .as_i64()
-            .map(Value::from)
-            .or_else(|| number.as_f64().map(Value::from)),
-        Json::Array(items) => {
-            let texts: Array = items.iter().filter_map(Json::as_str).collect();
-            Some(Value::Array(texts))
-        }
-        Json::Null | Json::Object(_) => None,
-    }
+    KIND.remove(text, id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     const FILE: &str = "# The yard.\nschema_version = 1\n\n[[camera]]\nid = \"a\"\nsource = \"a.mp4\"\n\n\
         # Both.\n[[panorama]]\nid = \"whole\" # all of it\nscale = 0.5 # half\nmissing = \"hold\"\n# The end.\n";

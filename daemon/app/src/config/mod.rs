@@ -2,7 +2,7 @@
 //!
 //! * [`load`] reads a file into a [`Config`] that cannot be wrong, or into all that is wrong with it.
 //! * [`plan`] says what a changed configuration means for a running daemon.
-//! * [`add_camera`], [`add_panorama`], [`add_output`] and their kin, and [`save`] change the file and keep its comments.
+//! * [`add_camera`], [`add_panorama`], [`add_virtual_camera`], [`add_output`] and their kin, and [`save`] change the file and keep its comments.
 //! * [`schema`] is its JSON Schema.
 
 mod diff;
@@ -10,6 +10,8 @@ mod document;
 mod edit;
 mod edit_output;
 mod edit_panorama;
+mod edit_settings;
+mod edit_virtual_camera;
 mod load;
 mod mask;
 mod merge;
@@ -36,6 +38,8 @@ pub use diff::*;
 pub use edit::*;
 pub use edit_output::*;
 pub use edit_panorama::*;
+pub use edit_settings::SettingsMap;
+pub use edit_virtual_camera::*;
 pub use load::{Loaded, load, load_with, parse};
 pub(crate) use mask::masked;
 pub use merge::merge;

@@ -59,11 +59,11 @@ pub struct SeamDoc {
     pub ghost_edge_fraction: Option<f64>,
     /// Median colour difference after matching, CIEDE2000.
     pub delta_e00: Option<f64>,
-    /// By how much the second camera's frames were captured later than their stamps say, against the first; `null` while
-    /// too little moves where both see.
+    /// By how much the second camera's frames were captured later than their stamps say, against the first; `null`
+    /// until people or things went opposite ways where both see, and a minute after.
     pub skew_ms: Option<f64>,
-    /// Standard deviation of `skew_ms`.
-    pub skew_sd_ms: Option<f64>,
+    /// The true skew is within so much of `skew_ms`, whatever parallax adds to the lags of those who go one way and the other.
+    pub skew_error_ms: Option<f64>,
     /// By how much the pictures miss each other on the canvas: median over patches, pixels.
     pub residual_px: Option<f64>,
     /// By how much that changes from look to look: median over patches, pixels.

@@ -200,7 +200,7 @@ fn panorama(cameras: &[&str]) -> PanoramaDoc {
         ghost_edge_fraction: Some(0.01),
         delta_e00: Some(0.8),
         skew_ms: Some(1.4),
-        skew_sd_ms: Some(0.9),
+        skew_error_ms: Some(0.9),
         residual_px: Some(0.12),
         jitter_px: Some(0.03),
     };

@@ -193,7 +193,7 @@ fn every_payload_is_valid() {
         seam.residual_px,
     ) = Default::default();
     (seam.ghost_edge_fraction, seam.delta_e00, seam.jitter_px) = Default::default();
-    (seam.skew_ms, seam.skew_sd_ms) = Default::default();
+    (seam.skew_ms, seam.skew_error_ms) = Default::default();
     status.detectors[0].engine.running = None;
     let gpu = &mut status.gpus[0];
     (gpu.temperature_c, gpu.power_w, gpu.load) = Default::default();

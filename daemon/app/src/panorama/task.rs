@@ -536,7 +536,7 @@ impl PanoramaTask {
                     ghost_edge_fraction: round(seam.ghost_edge_fraction, 1e4),
                     delta_e00: round(seam.delta_e00, 100.0),
                     skew_ms: skew.map(|s| round_ms(s.skew)),
-                    skew_sd_ms: skew.map(|s| round_ms(s.sd)),
+                    skew_error_ms: skew.map(|s| round_ms(s.error)),
                     residual_px: round(seam.residual_px, 1e3),
                     jitter_px: round(seam.jitter_px, 1e3),
                 }

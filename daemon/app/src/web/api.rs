@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{FoundDoc, Problem};
-use crate::config::SettingsMap;
+use crate::config::{SettingsMap, VirtualCameraSettings};
 use crate::documents::{AnyEventDoc, CalibrationDoc, ControlPointDoc, ProbeDoc};
 
 /// A future that a trait object may return.
@@ -47,7 +47,7 @@ pub trait EventSource: Send + Sync {
     fn found_in(&self, frame: FrameKey) -> BoxFuture<'_, Result<Vec<FoundDoc>, Problem>>;
 }
 
-/// Changes the cameras and, where it can, the panoramas of the configuration. Every method may block; the server calls them off its own threads.
+/// Changes the cameras and, where it can, the panoramas and virtual cameras of the configuration. Every method may block; the server calls them off its own threads.
 pub trait CameraAdmin: Send + Sync {
     /// Writes the camera into the configuration file and starts it. 409 when the id is taken.
     fn add(&self, camera: NewCamera) -> Result<(), Problem>;
@@ -73,6 +73,23 @@ pub trait CameraAdmin: Send + Sync {
     /// Takes a panorama out of the configuration file and stops it. 404 when there is none.
     fn remove_panorama(&self, id: &StreamId) -> Result<(), Problem> {
         Err(Problem::not_found(format!("there is no panorama `{id}`")))
+    }
+    /// What a virtual camera of the configuration runs with, defaults among it. 404 when there is none.
+    fn virtual_camera_settings(&self, id: &StreamId) -> Result<VirtualCameraSettings, Problem> {
+        Err(Problem::not_found(format!("there is no virtual camera `{id}`")))
+    }
+    /// Writes a virtual camera into the configuration file and starts it. Returns its id; 409 when that is taken, 422 where a
+    /// setting cannot be.
+    fn add_virtual_camera(&self, _settings: &SettingsMap) -> Result<StreamId, Problem> {
+        Err(Problem::conflict("there is no configuration to change"))
+    }
+    /// Changes a virtual camera of the configuration file: what is absent stays, `null` is the default. 404 when there is none.
+    fn change_virtual_camera(&self, id: &StreamId, _settings: &SettingsMap) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no virtual camera `{id}`")))
+    }
+    /// Takes a virtual camera out of the configuration file and stops it. 404 when there is none.
+    fn remove_virtual_camera(&self, id: &StreamId) -> Result<(), Problem> {
+        Err(Problem::not_found(format!("there is no virtual camera `{id}`")))
     }
 }
 

@@ -267,8 +267,13 @@ fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
         .routes(routes!(panoramas::calibration_picture))
         .routes(routes!(panoramas::restore))
         .routes(routes!(panoramas::map))
-        .routes(routes!(virtual_cameras::list))
-        .routes(routes!(virtual_cameras::get, virtual_cameras::steer))
+        .routes(routes!(virtual_cameras::list, virtual_cameras::add))
+        .routes(routes!(
+            virtual_cameras::get,
+            virtual_cameras::steer,
+            virtual_cameras::remove
+        ))
+        .routes(routes!(virtual_cameras::settings, virtual_cameras::change))
         .routes(routes!(virtual_cameras::newest))
         .routes(routes!(stitch::list, stitch::begin))
         .routes(routes!(stitch::get, stitch::end))

@@ -6,7 +6,7 @@ use crate::documents::{PanoramaDoc, PanoramaState, SeamDoc};
 /// Name, help and value of a figure of two cameras.
 type Figure = (&'static str, &'static str, fn(&SeamDoc) -> Option<f64>);
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("stitch_psnr_decibels", "Overlap PSNR of two cameras.", |s| {
         s.psnr_db
     }),
@@ -40,6 +40,11 @@ const FIGURES: [Figure; 8] = [
         "stitch_skew_seconds",
         "By how much the second camera is later than its stamps say.",
         |s| s.skew_ms.map(|ms| ms / 1e3),
+    ),
+    (
+        "stitch_skew_error_seconds",
+        "The true skew is within so much of the one told.",
+        |s| s.skew_error_ms.map(|ms| ms / 1e3),
     ),
 ];
 

@@ -1,14 +1,15 @@
-//! Routes of the virtual cameras: where they look, and steering.
+//! Routes of the virtual cameras: where they look, steering, and their settings.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use synoptic_base::StreamId;
 
 use super::cameras::camera_id;
 use super::problem::{Body, NO_STORE, Path};
-use super::{Problem, WebState, picture};
+use super::{CreatedDoc, Problem, WebState, blocking, picture};
+use crate::config::{SettingsMap, VirtualCameraSettings};
 use crate::virtual_camera::{PtzWish, VirtualCameraDoc};
 
 /// What the server asks of the virtual cameras. No method blocks for long.
@@ -42,6 +43,72 @@ pub(super) async fn get(
 ) -> Result<impl IntoResponse, Problem> {
     let found = state.virtual_cameras.get(&camera_id(&id)?);
     Ok((NO_STORE, Json(found.ok_or_else(|| missing(&id))?)))
+}
+
+/// Adds a virtual camera: writes it into the configuration file and starts it. Nothing else is disturbed.
+#[utoipa::path(post, path = "/api/v1/virtual-cameras", tag = "virtual cameras", request_body = VirtualCameraSettings,
+    responses((status = 201, description = "Added", body = CreatedDoc),
+        (status = 409, description = "The id is taken", body = Problem),
+        (status = 422, description = "A setting cannot be", body = Problem)))]
+pub(super) async fn add(
+    State(state): State<WebState>,
+    Body(settings): Body<SettingsMap>,
+) -> Result<impl IntoResponse, Problem> {
+    let id = blocking(move || state.cameras.add_virtual_camera(&settings)).await??;
+    log::info!("web: virtual camera {id} was added");
+    let place = format!("/api/v1/virtual-cameras/{id}");
+    let doc = CreatedDoc { id: id.to_string() };
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(doc)))
+}
+
+/// Removes a virtual camera from the configuration and stops it. 422 while an output shows it.
+#[utoipa::path(delete, path = "/api/v1/virtual-cameras/{id}", tag = "virtual cameras",
+    params(("id" = String, Path, description = "Virtual camera id")),
+    responses((status = 204, description = "Removed"),
+        (status = 404, description = "No such virtual camera", body = Problem),
+        (status = 422, description = "An output shows it", body = Problem)))]
+pub(super) async fn remove(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let view = camera_id(&id)?;
+    let shared = state.clone();
+    blocking(move || shared.cameras.remove_virtual_camera(&view)).await??;
+    state.shared.pictures.forget(&view);
+    log::info!("web: virtual camera {id} was removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a virtual camera is configured to be, defaults among it; `null` is what the box chooses.
+#[utoipa::path(get, path = "/api/v1/virtual-cameras/{id}/settings", tag = "virtual cameras",
+    params(("id" = String, Path, description = "Virtual camera id")),
+    responses((status = 200, body = VirtualCameraSettings),
+        (status = 404, description = "No such virtual camera", body = Problem)))]
+pub(super) async fn settings(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let view = camera_id(&id)?;
+    let found = blocking(move || state.cameras.virtual_camera_settings(&view)).await??;
+    Ok((NO_STORE, Json(found)))
+}
+
+/// Changes a virtual camera of the configuration file, after RFC 7396: what is absent stays, `null` is the default. It begins
+/// anew and looks home. `PATCH /api/v1/virtual-cameras/{id}` steers it, which is kept nowhere.
+#[utoipa::path(patch, path = "/api/v1/virtual-cameras/{id}/settings", tag = "virtual cameras",
+    request_body = VirtualCameraSettings, params(("id" = String, Path, description = "Virtual camera id")),
+    responses((status = 204, description = "Changed"),
+        (status = 404, description = "No such virtual camera", body = Problem),
+        (status = 422, description = "A setting cannot be", body = Problem)))]
+pub(super) async fn change(
+    State(state): State<WebState>,
+    Path(id): Path<String>,
+    Body(settings): Body<SettingsMap>,
+) -> Result<StatusCode, Problem> {
+    let view = camera_id(&id)?;
+    blocking(move || state.cameras.change_virtual_camera(&view, &settings)).await??;
+    log::info!("web: virtual camera {id} was changed");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Steers: it glides there, no faster than configured. What is absent stays; what the source does not show is brought back to

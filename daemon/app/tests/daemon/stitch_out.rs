@@ -19,6 +19,13 @@ fn pictures_of(taker: &Taker) -> usize {
     bytes.windows(5).filter(|w| is_first(w)).count()
 }
 
+/// Type of the first NAL unit of a picture in what the RTSP server took.
+fn first_slice(taker: &Taker) -> u8 {
+    let bytes = std::fs::read(&taker.file).unwrap();
+    let types = bytes.windows(4).filter(|w| w[..3] == [0, 0, 1]);
+    types.map(|w| w[3] & 0x1f).find(|t| (1..=5).contains(t)).unwrap()
+}
+
 /// Pictures that are looked at: two seconds.
 const PICTURES: usize = 30;
 
@@ -69,6 +76,8 @@ fn panoramas_on_request_are_pushed_by_rtmp_and_by_rtsp_at_once() {
     until("two seconds of pictures", || {
         (pictures_of(&taker) > PICTURES).then_some(())
     });
+    // It begins whole: the first slice is of an IDR picture (NAL unit type 5).
+    assert_eq!(first_slice(&taker), 5);
     let file = taker.file.to_str().unwrap();
     Decoding::start(&["-f", "h264", "-i", file], PICTURES).shows("stitch-rtsp", PICTURES, sizes[1]);
 

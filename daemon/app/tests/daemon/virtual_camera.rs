@@ -132,6 +132,88 @@ fn virtual_cameras_are_streams_that_glide_where_they_are_told() {
     pause(&daemon);
 }
 
+#[test]
+fn virtual_cameras_are_added_changed_and_removed_by_the_api() {
+    let Some(stage) = Stage::set() else { return };
+    let options = views(1);
+    let camera = camera(&options[0]);
+    let config = stage.configure(&rtsp_camera("cam0", &camera.url(), ""));
+    let daemon = Daemon::start(&config);
+    let all = "/api/v1/virtual-cameras";
+    let list = || doc(&daemon.get(all).unwrap());
+    assert_eq!(list(), json!([]));
+
+    let wish =
+        json!({"id": "door", "stream": "cam0", "width": 320, "height": 180, "zoom": 2, "follow": "action"});
+    assert_eq!(doc(&daemon.post(all, &wish).unwrap()), json!({"id": "door"}));
+    until("it to be listed", || {
+        (list().as_array().unwrap().len() == 1).then_some(())
+    });
+    let door = runs(&daemon, "door");
+    assert!(
+        door.follow && door.width == 320 && door.stream == "cam0",
+        "{door:?}"
+    );
+    until("a still", || {
+        Some(still(&daemon, "door")).filter(|j| !j.is_empty())
+    });
+    for (wish, status, part) in [
+        (json!({"id": "door", "stream": "cam0"}), 409, "already"),
+        (json!({"id": "cam0", "stream": "cam0"}), 409, "already"),
+        (json!({"stream": "cam0"}), 422, "id is missing"),
+        (
+            json!({"id": "other", "stream": "none"}),
+            422,
+            "no camera or panorama `none`",
+        ),
+        (json!({"id": "other", "stream": "cam0", "width": 321}), 422, "odd"),
+        (
+            json!({"id": "other", "stream": "cam0", "colour": "red"}),
+            422,
+            "colour",
+        ),
+    ] {
+        let told = refused(daemon.post(all, &wish), status);
+        assert!(told.contains(part), "{wish}: {told}");
+    }
+
+    // What it runs with, defaults among it; a change is in effect, and in the file.
+    let settings = format!("{all}/door/settings");
+    let now = doc(&daemon.get(&settings).unwrap());
+    assert_eq!(
+        (&now["zoom"], &now["max_zoom"]),
+        (&json!(2.0), &json!(6.0)),
+        "{now}"
+    );
+    assert_eq!(now["camera_hfov"], json!(80.0), "{now}");
+    let change = json!({"width": 160, "height": 90, "follow": null, "name": "The door"});
+    daemon.patch(&settings, &change).unwrap();
+    until("the change", || {
+        let door = view(&daemon, "door");
+        (door.width == 160 && door.name == "The door" && !door.follow).then_some(())
+    });
+    let file = std::fs::read_to_string(&config).unwrap();
+    assert!(file.contains("width = 160") && !file.contains("follow"), "{file}");
+    daemon.patch(&settings, &json!({"enabled": false})).unwrap();
+    until("it to be stopped", || {
+        (view(&daemon, "door").state == ViewState::Stopped).then_some(())
+    });
+    refused_at(&daemon, &settings, &json!({"id": "gate"}), 422);
+    refused_at(&daemon, &settings, &json!({"zoom": 100}), 422);
+    refused_at(&daemon, &format!("{all}/none/settings"), &json!({"zoom": 1}), 404);
+
+    let place = format!("{all}/door");
+    daemon.delete(&place).unwrap();
+    until("it to be gone", || (list() == json!([])).then_some(()));
+    refused(daemon.delete(&place), 404);
+    refused(daemon.get(&settings), 404);
+    assert!(
+        !std::fs::read_to_string(&config)
+            .unwrap()
+            .contains("virtual_camera")
+    );
+}
+
 fn refused_at(daemon: &Daemon, path: &str, wish: &Value, status: u16) {
     let (code, body) = daemon.patch(path, wish).unwrap_err();
     assert_eq!(code, status, "{wish}: {body}");

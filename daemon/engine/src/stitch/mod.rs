@@ -17,6 +17,7 @@ mod director;
 mod gain;
 pub mod gate;
 mod joins;
+mod lag;
 pub mod learned;
 mod line;
 mod motion;

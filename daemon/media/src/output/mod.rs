@@ -7,6 +7,7 @@
 //! RTP times and capture times: the pipelines' running time is the capture time on the box's clock, so the RTP time is linear
 //! in it; sender reports (and the RFC 6051 extension) are written with the UTC of that very instant.
 
+mod clients;
 mod options;
 mod push;
 mod rtmp;

@@ -22,6 +22,8 @@ const STALL: Span = Span::from_secs(10);
 /// Pictures that went into the pipeline before an empty queue means that the server takes them: the first one or two wait
 /// between the queue and the connection.
 const PROOF: u64 = 4;
+/// Before the picture that an RTSP server is told of a stream by: the pictures proper begin with the same one again.
+const ANNOUNCED_BEFORE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 /// Words of a refusal, in what GStreamer and servers say.
 const REFUSALS: [&str; 5] = [
     "unauthorized",
@@ -40,6 +42,8 @@ pub struct Push {
     times: Arc<RtpTimes>,
     /// RTMP: what writes its tags.
     writer: FlvWriter,
+    /// RTSP: pictures that wait until the server records.
+    waiting: Option<Waiting>,
     /// RTSP: the second stream.
     sound: Option<SoundOut>,
     /// Sound is wanted ...
@@ -52,6 +56,16 @@ pub struct Push {
     /// Since when something waits.
     behind_since: Option<Mono>,
     runs: bool,
+}
+
+/// Pictures from the newest IDR picture on, while an RTSP server is not ready to record. What it gets before its answer to RECORD
+/// it may throw away, and what it shows then begins in the middle of a GOP. So one picture goes into the pipeline, from which
+/// ANNOUNCE is made and of which filler leaves the box; the others wait here, no longer than [`STALL`].
+#[derive(Default)]
+struct Waiting {
+    announced: bool,
+    records: bool,
+    pictures: Vec<gst::Buffer>,
 }
 
 impl Push {
@@ -67,7 +81,7 @@ impl Push {
         with_sound: bool,
     ) -> Result<Push, PushError> {
         let has_sound = with_sound && stream.has_sound();
-        let mut sound = None;
+        let (mut sound, mut waiting) = (None, None);
         let pipeline = gst::Pipeline::new();
         let base = run_on_the_boxs_clock(&pipeline, stream.now());
         let times = RtpTimes::new(stream.clone(), base);
@@ -111,15 +125,18 @@ impl Push {
                     .then_some(())
                     .ok_or_else(|| broken("no pipeline could be made"))?;
                 sound = sounds;
+                times.hold();
+                waiting = Some(Waiting::default());
             }
         }
-        let push = Push {
+        let mut push = Push {
             pipeline,
             source,
             options: options.clone(),
             stream: stream.clone(),
             times,
             writer: FlvWriter::new(has_sound),
+            waiting,
             sound,
             with_sound,
             has_sound,
@@ -131,7 +148,7 @@ impl Push {
         };
         push.pipeline
             .set_state(gst::State::Playing)
-            .map_err(|_| push.error().unwrap_or_else(|| broken("it did not start")))?;
+            .map_err(|_| push.hear().unwrap_or_else(|| broken("it did not start")))?;
         Ok(push)
     }
 
@@ -155,13 +172,48 @@ impl Push {
             PushKind::Rtsp => vec![access_unit(frame, &self.times)],
         };
         self.epoch = Some(frame.key.epoch);
-        self.pictures += 1;
+        if let Some(waiting) = &mut self.waiting {
+            if frame.keyframe {
+                waiting.pictures.clear();
+            }
+            waiting.pictures.extend(buffers);
+            if !waiting.announced
+                && let Some(first) = waiting.pictures.first()
+            {
+                waiting.announced = true;
+                let mut told = first.copy();
+                if let Some(data) = told.get_mut() {
+                    let before = data.pts().map(|pts| pts.saturating_sub(ANNOUNCED_BEFORE));
+                    data.set_pts(before);
+                    data.set_dts(before);
+                }
+                self.source.push_buffer(told).ok();
+            }
+            return Ok(());
+        }
+        self.feed(1, buffers);
+        Ok(())
+    }
+
+    /// Puts pictures into the pipeline.
+    fn feed(&mut self, pictures: u64, buffers: Vec<gst::Buffer>) {
+        self.pictures += pictures;
         for buffer in buffers {
             self.bytes += buffer.size() as u64;
             // An error here is the pipeline's own, which is on the bus and comes with the next look.
             self.source.push_buffer(buffer).ok();
         }
-        Ok(())
+    }
+
+    /// Lets the pictures that wait go, once the server records.
+    fn begin(&mut self) {
+        let Some(waiting) = self.waiting.take_if(|w| w.records && !w.pictures.is_empty()) else {
+            return;
+        };
+        if let Some(first) = waiting.pictures.first().and_then(|first| first.pts()) {
+            self.times.begin_at(first);
+        }
+        self.feed(waiting.pictures.len() as u64, waiting.pictures);
     }
 
     /// Sends a frame of sound; call it where [`Push::start_with`] was told so.
@@ -194,11 +246,13 @@ impl Push {
     /// # Errors
     /// When the connection has failed, or takes nothing.
     pub fn look(&mut self) -> Result<(), PushError> {
-        if let Some(error) = self.error() {
+        if let Some(error) = self.hear() {
             return Err(error);
         }
+        self.begin();
         let now = self.stream.now();
-        if waiting_bytes(&self.source) == 0 {
+        let waits = self.waiting.as_ref().is_some_and(|w| !w.pictures.is_empty());
+        if waiting_bytes(&self.source) == 0 && !waits {
             self.behind_since = None;
             self.runs |= self.pictures >= PROOF;
             return Ok(());
@@ -223,25 +277,39 @@ impl Push {
         (self.pictures, self.bytes)
     }
 
-    /// The first error on the bus.
-    fn error(&self) -> Option<PushError> {
-        let message = self
-            .pipeline
-            .bus()?
-            .pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos])?;
+    /// Takes in what the pipeline says on its bus: the first error, and that the server records.
+    fn hear(&mut self) -> Option<PushError> {
+        use gst::MessageType::{Eos, Error, StateChanged};
+        let bus = self.pipeline.bus()?;
+        while let Some(message) = bus.pop_filtered(&[Error, Eos, StateChanged]) {
+            let gst::MessageView::StateChanged(change) = message.view() else {
+                return Some(self.failure(&message));
+            };
+            if let Some(waiting) = &mut self.waiting
+                && change.current() == gst::State::Playing
+                && message.src().is_some_and(is_inside_rtspclientsink)
+            {
+                waiting.records = true;
+            }
+        }
+        None
+    }
+
+    /// What an error or an end means.
+    fn failure(&self, message: &gst::Message) -> PushError {
         let to = self.options.shown();
         let gst::MessageView::Error(error) = message.view() else {
-            return Some(PushError::Broken {
+            return PushError::Broken {
                 to,
                 why: "the server ended the connection".to_owned(),
-            });
+            };
         };
         let (text, detail) = (error.error().to_string(), error.debug().unwrap_or_default());
         let both = format!("{text} {detail}").to_ascii_lowercase();
         if error.error().matches(gst::ResourceError::NotAuthorized)
             || REFUSALS.iter().any(|word| both.contains(word))
         {
-            return Some(PushError::Refused { to });
+            return PushError::Refused { to };
         }
         // What is in brackets at the end of the details is the one thing that a person needs.
         let last = detail.lines().last().unwrap_or_default().trim();
@@ -250,10 +318,10 @@ impl Push {
         } else {
             format!("{text} {last}")
         };
-        Some(PushError::Broken {
+        PushError::Broken {
             to,
             why: self.options.masked(&why),
-        })
+        }
     }
 }
 
@@ -263,6 +331,17 @@ impl Drop for Push {
             log::warn!("{}: the connection did not end cleanly", self.options.shown());
         }
     }
+}
+
+/// Whether this is the bin in rtspclientsink that sends: it lets it play when RECORD was answered, and says so nowhere else.
+fn is_inside_rtspclientsink(source: &gst::Object) -> bool {
+    let sink = source
+        .parent()
+        .and_then(|parent| parent.downcast::<gst::Element>().ok());
+    source.is::<gst::Bin>()
+        && sink
+            .and_then(|sink| sink.factory())
+            .is_some_and(|factory| factory.name() == "rtspclientsink")
 }
 
 /// Access units of H.264 as they leave the relay.

@@ -59,6 +59,28 @@ pub(super) fn set_ntp_extension(packet: &mut [u8], id: u8, ntp: u64) -> bool {
     false
 }
 
+/// Filler data as a single NAL unit packet (ITU-T H.264 section 7.3.2.7, RFC 6184 section 5.6): decoders pass over it.
+const FILLER: [u8; 3] = [0x0c, 0xff, 0x80];
+
+/// Puts filler data in the place of an H.264 packet's payload; the packet's new length. What is too short stays as it is.
+pub(super) fn fill(packet: &mut [u8]) -> Option<usize> {
+    let header = packet.first_chunk::<12>()?;
+    if header[0] >> 6 != 2 {
+        return None;
+    }
+    let mut at = 12 + 4 * usize::from(header[0] & 0x0f);
+    if header[0] & 0x10 != 0 {
+        let [_, _, c, d] = *packet.get(at..)?.first_chunk::<4>()?;
+        at += 4 + 4 * usize::from(u16::from_be_bytes([c, d]));
+    }
+    packet
+        .get_mut(at..)?
+        .first_chunk_mut::<3>()?
+        .copy_from_slice(&FILLER);
+    packet[0] &= !0x20; // without padding at the end
+    Some(at + FILLER.len())
+}
+
 /// Whether a compound RTCP packet has a sender report.
 pub(super) fn has_report(compound: &[u8]) -> bool {
     let mut rest = compound;
@@ -133,6 +155,19 @@ mod tests {
         }
         packet[0] = 0x81;
         assert!(!set_ntp_extension(&mut packet, 3, 1));
+    }
+
+    #[test]
+    fn filler_takes_the_place_of_the_payload_behind_csrc_and_extensions() {
+        let mut packet = vec![0xb1, 96, 0, 1, 0, 0, 0, 9, 5, 5, 5, 5, 6, 6, 6, 6];
+        packet.extend([0xbe, 0xde, 0, 1, 0x30, 7, 0, 0]);
+        packet.extend([0x7c, 0x85, 1, 2, 3, 4]);
+        for cut in 0..packet.len() - 3 {
+            assert_eq!(fill(&mut packet[..cut].to_vec()), None, "{cut}");
+        }
+        assert_eq!(fill(&mut packet), Some(27));
+        assert_eq!(packet[24..27], FILLER);
+        assert_eq!((packet[0], timestamp(&packet)), (0x91, Some(9)));
     }
 
     #[test]

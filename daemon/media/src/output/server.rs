@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use gst::glib;
 use gst_rtsp_server::gio;
 use gst_rtsp_server::prelude::*;
-use gst_rtsp_server::{RTSPAuth, RTSPClient, RTSPFilterResult, RTSPMediaFactory, RTSPServer, RTSPToken};
+use gst_rtsp_server::{RTSPAuth, RTSPFilterResult, RTSPMediaFactory, RTSPServer, RTSPToken};
 
 use super::Reading;
+use super::clients::{ClientThreads, name};
 use super::served::{self, Served};
 use crate::Secret;
 use crate::session::locked;
@@ -74,6 +75,7 @@ pub struct RtspServer {
     thread: Option<JoinHandle<()>>,
     listening: Option<glib::Source>,
     mounts: Arc<Mutex<Mounts>>,
+    threads: ClientThreads,
     login: bool,
     address: SocketAddr,
 }
@@ -100,7 +102,8 @@ impl RtspServer {
             pool.set_max_threads(THREADS);
         }
         let mounts = Arc::new(Mutex::new(Mounts::default()));
-        watch_clients(&server, &mounts);
+        let threads = ClientThreads::default();
+        watch_clients(&server, &mounts, &threads);
         let context = glib::MainContext::new();
         let main_loop = glib::MainLoop::new(Some(&context), false);
         if let Some(pool) = server.session_pool() {
@@ -139,6 +142,7 @@ impl RtspServer {
             thread: Some(thread),
             listening: Some(listening),
             mounts,
+            threads,
             login: login.is_some(),
             address: SocketAddr::new(address.ip(), bound),
         })
@@ -215,13 +219,14 @@ impl RtspServer {
 impl Drop for RtspServer {
     fn drop(&mut self) {
         let (server, listening) = (self.server.clone(), self.listening.take());
+        let threads = self.threads.clone();
         // On the thread that accepts, so that no connection is between accepted and known.
         self.on_thread(move || {
             if let Some(source) = listening {
                 source.destroy();
             }
             for client in server.client_filter(None) {
-                client.close();
+                threads.close(client);
             }
             if let Some(pool) = server.session_pool() {
                 pool.filter(Some(&mut |_, _| RTSPFilterResult::Remove));
@@ -242,8 +247,8 @@ impl Drop for RtspServer {
 }
 
 /// Counts who watches what, and answers at once where there is nothing to watch.
-fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>) {
-    let mounts = mounts.clone();
+fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>, threads: &ClientThreads) {
+    let (mounts, threads) = (mounts.clone(), threads.clone());
     server.connect_client_connected(move |_, client| {
         let of = {
             let mounts = mounts.clone();
@@ -266,7 +271,14 @@ fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>) {
             Some(parts.join("/").trim_matches('/').to_owned())
         };
         let find = of.clone();
-        client.connect_pre_describe_request(move |_, context| {
+        let here = threads.clone();
+        client.connect_pre_options_request(move |client, _| {
+            here.here(client);
+            gst_rtsp::RTSPStatusCode::Ok
+        });
+        let here = threads.clone();
+        client.connect_pre_describe_request(move |client, context| {
+            here.here(client);
             match find(path_of(context)).and_then(|served| served.why_not()) {
                 // Not until a first picture comes: 20 s of silence would be the answer.
                 Some(why) => {
@@ -293,16 +305,12 @@ fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>) {
                 served.left(&name(client));
             }
         });
-        let mounts = mounts.clone();
+        let (mounts, threads) = (mounts.clone(), threads.clone());
         client.connect_closed(move |client| {
+            threads.gone(client);
             let name = name(client);
             let all: Vec<Arc<Served>> = locked(&mounts).served.values().cloned().collect();
             all.iter().for_each(|served| served.left(&name));
         });
     });
-}
-
-/// What tells clients apart while they live.
-fn name(client: &RTSPClient) -> usize {
-    client.as_ptr() as usize
 }

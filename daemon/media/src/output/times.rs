@@ -5,6 +5,7 @@
 //! relay's clock map, and its RTP time by a packet that left.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -33,6 +34,8 @@ pub(super) struct RtpTimes {
     /// The newest packet: its RTP time, and what that is on the box's clock.
     last: Mutex<Option<(u32, Mono)>>,
     given: Mutex<Given>,
+    /// Running time, in nanoseconds, of the first picture that may leave.
+    begin: AtomicU64,
 }
 
 /// Running times that were given.
@@ -58,7 +61,24 @@ impl RtpTimes {
             rate_hz,
             last: Mutex::default(),
             given: Mutex::default(),
+            begin: AtomicU64::new(0),
         })
+    }
+
+    /// No picture leaves until [`RtpTimes::begin_at`]: what would leave is filler, without which what sends does not start.
+    pub(super) fn hold(&self) {
+        self.begin.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Pictures of this running time and later leave, those of before never do.
+    pub(super) fn begin_at(&self, time: gst::ClockTime) {
+        self.begin.store(time.nseconds(), Ordering::Relaxed);
+    }
+
+    /// Whether a packet is of before the beginning.
+    fn is_early(&self, packet: &gst::BufferRef) -> bool {
+        let begin = self.begin.load(Ordering::Relaxed);
+        packet.pts().is_some_and(|pts| pts.nseconds() < begin)
     }
 
     /// The running time of a picture: its capture time. Where a better time source moves capture times back, the pictures up
@@ -147,7 +167,7 @@ impl RtpTimes {
         let set: fn(&RtpTimes, &mut gst::BufferRef) = if name.starts_with("send_rtcp_src") {
             RtpTimes::set_reports
         } else if name.starts_with("send_rtp_src") {
-            RtpTimes::set_extension
+            RtpTimes::set_packet
         } else {
             return;
         };
@@ -168,6 +188,16 @@ impl RtpTimes {
         });
     }
 
+    fn set_early(&self, packet: &mut gst::BufferRef) {
+        if !self.is_early(packet) {
+            return;
+        }
+        let filled = packet.map_writable().ok().and_then(|mut p| rtp::fill(&mut p));
+        if let Some(length) = filled {
+            packet.set_size(length);
+        }
+    }
+
     fn set_reports(&self, packet: &mut gst::BufferRef) {
         let reports = packet.map_readable().is_ok_and(|p| rtp::has_report(&p));
         let Some((ticks, captured)) = reports.then(|| *locked(&self.last)).flatten() else {
@@ -184,6 +214,11 @@ impl RtpTimes {
                 self.stream.id()
             ),
         }
+    }
+
+    fn set_packet(&self, packet: &mut gst::BufferRef) {
+        self.set_early(packet);
+        self.set_extension(packet);
     }
 
     fn set_extension(&self, packet: &mut gst::BufferRef) {

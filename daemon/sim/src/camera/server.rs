@@ -16,6 +16,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, So
 
 use super::feed::{Feed, Shared};
 use super::options::{CameraError, CameraOptions, Codec, Content};
+use crate::rtsp_thread;
 
 const LOOPBACK: &str = "127.0.0.1";
 /// What the user of a camera with a password may do, by this name.
@@ -51,6 +52,7 @@ impl Server {
         let server = RTSPServer::new();
         server.set_address(LOOPBACK);
         server.set_service(&port.to_string());
+        rtsp_thread::serve_on_one(&server);
         let factory = factory(options, shared)?;
         guard(&server, &factory, options).map_err(fail)?;
         let mounts = server
@@ -128,7 +130,7 @@ impl Server {
         let (server, listening) = (self.server.clone(), self.listening.take());
         // On the thread that accepts: so no connection is between accepted and known, and no poll of that
         // thread keeps the listening socket alive.
-        self.on_thread(move || {
+        rtsp_thread::run_on(&self.context, move || {
             if let Some(source) = listening {
                 source.destroy();
             }
@@ -140,18 +142,7 @@ impl Server {
             }
         });
         // A source that was ready in that round is held, with its socket, until the round is over.
-        self.on_thread(|| {});
-    }
-
-    /// Runs `job` on the server's thread and waits for its end.
-    fn on_thread(&self, job: impl FnOnce() + Send + 'static) {
-        let (done, wait) = crossbeam_channel::bounded::<()>(1);
-        self.context.invoke_with_priority(glib::Priority::HIGH, move || {
-            job();
-            drop(done);
-        });
-        // Ends when `done` is dropped; nothing is ever sent.
-        let _ = wait.recv();
+        rtsp_thread::run_on(&self.context, || {});
     }
 }
 

@@ -1,69 +1,76 @@
 //! An RTSP server that takes what is pushed to `/take/it` (RECORD), and looks at its packets.
 
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
-use gst::glib;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
-use gst_rtsp_server::{RTSPMediaFactory, RTSPServer, RTSPTransportMode};
 use synoptic_base::{Span, Utc};
 use synoptic_engine::timebase::wire::frame_sei;
 
 use super::reader::{Report, report};
+use crate::taker::Taker;
 
 #[derive(Default)]
 struct Taken {
     /// RTP time and capture UTC of each picture.
     pictures: Vec<(u32, Utc)>,
     reports: Vec<Report>,
+    /// NAL units of pictures, as they come out of their packets.
+    slices: Vec<Vec<u8>>,
 }
 
 pub(super) struct Recorder {
-    server: RTSPServer,
-    main_loop: glib::MainLoop,
-    thread: Option<JoinHandle<()>>,
+    server: Taker,
     taken: Arc<Mutex<Taken>>,
-    source: Option<glib::Source>,
 }
 
 impl Recorder {
     pub(super) fn start() -> Recorder {
-        let server = RTSPServer::new();
-        server.set_address("127.0.0.1");
-        server.set_service("0");
-        let factory = RTSPMediaFactory::new();
-        factory.set_transport_mode(RTSPTransportMode::RECORD);
-        factory.set_launch("( rtph264depay name=depay0 ! fakesink sync=false )");
+        let (record, records) = bounded(0);
+        drop(record);
+        Recorder::start_when(records)
+    }
+
+    /// One that answers RECORD only when the other end of `records` is gone.
+    pub(super) fn start_when(records: Receiver<()>) -> Recorder {
         let taken: Arc<Mutex<Taken>> = Arc::default();
         let of = taken.clone();
-        factory.connect_media_configure(move |_, media| watch(media, &of));
-        server.mount_points().unwrap().add_factory("/take/it", factory);
-        let context = glib::MainContext::new();
-        let main_loop = glib::MainLoop::new(Some(&context), false);
-        let source = server
-            .create_source(gst_rtsp_server::gio::Cancellable::NONE)
-            .unwrap();
-        source.attach(Some(&context));
-        let run = main_loop.clone();
-        let thread = std::thread::spawn(move || context.with_thread_default(|| run.run()).unwrap());
+        let launch = "( rtph264depay name=depay0 ! video/x-h264,stream-format=byte-stream,alignment=nal ! fakesink sync=false )";
+        let server = Taker::start(launch, move |server, factory| {
+            factory.connect_media_configure(move |_, media| watch(media, &of));
+            server.connect_client_connected(move |_, client| {
+                let records = records.clone();
+                client.connect_pre_record_request(move |_, _| {
+                    let waited = records.recv_timeout(super::DEADLINE.to_std());
+                    assert_eq!(
+                        waited,
+                        Err(RecvTimeoutError::Disconnected),
+                        "nobody lets it record"
+                    );
+                    gst_rtsp::RTSPStatusCode::Ok
+                });
+            });
+        });
         Recorder {
-            server,
-            main_loop,
-            thread: Some(thread),
+            server: server.unwrap(),
             taken,
-            source: Some(source),
         }
     }
 
     pub(super) fn port(&self) -> i32 {
-        self.server.bound_port()
+        self.server.port()
     }
 
     /// Reports and pictures so far.
     pub(super) fn heard(&self) -> (usize, usize) {
         let taken = self.taken.lock().unwrap();
         (taken.reports.len(), taken.pictures.len())
+    }
+
+    /// NAL units of pictures so far.
+    pub(super) fn slices(&self) -> Vec<Vec<u8>> {
+        self.taken.lock().unwrap().slices.clone()
     }
 
     /// The largest distance of what the reports say from what the pictures themselves say.
@@ -78,20 +85,6 @@ impl Recorder {
             }
         }
         worst
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
-            source.destroy();
-        }
-        for client in self.server.client_filter(None) {
-            client.close();
-        }
-        self.main_loop.quit();
-        let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || std::thread::panicking());
     }
 }
 
@@ -113,6 +106,19 @@ fn watch(media: &gst_rtsp_server::RTSPMedia, taken: &Arc<Mutex<Taken>>) {
             {
                 of.lock().unwrap().pictures.push((rtp, sei.utc));
             }
+        };
+        match (info.buffer(), info.buffer_list()) {
+            (Some(buffer), _) => look(buffer),
+            (None, Some(list)) => list.iter().for_each(look),
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let of = taken.clone();
+    depay.static_pad("src").unwrap().add_probe(mask, move |_, info| {
+        let look = |buffer: &gst::BufferRef| {
+            let unit = buffer.map_readable().unwrap();
+            of.lock().unwrap().slices.extend(super::slices(&unit));
         };
         match (info.buffer(), info.buffer_list()) {
             (Some(buffer), _) => look(buffer),

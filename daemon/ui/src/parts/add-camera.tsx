@@ -1,4 +1,3 @@
-import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, command, get, post } from "../api";
 import type { Choices, NewCamera, ProbeDoc } from "../documents";
@@ -6,6 +5,7 @@ import { freeId, signed, slug } from "../format";
 import { texts } from "../i18n";
 import { complain, notice, status } from "../state";
 import { Dialog } from "./dialog";
+import { Field } from "./field";
 import { Check, Warn } from "./icons";
 
 type Kind = "network" | "device" | "file";
@@ -247,17 +247,6 @@ export function AddCamera({ onClose }: { onClose: () => void }) {
         </footer>
       </form>
     </Dialog>
-  );
-}
-
-function Field(props: { label: string; hint?: string; wide?: boolean; children: ComponentChildren }) {
-  return (
-    // biome-ignore lint/a11y/noLabelWithoutControl: the control is the child
-    <label class={props.wide ? "wide" : ""}>
-      {props.label}
-      {props.children}
-      {props.hint && <small>{props.hint}</small>}
-    </label>
   );
 }
 

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { command, get } from "../api";
 import type { CalibrationDoc, PanoramaDoc, SeamDoc } from "../documents";
-import { dayTime, signed } from "../format";
+import { bound, dayTime, signed } from "../format";
 import { locale, texts } from "../i18n";
 import { unwatch } from "../live";
 import { complain, notice, status } from "../state";
@@ -204,7 +204,10 @@ function Seams({ seams }: { seams: SeamDoc[] }) {
               <td>{value(seam.ssim, 3)}</td>
               <td>{seam.ghost_edge_fraction === null ? "–" : `${(100 * seam.ghost_edge_fraction).toFixed(1)} %`}</td>
               <td>{value(seam.delta_e00, 1)}</td>
-              <td>{seam.skew_ms === null ? "–" : signed(seam.skew_ms)}</td>
+              <td>
+                {seam.skew_ms === null ? "–" : signed(seam.skew_ms)}
+                {seam.skew_error_ms !== null && <small> {bound(seam.skew_error_ms)}</small>}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -3,7 +3,9 @@ import { get, patch } from "../api";
 import type { Ptz, VirtualCameraDoc } from "../documents";
 import { texts } from "../i18n";
 import { complain } from "../state";
+import { Plus } from "./icons";
 import { Live } from "./live";
+import { sources, VirtualCameraForm } from "./virtual-camera-form";
 
 const TONE = { waiting: "warn", stopped: "idle", running: "good" } as const;
 /** How often it is asked where they look, and whether there are any. */
@@ -18,6 +20,10 @@ const WHEEL_PX = 400;
 export function VirtualCameras() {
   const t = texts.value.virtualCamera;
   const [list, setList] = useState<VirtualCameraDoc[]>([]);
+  // The one whose settings are open; `null` in it: a new one.
+  const [form, setForm] = useState<{ view: VirtualCameraDoc | null } | null>(null);
+  // Counts up where the list is to be read at once.
+  const [round, setRound] = useState(0);
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | null = null;
     let there = true;
@@ -30,26 +36,40 @@ export function VirtualCameras() {
       } catch {
         // Where the box does not answer, the page says so elsewhere.
       }
-      if (there) timer = setTimeout(() => void look(), some ? LOOK_MS : NONE_MS);
+      if (there) timer = setTimeout(() => void look(), some || round > 0 ? LOOK_MS : NONE_MS);
     }
     void look();
     return () => {
       there = false;
       if (timer !== null) clearTimeout(timer);
     };
-  }, []);
+  }, [round]);
   const renew = (doc: VirtualCameraDoc) => setList((old) => old.map((view) => (view.id === doc.id ? doc : view)));
-  if (list.length === 0) return null;
+  if (list.length === 0 && sources().length === 0) return null;
   return (
     <section aria-labelledby="virtual-cameras">
       <header>
         <h2 id="virtual-cameras">{t.title}</h2>
+        {list.length > 0 && <span class="count">{list.length}</span>}
+        <button type="button" onClick={() => setForm({ view: null })}>
+          <Plus />
+          {t.add}
+        </button>
       </header>
+      {list.length === 0 && <p class="muted">{t.noneHint}</p>}
       <div class="views">
         {list.map((view) => (
-          <View key={view.id} view={view} onNews={renew} />
+          <View key={view.id} view={view} onNews={renew} onSettings={() => setForm({ view })} />
         ))}
       </div>
+      {form && (
+        <VirtualCameraForm
+          view={form.view}
+          taken={list.map((view) => view.id)}
+          onDone={() => setRound(round + 1)}
+          onClose={() => setForm(null)}
+        />
+      )}
     </section>
   );
 }
@@ -82,7 +102,13 @@ function useSteering(view: VirtualCameraDoc, onNews: (doc: VirtualCameraDoc) => 
   };
 }
 
-function View({ view, onNews }: { view: VirtualCameraDoc; onNews: (doc: VirtualCameraDoc) => void }) {
+interface ViewProps {
+  view: VirtualCameraDoc;
+  onNews: (doc: VirtualCameraDoc) => void;
+  onSettings: () => void;
+}
+
+function View({ view, onNews, onSettings }: ViewProps) {
   const t = texts.value.virtualCamera;
   const steer = useSteering(view, onNews);
   const drag = useRef<{ x: number; y: number; from: Ptz } | null>(null);
@@ -177,6 +203,9 @@ function View({ view, onNews }: { view: VirtualCameraDoc; onNews: (doc: VirtualC
           />
           {t.follow}
         </label>
+        <button type="button" onClick={onSettings}>
+          {t.settings}
+        </button>
         <output>{t.looks(view.now.pan.toFixed(1), view.now.tilt.toFixed(1), view.now.zoom.toFixed(1))}</output>
       </footer>
     </article>

@@ -17,7 +17,7 @@ use synoptic_vision::{PictureBuf, jpeg};
 use crate::world::fitted;
 
 /// `path` in the folder that SYNOPTIC_MIRROR names, else in `shared` beside the workspace.
-fn mirror(path: &str) -> Option<PathBuf> {
+pub(crate) fn mirror(path: &str) -> Option<PathBuf> {
     let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let found = std::env::var_os("SYNOPTIC_MIRROR")
         .map(PathBuf::from)
@@ -31,10 +31,10 @@ fn mirror(path: &str) -> Option<PathBuf> {
     found
 }
 
-struct Clip(Child, Size);
+pub(crate) struct Clip(Child, Size);
 
 impl Clip {
-    fn open(path: &std::path::Path, size: Size) -> Option<Clip> {
+    pub(crate) fn open(path: &std::path::Path, size: Size) -> Option<Clip> {
         let child = Command::new("ffmpeg")
             .args(["-v", "error", "-threads", "1", "-i"])
             .arg(path)
@@ -51,7 +51,7 @@ impl Clip {
         }
     }
 
-    fn next(&mut self) -> Option<PictureBuf> {
+    pub(crate) fn next(&mut self) -> Option<PictureBuf> {
         let mut data = vec![0; PictureBuf::bytes(self.1)];
         self.0.stdout.as_mut()?.read_exact(&mut data).ok()?;
         PictureBuf::new(self.1, PixelFormat::Nv12, data).ok()
@@ -66,7 +66,7 @@ impl Drop for Clip {
 }
 
 /// The rig of a ground truth file, before a surface `distance_m` away.
-fn rig(name: &str, distance_m: f64) -> Option<Rig> {
+pub(crate) fn rig(name: &str, distance_m: f64) -> Option<Rig> {
     let path = mirror(&format!("data/rigs/{name}_gt.json"))?;
     let truth: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let size = Size::new(

@@ -5,5 +5,6 @@
 
 mod clips;
 mod live;
+mod skew;
 mod still;
 mod world;

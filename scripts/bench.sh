@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks: scripts/bench.sh [NAME...], all without a name. A benchmark is daemon/CRATE/benches/NAME.rs with a main
+# Benchmarks: scripts/bench.sh [NAME...], without a name all but `box`. A benchmark is daemon/CRATE/benches/NAME.rs with a main
 # of its own, or a script scripts/bench-NAME.sh; it writes its results as JSON to $BENCH_OUT, which is target/bench/NAME.json:
 #
 #   [{"metric": "...", "value": 1.0, "unit": "...", "better": "higher"|"lower",
@@ -23,9 +23,15 @@ for file in scripts/bench-*.sh; do
 done
 ((${#package[@]})) || die "there is no benchmark: daemon/*/benches/*.rs"
 mapfile -t all < <(printf '%s\n' "${!package[@]}" "${!script[@]}" | sort)
+# Those that take root or an hour are run by their name only.
+unasked=" box "
 
 names=("$@")
-((${#names[@]})) || names=("${all[@]}")
+if ((!${#names[@]})); then
+    for name in "${all[@]}"; do
+        [[ $unasked == *" $name "* ]] || names+=("$name")
+    done
+fi
 for name in "${names[@]}"; do
     [[ -n ${package[$name]:-}${script[$name]:-} ]] || die "no benchmark is called $name: ${all[*]}"
 done

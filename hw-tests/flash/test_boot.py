@@ -294,11 +294,15 @@ class HealthGate(Boot):
         self.fake("rauc", f'echo "$@" >>{self.dir}/rauc')
         self.fake("sleep", "exit 0")
         self.fake("systemctl", "exit 0")
-        self.fake("curl", "printf 200")
+        self.says("well")
+
+    def says(self, state: str, reason: str = "", status: int = 200, page: int = 200) -> None:
+        """What the daemon answers: the page with a status, its health with a state and a reason."""
+        self.fake("curl", f'case "$*" in *api/v1/health*) printf "{state}\\n{reason}\\n{status}" ;; *) printf {page} ;; esac')
 
     def gate(self) -> subprocess.CompletedProcess:
-        """With its own limits: twelve rounds, of which three must be good on end."""
-        return self.start("synoptic-health-gate", GATE_LIMIT_S="60", GATE_HOLD_S="15")
+        """With its own limits: twelve rounds, of which three must be good on end; six more for what is waited for."""
+        return self.start("synoptic-health-gate", GATE_LIMIT_S="60", GATE_HOLD_S="15", GATE_GRACE_S="30")
 
     def asked(self) -> str:
         """What rauc was asked for."""
@@ -320,13 +324,36 @@ class HealthGate(Boot):
         self.assertIn("the next start may take the other one", done.stderr)
 
     def test_goes_back_with_the_reason(self) -> None:
-        for tool, script, reason in (("systemctl", "exit 3", "not ready"), ("curl", "printf 503; exit 0", "HTTP 503"), ("curl", "printf 000; exit 7", "HTTP 000")):
+        for tool, script, reason in (("systemctl", "exit 3", "not ready"), ("curl", "printf 503; exit 0", "HTTP 503"), ("curl", "printf 000; exit 7", "HTTP 000"),
+                                     ("curl", 'case "$*" in *health*) printf "{}\\n503" ;; *) printf 200 ;; esac', "does not say how it is (HTTP 503)"),
+                                     ("curl", 'case "$*" in *health*) printf "unwell\\ncamera left: no frames (for 75 s); database: full\\n200" ;; *) printf 200 ;; esac',
+                                      "camera left: no frames (for 75 s); database: full\n")):
             with self.subTest(reason=reason):
                 self.setUp()
                 self.fake(tool, script)
                 self.assertEqual(self.gate().returncode, 1)
                 self.assertEqual(self.asked(), "status mark-bad booted\n")
                 self.assertIn(reason, self.text("data/update/rollback-reason"))
+
+    def test_what_only_began_to_be_wrong_is_waited_for(self) -> None:
+        count = self.dir / "count"
+        # A camera comes back late, is silent for a while and then well.
+        for rounds, code in ((14, 0), (40, 1)):
+            with self.subTest(rounds=rounds):
+                self.setUp()
+                count.write_text("0")
+                self.fake("curl", f'case "$*" in *health*) n=$(($(<{count}) + 1)); echo $n >{count}; '
+                                  f'if ((n <= {rounds})); then printf "waiting\\ncamera left: no frames (for 40 s)\\n200"; else printf "well\\n\\n200"; fi ;; *) printf 200 ;; esac')
+                self.assertEqual(self.gate().returncode, code)
+        self.assertEqual(self.text("data/update/rollback-reason"), "camera left: no frames (for 40 s)\n")
+        self.assertLess(int(count.read_text()), 20, "it is not waited for without end")
+
+    def test_the_page_may_have_another_port(self) -> None:
+        (self.box / "data/etc/synoptic").mkdir(parents=True)
+        (self.box / "data/etc/synoptic/synoptic.toml").write_text('[web]\nlisten = ["[::]:8443", "127.0.0.1:9090"]\n')
+        self.fake("curl", f'echo "${{@: -1}}" >>{self.dir}/urls; case "$*" in *health*) printf "well\\n\\n200" ;; *) printf 200 ;; esac')
+        self.assertEqual(self.gate().returncode, 0)
+        self.assertEqual(set((self.dir / "urls").read_text().split()), {"http://127.0.0.1:9090/", "http://127.0.0.1:9090/api/v1/health"})
 
     def test_a_new_system_that_never_started(self) -> None:
         (self.box / "proc/cmdline").write_text("quiet rauc.slot=A\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import pathlib
 import re
@@ -38,7 +39,7 @@ class Box:
         self.vars = folder / "vars.fd"
         if not self.vars.exists():
             shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", self.vars)
-        self.starts = 0
+        self.starts = len(list(folder.glob("console-*.log")))
         self.process: subprocess.Popen | None = None
         self.began = 0.0
         self.page = self.shell = 0
@@ -91,6 +92,8 @@ class Box:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+        except http.client.HTTPException as error:
+            raise OSError(f"the answer broke off: {error!r}") from error
 
     def shell_command(self) -> list[str]:
         """What a command on the box begins with."""

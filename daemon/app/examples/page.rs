@@ -1,6 +1,5 @@
-//! Serves the page with a synthetic daemon behind it: two cameras with a moving picture, packets, events.
-//!
-//! `cargo run -p synoptic --example page -- 127.0.0.1:8480`; for work on the page and its browser tests.
+//! Serves the page with a synthetic daemon behind it, two cameras with a moving picture, packets, events, for work on the page
+//! and its browser tests: `cargo run -p synoptic --example page -- 127.0.0.1:8480`.
 
 #[path = "page/box_docs.rs"]
 mod box_docs;
@@ -458,6 +457,7 @@ async fn main() -> anyhow::Result<()> {
         outputs: Arc::new(synoptic_app::web::NoOutputs),
         commands: Arc::new(synoptic_app::web::NoCommands),
         updates: synoptic_app::update::Updater::nowhere(&data_dir, &clock)?,
+        health: synoptic_app::health::HealthDesk::nowhere(&hub, &clock, &data_dir),
         auth: Arc::new(Auth::open(&data_dir, Arc::clone(&clock))?),
         encode_jpeg: encode,
         metrics_token: None,

@@ -29,6 +29,7 @@ use crate::documents::{DeviceState, DeviceStatus, MqttDoc};
 use crate::epochs::StoredEpochs;
 use crate::gpu_watch::GpuWatch;
 use crate::groups::{Groups, Shared};
+use crate::health::{self, HealthDesk};
 use crate::hub::{Command, Hub};
 use crate::inference::{self, EngineRoom};
 use crate::mqtt::{CommandLink, Publisher, Topics, initial_state};
@@ -95,6 +96,7 @@ struct Daemon {
     /// What the box does when it is told to.
     commands: Arc<WebCommands>,
     updates: Arc<Updater>,
+    health: Arc<HealthDesk>,
     room: Arc<EngineRoom>,
     gpus: GpuWatch,
     groups: Option<Groups>,
@@ -160,6 +162,8 @@ pub async fn run(path: PathBuf) -> Result<()> {
     let config = Arc::new(config);
     let outputs = outputs::Desk::new(hub.relay.clone(), clock.clone(), map.clone(), config.rtsp.clone());
     let running = Arc::new(ArcSwap::new(config.clone()));
+    let updates = Updater::of_this_machine(&config.device.data_dir, &clock, &map, boot)
+        .context("making the folder of updates")?;
     let commands_to_box = command::Setup {
         path: path.clone(),
         config: running.clone(),
@@ -168,11 +172,19 @@ pub async fn run(path: PathBuf) -> Result<()> {
         map: map.clone(),
         boot,
         panoramas: desk.clone(),
+        updates: updates.clone(),
         editing: outputs.editing(),
         before,
     };
     let commands_to_box = commands_to_box.start()?;
-    let updates = Updater::of_this_machine(&config.device.data_dir, &clock, &map, boot);
+    let cameras = running.clone();
+    let health = Arc::new(HealthDesk::new(
+        hub.clone(),
+        clock.clone(),
+        Arc::new(move || health::sources(&cameras.load())),
+        &config.device.data_dir.join("update"),
+    ));
+    tokio::spawn(health::remember(health.clone(), updates.watch()));
     let watchman = Arc::new(Watchman::new(recorder.clone(), clock.clone(), map.clone()));
     let mut daemon = Daemon {
         path,
@@ -197,7 +209,8 @@ pub async fn run(path: PathBuf) -> Result<()> {
         views: Arc::default(),
         outputs: Arc::new(outputs),
         commands: commands_to_box,
-        updates: updates.context("making the folder of updates")?,
+        updates,
+        health,
         room: Arc::new(room),
         groups: None,
         mqtt: None,
@@ -261,6 +274,7 @@ impl Daemon {
             outputs: outputs::ConfiguredOutputs::shared(&self.path, &self.hub, &self.outputs),
             commands: self.commands.clone(),
             updates: self.updates.clone(),
+            health: self.health.clone(),
             auth: Arc::new(Auth::open(&config.device.data_dir, self.clock.clone())?),
             metrics_token: config.web.metrics_token.clone(),
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),

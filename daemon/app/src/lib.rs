@@ -18,6 +18,7 @@ pub mod found;
 mod gpu_watch;
 mod group;
 mod groups;
+pub mod health;
 pub mod hub;
 pub mod inference;
 pub mod logging;

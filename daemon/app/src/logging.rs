@@ -8,22 +8,44 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use synoptic_base::Clock;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
-/// Crates whose debug lines drown ours.
-const NOISY: [&str; 5] = ["rumqttc", "sqlx", "hyper", "rustls", "h2"];
+/// Crates whose lines drown ours, and what they trace by: zbus tells each byte at `info`.
+const NOISY: [&str; 7] = ["rumqttc", "sqlx", "hyper", "rustls", "h2", "zbus", "tracing"];
 
 /// Sets the logger up. `level` is the most talkative level shown.
 pub fn init(level: LevelFilter, clock: Arc<dyn Clock>) -> Result<()> {
     if connected_to_journal() {
-        JournalLog::new()
-            .context("connecting to the journal")?
-            .install()
-            .context("setting the logger")?;
+        let journal = JournalLog::new().context("connecting to the journal")?;
+        log::set_boxed_logger(Box::new(Journal(journal))).context("setting the logger")?;
     } else {
         let colour = std::io::stderr().is_terminal();
         log::set_boxed_logger(Box::new(Terminal { clock, colour })).context("setting the logger")?;
     }
     log::set_max_level(level);
     Ok(())
+}
+
+/// Whether a line is one of those that drown ours.
+fn is_noise(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    metadata.level() > Level::Warn && NOISY.iter().any(|name| target.starts_with(name))
+}
+
+struct Journal(JournalLog);
+
+impl Log for Journal {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        !is_noise(metadata) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 struct Terminal {
@@ -33,10 +55,7 @@ struct Terminal {
 
 impl Log for Terminal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let noisy = NOISY
-            .iter()
-            .any(|crate_name| metadata.target().starts_with(crate_name));
-        metadata.level() <= if noisy { Level::Warn } else { Level::Trace }
+        !is_noise(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -67,4 +86,19 @@ impl Log for Terminal {
     }
 
     fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_heard_only_when_something_is_wrong() {
+        let noise =
+            |target: &str, level: Level| is_noise(&Metadata::builder().target(target).level(level).build());
+        assert!(noise("zbus::connection::handshake", Level::Info));
+        assert!(noise("tracing::span::active", Level::Info));
+        assert!(!noise("zbus", Level::Warn));
+        assert!(!noise("synoptic_app::update::actor", Level::Info));
+    }
 }

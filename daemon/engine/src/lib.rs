@@ -9,6 +9,7 @@ pub mod align;
 pub mod attention;
 pub mod backoff;
 pub mod command;
+pub mod health;
 pub mod pacing;
 pub mod pair;
 pub mod ptz;

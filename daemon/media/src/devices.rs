@@ -41,6 +41,12 @@ pub fn list() -> Vec<VideoDevice> {
     numbers.into_iter().filter_map(describe).collect()
 }
 
+/// Whether a device is there and says what it can capture; also while somebody else reads it.
+pub fn answers(path: &Path) -> bool {
+    // Not VIDIOC_QUERYCAP, see below.
+    v4l::Device::with_path(path).is_ok_and(|device| modes::read(&device, None).is_ok_and(|m| !m.is_empty()))
+}
+
 fn describe(number: u32) -> Option<VideoDevice> {
     let path = PathBuf::from(format!("/dev/video{number}"));
     let modes = match v4l::Device::with_path(&path) {

@@ -236,7 +236,7 @@ impl Desk {
     }
 
     /// Changes with each news.
-    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }
 

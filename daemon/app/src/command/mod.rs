@@ -21,6 +21,7 @@ mod setup;
 mod tests;
 mod transfer;
 mod trial;
+mod update;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -40,9 +41,10 @@ pub use set_config::{ConfirmConfig, SetConfig};
 pub(crate) use setup::Setup;
 pub use transfer::{ExportConfig, ImportConfig, Transfer};
 pub use trial::{AtStart, Trials, at_start};
+pub use update::Update;
 
 /// Names of all commands: what `mqtt.commands.allow` may hold.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "confirm-config",
     "export-config",
     "factory-reset",
@@ -52,6 +54,7 @@ pub const NAMES: [&str; 9] = [
     "run-probe",
     "set-config",
     "support-bundle",
+    "update",
 ];
 
 /// Arguments of a command.
@@ -125,5 +128,6 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("run-probe", of::<probe::Args>()),
         ("set-config", of::<set_config::Args>()),
         ("support-bundle", of::<Nothing>()),
+        ("update", of::<update::Args>()),
     ]
 }

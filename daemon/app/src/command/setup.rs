@@ -11,11 +11,12 @@ use synoptic_engine::command::BoxTime;
 use super::link::WebCommands;
 use super::{
     AtStart, ConfirmConfig, Desk, ExportConfig, FactoryReset, ImportConfig, Parts, Reboot, Restart, RunProbe,
-    SetConfig, SupportBundle, Transfer, Trials,
+    SetConfig, SupportBundle, Transfer, Trials, Update,
 };
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::panorama;
+use crate::update::Updater;
 
 /// What the commands work on.
 pub(crate) struct Setup {
@@ -26,6 +27,7 @@ pub(crate) struct Setup {
     pub(crate) map: Arc<ArcSwap<ClockMap>>,
     pub(crate) boot: BootId,
     pub(crate) panoramas: Arc<panorama::Desk>,
+    pub(crate) updates: Arc<Updater>,
     /// One change of the configuration file at a time.
     pub(crate) editing: Arc<Mutex<()>>,
     /// What became of a configuration on trial.
@@ -88,6 +90,7 @@ impl Setup {
                 Arc::new(FactoryReset::new(config)),
                 Arc::new(ExportConfig(transfer.clone())),
                 Arc::new(ImportConfig(transfer.clone())),
+                Arc::new(Update::new(self.updates)),
             ],
         })?;
         Ok(Arc::new(WebCommands {

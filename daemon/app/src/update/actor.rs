@@ -153,11 +153,13 @@ impl Actor {
         self.machine.ask(Wish {
             repeatable: !matches!(source, Source::Upload { .. }),
             source,
+            version: options.version,
             allow_downgrade: options.allow_downgrade,
             force: options.force,
             reboot: options.reboot,
         })?;
         self.memory.job += 1;
+        self.memory.command = options.command;
         Ok(self.memory.job)
     }
 
@@ -247,6 +249,7 @@ impl Actor {
         doc.slot = self.running();
         doc.rollback_reason = self.parts.places.rollback_reason();
         doc.job = self.memory.job;
+        doc.command.clone_from(&self.memory.command);
         doc.since.clone_from(&self.memory.since);
         doc.floor.clone_from(&self.memory.floor);
         self.doc.send_if_modified(|now| {
@@ -482,6 +485,7 @@ fn first_doc(places: &Places) -> UpdateDoc {
         slots: Vec::new(),
         floor: None,
         job: 0,
+        command: None,
         state: UpdatePhase::Idle,
         since: None,
         stage: None,

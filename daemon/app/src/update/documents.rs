@@ -58,6 +58,8 @@ pub struct UpdateRequest {
     pub file: Option<String>,
     /// SHA-256 that the file must have, as 64 hex digits. The signature is checked in any case.
     pub sha256: Option<String>,
+    /// Version that the bundle must be of; any when `null`.
+    pub version: Option<String>,
     /// Takes an older version.
     pub allow_downgrade: bool,
     /// Takes the same version again, and goes on with a clock that is behind the bundle.
@@ -191,6 +193,9 @@ pub struct UpdateDoc {
     pub floor: Option<String>,
     /// Number of the update under way, or of the last one; counts up. 0 before the first.
     pub job: u64,
+    /// Id of the command that asked for it; only the command looks at it.
+    #[serde(skip)]
+    pub(crate) command: Option<String>,
     /// Where it is.
     pub state: UpdatePhase,
     /// Since when, RFC 3339.

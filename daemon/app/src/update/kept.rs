@@ -22,6 +22,9 @@ pub(super) struct Memory {
     pub boot: String,
     /// Number of the update under way, or of the last one.
     pub job: u64,
+    /// The command that asked for it: after the restart it is told how that went.
+    #[serde(default)]
+    pub command: Option<String>,
     /// Since when it is in this state, RFC 3339.
     pub since: Option<String>,
     /// Newest version that was ever committed.
@@ -82,6 +85,7 @@ impl Memory {
             schema: SCHEMA,
             boot,
             job: 0,
+            command: None,
             since: None,
             floor: None,
             update,
@@ -104,6 +108,7 @@ mod tests {
                         sha256: Some("00".repeat(32)),
                     },
                     repeatable: true,
+                    version: None,
                     allow_downgrade: false,
                     force: true,
                     reboot: true,

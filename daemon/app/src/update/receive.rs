@@ -76,6 +76,8 @@ impl Updater {
             sha256: options.sha256,
         };
         let wanted = Options {
+            version: None,
+            command: None,
             allow_downgrade: options.allow_downgrade,
             force: options.force,
             reboot: options.reboot,

@@ -39,8 +39,12 @@ pub enum UpdateError {
 }
 
 /// How an update is wanted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Options {
+    /// Version that the bundle must be of.
+    pub version: Option<String>,
+    /// Command that asks for it.
+    pub command: Option<String>,
     pub allow_downgrade: bool,
     pub force: bool,
     pub reboot: bool,
@@ -158,7 +162,18 @@ impl Updater {
     /// # Errors
     /// When a field cannot be, or another update is under way.
     pub async fn request(&self, request: UpdateRequest) -> Result<u64, UpdateError> {
+        self.request_by(request, None).await
+    }
+
+    /// As [`Updater::request`], for a command of this id.
+    pub(crate) async fn request_by(
+        &self,
+        request: UpdateRequest,
+        command: Option<String>,
+    ) -> Result<u64, UpdateError> {
         let options = Options {
+            version: request.version,
+            command,
             allow_downgrade: request.allow_downgrade,
             force: request.force,
             reboot: request.reboot,

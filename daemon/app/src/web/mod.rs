@@ -12,6 +12,7 @@ mod detections;
 mod engine_metrics;
 mod events;
 mod guard;
+mod health;
 mod hls;
 mod limit;
 mod live;
@@ -72,6 +73,7 @@ pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, 
 pub use streams::{WatchDoc, WatchUrls};
 pub use virtual_cameras::VirtualCameraAdmin;
 
+use crate::health::HealthDesk;
 use crate::hub::Hub;
 use crate::update::Updater;
 use synoptic_media::Secret;
@@ -114,6 +116,8 @@ pub struct WebState {
     pub commands: Arc<dyn CommandAdmin>,
     /// Updates of the box's system.
     pub updates: Arc<Updater>,
+    /// Whether the box does what it is configured to do.
+    pub health: Arc<HealthDesk>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -159,6 +163,8 @@ pub struct Parts {
     pub commands: Arc<dyn CommandAdmin>,
     /// Updates of the box's system.
     pub updates: Arc<Updater>,
+    /// Whether the box does what it is configured to do.
+    pub health: Arc<HealthDesk>,
     /// The password and the sessions.
     pub auth: Arc<Auth>,
     /// Encodes live pictures.
@@ -191,6 +197,7 @@ impl WebState {
             outputs: parts.outputs,
             commands: parts.commands,
             updates: parts.updates,
+            health: parts.health,
             auth: parts.auth,
             encode_jpeg: parts.encode_jpeg,
             metrics_token: parts.metrics_token,
@@ -237,6 +244,7 @@ impl utoipa::Modify for CookieSecurity {
 fn described_routes(state: Option<&WebState>) -> OpenApiRouter<WebState> {
     let mut closed = OpenApiRouter::new()
         .routes(routes!(status::get))
+        .routes(routes!(health::get))
         .routes(routes!(live::get))
         .routes(routes!(cameras::list, cameras::add))
         .routes(routes!(cameras::test))

@@ -74,6 +74,14 @@ pub enum Refusal {
     /// The bundle's version cannot be compared.
     #[error("the bundle's version `{0}` is none as of semver.org: build it with one like 1.2.3")]
     NoVersion(String),
+    /// Not the version that was asked for.
+    #[error("the bundle is of version {bundle}, {wanted} was asked for: check the address")]
+    OtherVersion {
+        /// The bundle's.
+        bundle: String,
+        /// The wish's.
+        wanted: String,
+    },
     /// It runs already.
     #[error("version {0} runs already: force it to write it again")]
     SameVersion(String),
@@ -204,6 +212,12 @@ pub fn bundle_refusals<S>(facts: &BoxFacts, bundle: &BundleFacts, wish: &Wish<S>
         found.push(Refusal::WrongMachine {
             bundle: bundle.release.compatible.clone(),
             machine: facts.compatible.clone(),
+        });
+    }
+    if let Some(wanted) = wish.version.as_ref().filter(|v| **v != bundle.release.version) {
+        found.push(Refusal::OtherVersion {
+            bundle: bundle.release.version.clone(),
+            wanted: wanted.clone(),
         });
     }
     found.extend(version_refusal(

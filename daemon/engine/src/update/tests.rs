@@ -13,6 +13,7 @@ fn wish() -> Wish<&'static str> {
     Wish {
         source: "here",
         repeatable: true,
+        version: None,
         allow_downgrade: false,
         force: false,
         reboot: false,
@@ -444,6 +445,17 @@ fn a_bundle_that_does_not_fit_is_refused_with_all_reasons() {
     );
     late.built = None;
     assert_eq!(bundle_refusals(&facts(), &late, &wish()), []);
+    // A fleet that names a version gets that one or none.
+    let named = |version: &str| Wish {
+        version: Some(version.to_owned()),
+        ..wish()
+    };
+    assert_eq!(bundle_refusals(&facts(), &bundle("1.1.0"), &named("1.1.0")), []);
+    let refused = bundle_refusals(&facts(), &bundle("1.1.0"), &named("1.2.0"));
+    assert!(
+        spoken(&refused).contains("of version 1.1.0, 1.2.0 was asked for"),
+        "{refused:?}"
+    );
     let mut m = brought_to(&State::Preflight, wish());
     m.handle(at(0), Input::Inspected(Ok((facts(), other))));
     assert!(matches!(

@@ -101,6 +101,9 @@ pub struct Wish<S> {
     pub source: S,
     /// Whether the source can be asked again after a fault: an address can, an upload by a browser cannot.
     pub repeatable: bool,
+    /// Version that the bundle must be of; `None`: any that may be installed.
+    #[serde(default)]
+    pub version: Option<String>,
     /// An older version is wanted on purpose.
     pub allow_downgrade: bool,
     /// The same version is wanted again, or the box's clock is known to be wrong.

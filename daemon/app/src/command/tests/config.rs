@@ -12,6 +12,7 @@ use crate::command::Setup;
 use crate::command::link::WebCommands;
 use crate::hub::{self, Hub};
 use crate::panorama;
+use crate::update::Updater;
 use crate::web::CommandAdmin;
 
 const EVENTS: &str = "[store]\nkeep_events = \"30d\" # a month\n";
@@ -51,10 +52,11 @@ impl Stage {
             path: path.clone(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             hub,
-            clock,
+            clock: clock.clone(),
             map: Arc::new(ArcSwap::from_pointee(map)),
             boot: BootId(BOOT),
             panoramas: Arc::new(panorama::Desk::new(dir.path())),
+            updates: Updater::nowhere(dir.path(), &clock).unwrap(),
             editing: Arc::default(),
             before,
         };

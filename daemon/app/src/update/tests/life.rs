@@ -19,14 +19,14 @@ use crate::update::*;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A played box.
-struct Scene {
+pub(super) struct Scene {
     bus: PrivateBus,
-    dir: tempfile::TempDir,
-    play: Play,
+    pub(super) dir: tempfile::TempDir,
+    pub(super) play: Play,
 }
 
 impl Scene {
-    fn new() -> Option<Scene> {
+    pub(super) fn new() -> Option<Scene> {
         let dir = tempfile::tempdir().unwrap();
         let bus = PrivateBus::start()?;
         let scene = Scene {
@@ -39,22 +39,22 @@ impl Scene {
         Some(scene)
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(super) fn write(&self, path: &str, text: &str) {
         let file = self.path(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
     }
 
-    async fn services(&self) -> Services {
+    pub(super) async fn services(&self) -> Services {
         Services::start(&self.bus.address, &self.play).await
     }
 
     /// The daemon's start.
-    fn updater(&self, boot: &str) -> Updater {
+    pub(super) fn updater(&self, boot: &str) -> Updater {
         let parts = UpdaterParts {
             places: Places {
                 root: self.dir.path().to_owned(),
@@ -94,7 +94,7 @@ async fn phase(updater: &Updater, wanted: UpdatePhase) -> UpdateDoc {
 }
 
 /// Until RAUC says how far it is.
-async fn writing(updater: &Updater) {
+pub(super) async fn writing(updater: &Updater) {
     until(updater, |doc| doc.percent == Some(40)).await;
 }
 

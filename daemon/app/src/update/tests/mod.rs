@@ -1,5 +1,6 @@
 //! Updates against a RAUC and a logind that are played on a bus of the test's own, and a web server that misbehaves.
 
+mod command;
 mod fake_rauc;
 mod http;
 mod life;

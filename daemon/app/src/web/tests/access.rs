@@ -208,6 +208,7 @@ fn an_address_in_use_is_named() {
         outputs: Arc::new(Outputs::default()),
         commands: Arc::new(NoCommands),
         updates: update::updates(&server.runtime, server.dir.path(), "unix:path=/nowhere/at/all"),
+        health: HealthDesk::nowhere(&server.hub, &(clock.clone() as Arc<dyn Clock>), server.dir.path()),
         auth: Arc::new(Auth::open(server.dir.path(), clock).unwrap()),
         encode_jpeg: encode,
         metrics_token: None,

@@ -474,6 +474,7 @@ impl Server {
             outputs: Arc::new(Outputs::default()),
             commands: Arc::new(NoCommands),
             updates: updates.clone(),
+            health: HealthDesk::nowhere(&hub, &(clock.clone() as Arc<dyn Clock>), dir.path()),
             auth: Arc::new(Auth::open(dir.path(), clock.clone()).unwrap()),
             encode_jpeg: encode,
             metrics_token: Some(Secret::new(METRICS_TOKEN.to_owned())),

@@ -368,3 +368,30 @@ fn the_committed_description_is_current() {
         "docs/reference/openapi.json is old: UPDATE=1 cargo test -p synoptic writes it anew"
     );
 }
+
+#[test]
+fn health_is_told_in_a_document_and_in_two_lines() {
+    let server = Server::start(OPEN);
+    let mut quiet = status();
+    quiet.detectors.clear();
+    quiet.groups.clear();
+    server.hub.status.send_replace(Some(Arc::new(quiet)));
+    let doc = server.get("/api/v1/health");
+    assert_eq!(doc.status, 200);
+    assert_eq!(doc.header("cache-control"), "no-store");
+    // No daemon has written anything here.
+    assert_eq!(doc.json()["state"], "waiting");
+    assert_eq!(doc.json()["findings"][0]["subject"], "database");
+    let text = server.ask("GET", "/api/v1/health", &[("accept", "text/plain")], None);
+    assert_eq!(
+        text.text(),
+        "waiting\ndatabase: nothing was written to it yet (for 0 s)\n"
+    );
+    let mut once = Durations::default();
+    once.add(Span::from_millis(1));
+    server.hub.stages.set("store", once);
+    let well = server.ask("GET", "/api/v1/health", &[("accept", "text/plain")], None);
+    assert_eq!(well.text(), "well\n\n");
+    server.hub.status.send_replace(None);
+    server.get("/api/v1/health").problem(503);
+}

@@ -36,9 +36,9 @@ impl ClientThreads {
     }
 
     /// Closes a client on its own thread, and waits for that.
-    pub(super) fn close(&self, client: RTSPClient) {
+    pub(super) fn close(&self, client: &RTSPClient) {
         // Who never asked for anything sends nothing that is read.
-        let Some(context) = self.lock().get(&name(&client)).cloned() else {
+        let Some(context) = self.lock().get(&name(client)).cloned() else {
             return client.close();
         };
         let (done, wait) = crossbeam_channel::bounded::<()>(1);

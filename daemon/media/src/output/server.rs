@@ -226,7 +226,7 @@ impl Drop for RtspServer {
                 source.destroy();
             }
             for client in server.client_filter(None) {
-                threads.close(client);
+                threads.close(&client);
             }
             if let Some(pool) = server.session_pool() {
                 pool.filter(Some(&mut |_, _| RTSPFilterResult::Remove));

@@ -348,12 +348,24 @@ class HealthGate(Boot):
         self.assertEqual(self.text("data/update/rollback-reason"), "camera left: no frames (for 40 s)\n")
         self.assertLess(int(count.read_text()), 20, "it is not waited for without end")
 
-    def test_the_page_may_have_another_port(self) -> None:
-        (self.box / "data/etc/synoptic").mkdir(parents=True)
-        (self.box / "data/etc/synoptic/synoptic.toml").write_text('[web]\nlisten = ["[::]:8443", "127.0.0.1:9090"]\n')
-        self.fake("curl", f'echo "${{@: -1}}" >>{self.dir}/urls; case "$*" in *health*) printf "well\\n\\n200" ;; *) printf 200 ;; esac')
-        self.assertEqual(self.gate().returncode, 0)
-        self.assertEqual(set((self.dir / "urls").read_text().split()), {"http://127.0.0.1:9090/", "http://127.0.0.1:9090/api/v1/health"})
+    def test_the_page_is_where_the_daemon_says(self) -> None:
+        for said, page in (("the page is at https://[::]:8443/ http://127.0.0.1:9090/", "http://127.0.0.1:9090/"),
+                           ("the page is at https://0.0.0.0:443/", "https://127.0.0.1:443/"), ("the page is at https://[::]:443/ https://a:1/", "https://[::1]:443/"),
+                           ("", "http://127.0.0.1:8080/")):
+            with self.subTest(said=said):
+                self.setUp()
+                self.fake("systemctl", f'case "$*" in *StatusText*) echo "{said}" ;; esac')
+                self.fake("curl", f'echo "${{@: -1}}" >>{self.dir}/urls; case "$*" in *health*) printf "well\\n\\n200" ;; *) printf 200 ;; esac')
+                self.assertEqual(self.gate().returncode, 0)
+                self.assertEqual(set((self.dir / "urls").read_text().split()), {page, page + "api/v1/health"})
+
+    def test_a_page_that_wants_a_sign_in_only_has_to_answer(self) -> None:
+        for said, code in (("https://0.0.0.0:443/", 0), ("http://127.0.0.1:8080/", 1)):
+            with self.subTest(said=said):
+                self.setUp()
+                self.fake("systemctl", f'case "$*" in *StatusText*) echo "the page is at {said}" ;; esac')
+                self.fake("curl", 'case "$*" in *health*) printf "{\\"title\\": \\"Unauthorized\\"}401" ;; *) printf 200 ;; esac')
+                self.assertEqual(self.gate().returncode, code)
 
     def test_a_new_system_that_never_started(self) -> None:
         (self.box / "proc/cmdline").write_text("quiet rauc.slot=A\n")

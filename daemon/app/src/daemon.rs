@@ -280,9 +280,11 @@ impl Daemon {
             encode_jpeg: |surface| jpeg::encode(surface, LIVE_QUALITY).map_err(|e| e.to_string()),
         };
         let web = web::serve(&config.web, &config.device.data_dir, parts, stopped).await?;
-        for listening in &web.listening {
-            log::info!("the page is at {}", listening.url());
+        let urls: Vec<String> = web.listening.iter().map(web::Listening::url).collect();
+        for url in &urls {
+            log::info!("the page is at {url}");
         }
+        service::page_at(&urls);
         Ok(web)
     }
 

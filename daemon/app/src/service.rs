@@ -14,6 +14,11 @@ pub(crate) fn ready() {
     notify(NotifyState::Ready);
 }
 
+/// Where the page is: `systemctl status` shows it, and the health gate of a box asks there.
+pub(crate) fn page_at(urls: &[String]) {
+    notify(NotifyState::Status(&format!("the page is at {}", urls.join(" "))));
+}
+
 /// Every thread lives.
 pub(crate) fn feed_watchdog() {
     notify(NotifyState::Watchdog);

@@ -255,10 +255,10 @@ fn a_camera_that_was_hit_is_told_and_not_followed() {
 fn skew(skew_ms: f64) -> f64 {
     let rig = rig();
     let mut stage = Stage::new(&panorama(), &rig, Some(1), Epoch(1)).unwrap();
-    for n in 0..80 {
+    for n in 0..200 {
         let ms = n as i64 * 40;
-        // To and fro within the 3 s that are remembered: what a tenth of a pixel of the meshes does in one direction (1 ms at 100
-        // pixels a second) it undoes in the other.
+        // To and fro: nothing is told before both directions were seen, and what a tenth of a pixel of the meshes does in one of
+        // them (1 ms at 100 pixels a second) it undoes in the other.
         let at_s = |ms: f64| 0.13 * (ms / 1e3 * std::f64::consts::TAU / 3.0).sin();
         let one = drawn(&rig.cameras[0], Some(at_s(ms as f64)));
         let two = drawn(&rig.cameras[1], Some(at_s(ms as f64 + skew_ms)));

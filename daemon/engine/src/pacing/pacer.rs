@@ -58,6 +58,8 @@ pub struct Pacer<V, A> {
     paused: Option<Mono>,
     /// When the picture on the screen counts as repeated.
     repeat_at: Option<Mono>,
+    /// When the last picture was or will be shown, be it of before a flush: none is shown before it.
+    shown_at: Option<Mono>,
     drops_in_a_row: u32,
     deadline: Option<Mono>,
     stats: PaceStats,
@@ -101,6 +103,7 @@ impl<V, A> Pacer<V, A> {
             sound_ended: !config.sound,
             paused: None,
             repeat_at: None,
+            shown_at: None,
             drops_in_a_row: 0,
             deadline: None,
             stats: PaceStats::default(),
@@ -390,6 +393,7 @@ impl<V, A> Pacer<V, A> {
                 return Some(PaceOutput::Drop { payload, why });
             }
             let at = self.timer.plan(head.pts, target, now);
+            let at = self.shown_at.map_or(at, |shown| at.max(shown));
             if at - now <= SHOW_AHEAD {
                 return self.show(now, at, target);
             }
@@ -415,6 +419,7 @@ impl<V, A> Pacer<V, A> {
     fn show(&mut self, now: Mono, at: Mono, target: Option<Mono>) -> Option<PaceOutput<V, A>> {
         let head = self.pictures.pop_front()?;
         self.drops_in_a_row = 0;
+        self.shown_at = Some(at);
         self.timer.shown(head.pts, at, head.repeat, target);
         // By then a picture that comes with a correction below a frame is there.
         self.repeat_at = self

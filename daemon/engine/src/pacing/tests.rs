@@ -398,6 +398,41 @@ fn a_seek_forgets_and_a_pause_holds() {
 }
 
 #[test]
+fn after_a_seek_no_picture_is_shown_before_the_one_that_is_on_its_way() {
+    let config = PacingConfig {
+        master: Master::Video,
+        live: false,
+        sound: false,
+        latency: None,
+        pictures: 3,
+    };
+    let mut pacer: Pacer<u64, u64> = Pacer::new(config);
+    let picture = |payload| {
+        PaceInput::Picture(Picture {
+            pts: Some(ms(payload as i64 * 40)),
+            duration: None,
+            repeat: 0,
+            payload,
+        })
+    };
+    let shown = |out| match out {
+        Some(PaceOutput::Show { at, payload, .. }) => (at, payload),
+        other => panic!("{other:?}"),
+    };
+    pacer.handle(START, picture(0));
+    pacer.handle(START, picture(1));
+    shown(pacer.poll(START));
+    assert!(pacer.poll(START).is_none());
+    // Handed out a little before it is due.
+    let now = pacer.deadline().unwrap();
+    let (at, _) = shown(pacer.poll(now));
+    assert!(at > now);
+    pacer.handle(now, PaceInput::Flush);
+    pacer.handle(now, picture(2));
+    assert_eq!(shown(pacer.poll(now)), (at, 2));
+}
+
+#[test]
 fn it_is_done_when_all_was_given_out() {
     let mut play = Play::file(Master::Audio);
     (play.pictures, play.sounds) = (0..25, 0..50);

@@ -137,25 +137,6 @@ pub(crate) fn answers(port: u16) {
     }
 }
 
-/// Waits until something listens on a port, without a connection: some servers take only one.
-pub(super) fn listens(port: u16) {
-    let clock = SystemClock::shared();
-    let give_up = clock.now() + Span::from_secs(60);
-    let (_never, pause) = crossbeam_channel::bounded::<()>(0);
-    // The state 0A is LISTEN (proc(5), /proc/net/tcp; include/net/tcp_states.h of Linux).
-    let there = || {
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        table
-            .lines()
-            .any(|l| l.contains(&format!(":{port:04X} 00000000:0000 0A")))
-    };
-    while !there() {
-        assert!(clock.now() < give_up, "nothing listens on port {port}");
-        let waited = pause.recv_timeout(Span::from_millis(50).to_std());
-        assert!(waited.is_err());
-    }
-}
-
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself.

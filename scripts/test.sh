@@ -10,18 +10,8 @@ onnxruntime
 
 page() { [[ -e daemon/ui/package.json ]]; }
 
-# Unit tests, one test binary a crate. Documentation has no examples that run.
-rust() {
-    local main tests=()
-    for main in daemon/*/tests/*/main.rs; do
-        main=$(basename "$(dirname "$main")")
-        [[ $main == daemon ]] || tests+=(--test "$main")
-    done
-    cargo test --workspace --locked --no-fail-fast --lib --bins --examples "${tests[@]}"
-}
-# The real daemon with cameras and a broker. Its tests mostly wait, so more of them run at once than there are cores.
-# Of the whole workspace, as the others: of one package alone its dependencies would be built again.
-processes() { RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --workspace --locked --test daemon; }
+# Unit and process tests, one test binary a crate. Documentation has no examples that run, so none are looked for.
+rust() { cargo test --workspace --locked --no-fail-fast --lib --bins --examples --tests; }
 # The same golden pictures by the other engine, which the default build does not have.
 other_engine() { cargo test --package synoptic-vision --features ort --locked onnx; }
 page_units() { scripts/ui.sh test; }
@@ -31,7 +21,6 @@ if page; then
     stage "page: tests" page_units
 fi
 stage "rust" rust
-stage "rust: processes" processes
 stage "rust: onnxruntime" other_engine
 
 # End-to-end tiers (the page in a real browser, the virtual box) are scripts of their own: scripts/test-NAME.sh. The page

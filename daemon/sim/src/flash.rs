@@ -14,8 +14,6 @@ use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory, RTSPServer};
 use synoptic_base::{Clock, Mono, Span};
 
-use crate::rtsp_thread;
-
 /// Size of the pictures.
 const WIDTH: usize = 160;
 const HEIGHT: usize = 96;
@@ -205,7 +203,6 @@ impl FlashCamera {
         let server = RTSPServer::new();
         server.set_address("127.0.0.1");
         server.set_service("0");
-        rtsp_thread::serve_on_one(&server);
         let factory = RTSPMediaFactory::new();
         factory.set_launch(&format!(
             "( appsrc name=video is-live=true ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=25 \
@@ -256,7 +253,9 @@ impl FlashCamera {
 impl Drop for FlashCamera {
     fn drop(&mut self) {
         self.running.store(false, Ordering::Relaxed);
-        rtsp_thread::close_clients(&self.server, &self.context);
+        for client in self.server.client_filter(None) {
+            client.close();
+        }
         if let Some(source) = self
             .source
             .take()

@@ -1,6 +1,7 @@
 //! All virtual cameras: started and stopped as the configuration says, steered by the API.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as BTreeEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -114,8 +115,11 @@ pub(crate) struct Parts {
 /// One of the configuration.
 struct Entry {
     line: Arc<Line>,
-    running: Option<(Sender<()>, JoinHandle<()>)>,
+    running: Option<Running>,
 }
+
+/// Its thread, which ends when nobody holds the sender.
+type Running = (Sender<()>, JoinHandle<()>);
 
 /// All virtual cameras.
 #[derive(Default)]
@@ -132,31 +136,40 @@ impl Desk {
     /// Runs these and no others; those that did not change go on, and look where they looked.
     pub(crate) fn apply(&self, wanted: &[VirtualCamera], parts: &Parts) {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts.clock.clone());
+        let unlike = |entry: &Entry| !wanted.contains(&entry.line.config);
         let mut entries = self.entries();
-        let gone: Vec<StreamId> = entries
-            .iter()
-            .filter(|(_, entry)| !wanted.contains(&entry.line.config))
-            .map(|(id, _)| *id)
+        let ending: Vec<(Arc<Line>, Running)> = entries
+            .values_mut()
+            .filter(|entry| unlike(entry))
+            .filter_map(|entry| Some((entry.line.clone(), entry.running.take()?)))
             .collect();
-        let ending: Vec<(StreamId, Entry)> = gone
-            .iter()
-            .filter_map(|id| Some((*id, entries.remove(id)?)))
-            .collect();
+        entries.retain(|id, _| wanted.iter().any(|config| config.id == *id));
         drop(entries);
-        for (id, entry) in ending {
-            end(entry);
-            parts.hub.forget(&id);
+        for (line, running) in ending {
+            end(&line, running);
+            parts.hub.forget(&line.config.id);
         }
+        // One that changed was listed as it was until here: who asks for it meanwhile is not told that there is none.
         let mut entries = self.entries();
         for config in wanted {
-            entries.entry(config.id).or_insert_with(|| start(config, parts));
+            let entry = entries.entry(config.id);
+            if let BTreeEntry::Occupied(found) = &entry
+                && !unlike(found.get())
+            {
+                continue;
+            }
+            entry.insert_entry(start(config, parts));
         }
     }
 
     /// Ends all, and waits.
     pub(crate) fn stop(&self) {
         let all = std::mem::take(&mut *self.entries());
-        all.into_values().for_each(end);
+        for Entry { line, running } in all.into_values() {
+            if let Some(running) = running {
+                end(&line, running);
+            }
+        }
     }
 
     fn find(&self, id: &StreamId) -> Option<Arc<Line>> {
@@ -169,13 +182,10 @@ impl Desk {
     }
 }
 
-fn end(entry: Entry) {
-    let Some((stop, thread)) = entry.running else {
-        return;
-    };
+fn end(line: &Line, (stop, thread): Running) {
     drop(stop);
     if thread.join().is_err() {
-        log::error!("the thread of virtual camera {} panicked", entry.line.config.id);
+        log::error!("the thread of virtual camera {} panicked", line.config.id);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use synoptic_base::{BBox, Clock, Size, Span, Utc};
@@ -11,6 +11,7 @@ use synoptic_sim::camera::{Camera, CameraOptions, Content};
 use synoptic_sim::recording;
 use synoptic_sim::scene::{OVERLAY_REGION, Scene};
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::mqtt::Broker;
 
@@ -21,20 +22,32 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) const SIZE: Size = Size::new(640, 360);
 const FPS: u32 = 15;
 
-/// One test at a time.
-static TURN: Mutex<()> = Mutex::new(());
+/// So many stages stand at once: a test is several processes that code and decode video, but mostly waits for what they
+/// do in real time.
+const STAGES: u32 = 2;
+static FREE: Semaphore = Semaphore::const_new(STAGES as usize);
 
 /// A test's stage: its folder, its broker, its turn.
 pub(crate) struct Stage {
     pub dir: TempDir,
     pub broker: Broker,
-    _turn: MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Stage {
     /// Waits for the turn and starts a broker. `None`, aloud, where there is none.
     pub(crate) fn set() -> Option<Stage> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Stage::of(1)
+    }
+
+    /// The same with no other stage beside it, for what a busy machine would spoil.
+    pub(crate) fn alone() -> Option<Stage> {
+        Stage::of(STAGES)
+    }
+
+    fn of(turns: u32) -> Option<Stage> {
+        let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let turn = waiting.block_on(FREE.acquire_many(turns)).unwrap();
         let broker = Broker::start()?;
         Some(Stage {
             dir: tempfile::tempdir().unwrap(),

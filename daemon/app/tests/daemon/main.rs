@@ -1,6 +1,6 @@
 //! The daemon as a process: the real binary, simulated cameras, a real Mosquitto, the HTTP API.
 //!
-//! Tests wait for conditions with a generous deadline and run one at a time: each is several processes that code
+//! Tests wait for conditions with a generous deadline and run two at a time: each is several processes that code
 //! and decode video. Where Mosquitto is not installed they say so and pass.
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 

@@ -14,7 +14,7 @@ use crate::mqtt::Listener;
 
 #[test]
 fn cameras_become_packets_events_messages_and_pictures() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = Stage::alone() else { return };
     let mut options = views(2);
     options[1].clock_offset = Span::from_secs(2);
     let sims: Vec<_> = options.iter().map(camera).collect();

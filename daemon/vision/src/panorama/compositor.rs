@@ -7,8 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use synoptic_base::{
-    BBox, CameraWarp, CellSeen, Cover, InPanorama, Mono, PanoramaSeen, PixelFormat, Planes, Rig, STITCH_CELL,
-    Size, SlotView, StitchDirector, StitchLayout, StitchPlan, Surface, SurfaceError, WarpTables,
+    BBox, CameraWarp, CellSeen, InPanorama, Mono, PanoramaSeen, PixelFormat, Planes, Rig, STITCH_CELL, Size,
+    SlotView, StitchDirector, StitchLayout, StitchPlan, Surface, SurfaceError, WarpTables,
 };
 
 use super::band::{self, Eye, Out, Scratch};
@@ -16,7 +16,7 @@ use super::field::Field;
 use super::grid::NodeGrid;
 use super::mesh::Mesh;
 use super::multiband;
-use super::observe;
+use super::observe::Looks;
 use super::options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
 use super::reach::{Reach, layout};
 use super::shares::Shares;
@@ -35,6 +35,8 @@ struct Camera {
     mesh: Mesh,
     reach: Reach,
     field: Field,
+    /// Where its shared cells are looked at, once a picture was seen.
+    looks: Option<Looks>,
     /// Chroma of an I420 picture, interleaved.
     chroma: Vec<u8>,
 }
@@ -118,6 +120,7 @@ impl Compositor {
                 mesh,
                 reach,
                 field: Field::default(),
+                looks: None,
                 chroma: Vec::new(),
             });
         }
@@ -191,6 +194,7 @@ impl Compositor {
         let canvas = (self.canvas.width, self.canvas.height);
         for (camera, grid) in self.cameras.iter_mut().zip(grids) {
             camera.mesh = Mesh::of_grid(grid);
+            camera.looks = None;
             camera.reach = Reach::new(&camera.mesh, (camera.size.width, camera.size.height), canvas);
         }
         let reaches: Vec<_> = self.cameras.iter().map(|c| c.reach.clone()).collect();
@@ -265,18 +269,28 @@ impl Compositor {
                     .enumerate()
                     .map(move |(r, row)| (k, r, row))
             });
-            let compositor = &*compositor;
+            compositor.find_looks(sources);
+            let cameras = &compositor.cameras;
             share_out(jobs, &mut threads, |(), (k, r, out)| {
-                let row = r * columns..(r + 1) * columns;
-                let cover: &[Cover] = &compositor.layout.cover[k][row.clone()];
-                if let Some(planes) = &sources[k] {
-                    let mesh = &compositor.cameras[k].mesh;
-                    observe::row(mesh, planes, &compositor.shared[row], cover, r, out);
+                if let (Some(planes), Some(looks)) = (&sources[k], &cameras[k].looks) {
+                    looks.row(planes, r, out);
                 }
             });
         });
         self.seen = PanoramaSeen { slots: views, cells };
         looked.map(|()| &self.seen)
+    }
+
+    /// Where to look, of cameras that were not seen yet or whose rows have another stride.
+    fn find_looks(&mut self, sources: &[Option<(Source<'_>, Source<'_>)>]) {
+        let (shared, layout) = (&self.shared, &self.layout);
+        for ((camera, planes), cover) in self.cameras.iter_mut().zip(sources).zip(&layout.cover) {
+            if let Some(planes) = planes
+                && !camera.looks.as_ref().is_some_and(|l| l.fit(planes))
+            {
+                camera.looks = Some(Looks::new(&camera.mesh, planes, shared, cover, layout.columns));
+            }
+        }
     }
 
     /// Composes `slots` after `plan` into `out`, an NV12 picture of the canvas's size.

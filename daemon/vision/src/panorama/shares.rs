@@ -100,6 +100,17 @@ impl Shares {
         stretches(&self.mixed[r * self.columns..][..self.columns], |m| *m)
     }
 
+    /// The stretches of cells on small row `r` that none of `cameras` shows.
+    pub(crate) fn dark(&self, r: usize, cameras: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+        let mut dark = vec![true; self.columns];
+        for k in cameras {
+            for (dark, share) in dark.iter_mut().zip(&self.cells[k][r * self.columns..]) {
+                *dark &= *share == Share::Off;
+            }
+        }
+        stretches(&dark, |d| *d).collect()
+    }
+
     /// Weights of the pixels of `cells` on canvas row `y`, in 1/32768, into `out`.
     pub(crate) fn row(&self, weights: &[u8], cells: &Range<usize>, y: usize, out: &mut Vec<i16>) {
         let (across, down) = self.small;

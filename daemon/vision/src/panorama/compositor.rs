@@ -26,6 +26,10 @@ use crate::picture::check;
 
 /// Rows of a band: a multiple of the cells of mesh, weights, and of the coarsest level of the multi-band pyramid.
 const BAND: usize = 128;
+/// Rows of a band without pyramids: small ones are shared out more evenly.
+const FEATHER_BAND: usize = 32;
+/// Rows of cells that are looked at in one go.
+const ROWS_AT_ONCE: usize = 8;
 /// A mesh that errs more than this, in camera pixels, is warned of.
 const MESH_ERROR_PX: f64 = 0.1;
 
@@ -264,16 +268,16 @@ impl Compositor {
         let mut threads = vec![(); self.options.threads];
         let looked = self.with_sources(slots, |compositor, sources| {
             let jobs = cells.iter_mut().enumerate().flat_map(|(k, cells)| {
-                cells
-                    .chunks_mut(columns)
-                    .enumerate()
-                    .map(move |(r, row)| (k, r, row))
+                let lines = cells.chunks_mut(ROWS_AT_ONCE * columns).enumerate();
+                lines.map(move |(i, rows)| (k, i * ROWS_AT_ONCE, rows))
             });
             compositor.find_looks(sources);
             let cameras = &compositor.cameras;
-            share_out(jobs, &mut threads, |(), (k, r, out)| {
+            share_out(jobs, &mut threads, |(), (k, first, rows)| {
                 if let (Some(planes), Some(looks)) = (&sources[k], &cameras[k].looks) {
-                    looks.row(planes, r, out);
+                    for (i, row) in rows.chunks_mut(columns).enumerate() {
+                        looks.row(planes, first + i, row);
+                    }
                 }
             });
         });
@@ -328,12 +332,16 @@ impl Compositor {
                 })
                 .collect();
             let (luma, chroma) = out.nv12_mut();
+            let tall = match compositor.options.blend {
+                Blend::Feather => FEATHER_BAND,
+                Blend::MultiBand(_) => BAND,
+            };
             let bands = luma
-                .chunks_mut(BAND * width)
-                .zip(chroma.chunks_mut(BAND / 2 * width))
+                .chunks_mut(tall * width)
+                .zip(chroma.chunks_mut(tall / 2 * width))
                 .enumerate()
                 .map(|(i, (luma, chroma))| Out {
-                    rows: i * BAND..((i + 1) * BAND).min(height),
+                    rows: i * tall..((i + 1) * tall).min(height),
                     luma,
                     chroma,
                 });

@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn nodes_as_far_apart_as_can_be_overflow_nothing() {
-        let far = (16_000 << FRACTION_BITS) as i32;
+        let far = 16_000 << FRACTION_BITS;
         let nodes = [[-far, far], [far, -far], [far - 5, -far + 3], [-far + 1, far - 7]];
         let mesh = Mesh::of_nodes(1, nodes.map(Some).to_vec(), 0.0);
         for y in 0..PITCH {

@@ -9,6 +9,9 @@ use synoptic_base::{CellSeen, Cover, STITCH_CELL};
 use super::mesh::{Mesh, PITCH};
 use super::warp::Source;
 
+/// Cells that are fetched ahead: the stretches of rows are too short for processors to see where they lead.
+const AHEAD: usize = 24;
+
 /// Where one cell is looked at: bytes of the planes.
 #[derive(Clone, Debug)]
 struct Look {
@@ -22,8 +25,10 @@ struct Look {
 #[derive(Clone, Debug)]
 pub(crate) struct Looks {
     strides: [usize; 2],
-    /// By rows of cells.
-    rows: Vec<Vec<Look>>,
+    /// Row by row.
+    cells: Vec<Look>,
+    /// Of each row of cells its first, and the end of the last.
+    rows: Vec<usize>,
 }
 
 impl Looks {
@@ -37,7 +42,8 @@ impl Looks {
     ) -> Looks {
         let (luma, chroma) = planes;
         let rows = shared.chunks(columns).zip(cover.chunks(columns)).enumerate();
-        let rows = rows.map(|(r, (shared, cover))| {
+        let (mut cells, mut starts) = (Vec::new(), vec![0]);
+        for (r, (shared, cover)) in rows {
             let looked = (0..columns).filter(|c| shared[*c] && cover[*c] >= Cover::Whole);
             let look = |c: usize| {
                 // Offset of the small cell in its mesh cell.
@@ -59,11 +65,13 @@ impl Looks {
                     chroma: std::array::from_fn(|i| chroma.nearest(halved(place(i, 2))) as u32),
                 }
             };
-            looked.map(look).collect()
-        });
+            cells.extend(looked.map(look));
+            starts.push(cells.len());
+        }
         Looks {
             strides: [luma.stride(), chroma.stride()],
-            rows: rows.collect(),
+            cells,
+            rows: starts,
         }
     }
 
@@ -76,7 +84,16 @@ impl Looks {
     /// made.
     pub(crate) fn row(&self, planes: &(Source<'_>, Source<'_>), r: usize, out: &mut [CellSeen]) {
         let (luma, chroma) = (planes.0.data(), planes.1.data());
-        for look in &self.rows[r] {
+        let (from, to) = (self.rows[r], self.rows[r + 1]);
+        for (i, look) in self.cells[from..to].iter().enumerate() {
+            if let Some(next) = self.cells.get(from + i + AHEAD) {
+                for at in next.luma.iter().step_by(4) {
+                    planes.0.fetch(*at as usize);
+                }
+                for at in next.chroma.iter().step_by(2) {
+                    planes.1.fetch(*at as usize);
+                }
+            }
             let (mut sum, mut squares, mut cb, mut cr) = (0_u32, 0_u32, 0_u32, 0_u32);
             for at in look.luma {
                 let v = u32::from(luma[at as usize]);

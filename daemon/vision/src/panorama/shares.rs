@@ -135,12 +135,12 @@ impl Shares {
                 out.extend([(near[0] + 0.5) as i16; LUMA_RUN]);
                 continue;
             }
-            for i in 0..LUMA_RUN {
-                // Middles of small cells lie at 3.5 and 11.5; the one before at -4.5.
-                let at = (i as f32 + 4.5) / STITCH_CELL as f32;
-                let left = at as usize;
-                out.push((near[left] + (near[left + 1] - near[left]) * (at - left as f32) + 0.5) as i16);
-            }
+            // Middles of small cells lie at 3.5 and 11.5; the one before at -4.5.
+            const LEFT: [usize; LUMA_RUN] = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2];
+            out.extend::<[i16; LUMA_RUN]>(std::array::from_fn(|i| {
+                let (left, at) = (LEFT[i], (i as f32 + 4.5) / STITCH_CELL as f32);
+                (near[left] + (near[left + 1] - near[left]) * (at - left as f32) + 0.5) as i16
+            }));
         }
     }
 }

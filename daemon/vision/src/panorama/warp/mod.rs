@@ -124,6 +124,20 @@ impl<'a> Source<'a> {
         self.data
     }
 
+    /// Asks for the memory about byte `first`, which is not waited for.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, first: usize) {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code, unused_unsafe)] // Older compilers want it.
+        // SAFETY: a prefetch is a hint; it faults nowhere.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.data.as_ptr().wrapping_add(first).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = first;
+    }
+
     /// Bytes from row to row.
     pub(crate) fn stride(&self) -> usize {
         self.stride

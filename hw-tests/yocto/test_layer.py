@@ -1,5 +1,6 @@
 """The Yocto layer without BitBake: what it reads out of the project's own files, and what must agree with them."""
 
+import configparser
 import pathlib
 import re
 import subprocess
@@ -113,6 +114,21 @@ class Agreement(unittest.TestCase):
             self.assertIn(f"gpt{number})", grub, name)
         state = re.search(r"grubenv=(.*)/grubenv", rauc).group(1)
         self.assertIn(f"Where={state}\n", mounts)
+
+    def test_a_jetson_s_rauc_differs_in_the_boot_loader_and_the_slots_only(self):
+        def sections(name):
+            text = (ROOT / "systemd/box/rauc" / name).read_text()
+            parser = configparser.ConfigParser()
+            parser.read_string(text)
+            return {key: dict(parser[key]) for key in parser.sections()}
+
+        uefi, tegra = sections("system.conf"), sections("system-tegra.conf")
+        self.assertEqual(tegra["handlers"].pop("bootloader-custom-backend"), "/usr/lib/synoptic/synoptic-tegra-boot")
+        self.assertTrue((ROOT / "systemd/box/lib/synoptic-tegra-boot").exists())
+        self.assertEqual(tegra["handlers"], uefi["handlers"])
+        self.assertEqual(tegra["keyring"], uefi["keyring"])
+        self.assertEqual(tegra["system"]["bootloader"], "custom")
+        self.assertEqual([tegra[f"slot.rootfs.{n}"]["bootname"] for n in (0, 1)], ["A", "B"])
 
     def test_every_machine_of_kas_includes_the_pins(self):
         for machine in ("qemux86-64", "qemuarm64", "jetson-orin-nano-devkit-nvme", "jetson-agx-orin-devkit"):

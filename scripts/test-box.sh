@@ -7,7 +7,8 @@
 #   BOX_IMAGE=full                     compressed as an image is, for its size; `fast` without
 #   BOX_BUILD=no                       takes the box that was built last
 #   BOX_KEEP=yes                       goes on with the disk of the run before, to look into a scenario again
-#   BOX_LONG=yes                       with those that take ten minutes each: an unwell release, all ways to a factory reset
+#   BOX_LONG=yes                       with those that take ten minutes each: an unwell release, all ways to a factory reset,
+#                                      power cuts replayed
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -26,7 +27,7 @@ export BOX_OUT
 options=()
 [[ ${BOX_KEEP:-no} == no ]] || options+=(--keep --without first-start)
 if (($# == 0)) && [[ ${BOX_LONG:-no} == no ]]; then
-    options+=(--without unwell-release --without factory-reset-by-page --without factory-reset-by-command)
+    options+=(--without unwell-release --without factory-reset-by-page --without factory-reset-by-command --without replayed-cuts)
 fi
 hw-tests/run --target virtual "${options[@]}" "$@" || {
     tail -n 60 "$BOX_OUT"/test/console-*.log || true

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pathlib
 import random
+import shutil
+import sys
 import time
 
 from bench import Bench, check
 from choice import scenario
+
+CUTS = pathlib.Path(__file__).resolve().parent.parent.parent / "cuts"
+# A second each; all of them are for cuts.py.
+REPLAYED = 60
 
 
 def still_itself(bench: Bench, slot: str, release: str) -> None:
@@ -53,3 +60,22 @@ def power_cuts(bench: Bench) -> None:
         check.assertEqual(grub[f"{slot}_TRY"], "0")
     check.assertGreater(int(box.ssh("journalctl --boot=-1 --output=cat | wc -l")), 0, "one journal over starts")
     bench.note("power cuts survived", survived, "cuts", 4, "higher")
+
+
+@scenario("power cuts in bulk, in short: an update's writes recorded, the disk made anew at 60 instants", needs=("disk", "bundles"), changes="power")
+def replayed_cuts(bench: Bench) -> None:
+    box = bench.machine
+    sys.path.append(str(CUTS))
+    from cuts import replay, summary
+    from record import record
+
+    box.cut()
+    folder = bench.folder / "cuts"
+    record(bench, folder, restarts=1)
+    verdicts = replay(folder, bench.bundles.out / "synoptic", folder / "work", REPLAYED, say=lambda text: print(f"   {text}", flush=True))
+    problems = [p for v in verdicts for p in v["problems"]]
+    check.assertEqual(problems, [], summary(verdicts))
+    bench.note("power cuts replayed and survived", len(verdicts), "cuts", REPLAYED, "higher")
+    shutil.rmtree(folder)
+    box.start()
+    box.ready(900)

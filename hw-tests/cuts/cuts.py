@@ -5,7 +5,7 @@
     sudo hw-tests/cuts/cuts.py replay --points 1000      a second or two each; goes on where it was stopped
     hw-tests/cuts/cuts.py report
 
-At each point: the slot that the boot loader takes is a whole system, e2fsck replays the journal and then finds nothing, the
+At each point: the slot that the boot loader takes is a whole system, e2fsck replays the journal and mends the rest unasked, the
 daemon finds its database sound, events that the box had shown are in it, and settings are whole. Ends with 1 if one is not.
 """
 
@@ -83,7 +83,8 @@ class Replay:
             except Bad as bad:
                 problems.append(f"boot: {bad}")
             try:
-                events = self.look("data", ("data",), kept, self.box.data)
+                events, left = self.look("data", ("data",), kept, self.box.data)
+                found["left"] = left
                 found["events"] = len(events)
                 lost = self.promised(point) - events
                 if lost:
@@ -136,6 +137,7 @@ def summary(verdicts: list[dict]) -> dict[str, object]:
     first = collections.Counter(p.split(":", 1)[0] for v in bad for p in v["problems"])
     return {"points": len(verdicts), "kinds": dict(collections.Counter(v["kind"] for v in verdicts)), "lost boots": first["boot"],
             "broken databases or file systems": first["data"], "lost events": first["events"],
+            "file systems with something left for a forced check": sum(bool(v.get("left")) for v in verdicts),
             "slots": dict(collections.Counter(v.get("slot", "none") for v in verdicts)),
             "most events in the database": max((v.get("events", 0) for v in verdicts), default=0)}
 

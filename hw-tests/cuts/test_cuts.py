@@ -260,7 +260,7 @@ class Verdicts(Case):
     def test_a_box_that_is_well(self) -> None:
         box = self.box()
         self.assertEqual(box.boot(), "A")
-        self.assertEqual(box.data(), {"ab01", "cd02"})
+        self.assertEqual(box.data(), ({"ab01", "cd02"}, ""))
 
     def test_a_slot_that_is_not_whole_is_a_lost_boot(self) -> None:
         box = self.box()
@@ -290,6 +290,16 @@ class Verdicts(Case):
         self.ext4(self.tree)
         with self.assertRaisesRegex(Bad, "etc/device-id is empty"):
             box.data()
+
+    def test_counts_that_a_forced_check_mends_are_told_and_no_loss(self) -> None:
+        box = self.box()
+        file = self.dir / "data.ext4"
+        for change in ("set_bg 0 free_blocks_count 77", "set_bg 0 checksum calc"):
+            subprocess.run(["debugfs", "-w", "-R", change, str(file)], check=True, capture_output=True)
+        self.put("data", file.read_bytes())
+        events, left = box.data()
+        self.assertEqual(events, {"ab01", "cd02"})
+        self.assertRegex(left, "Free blocks count wrong")
 
     def test_a_broken_file_system_is_found(self) -> None:
         box = self.box()

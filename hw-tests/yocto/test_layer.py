@@ -96,6 +96,14 @@ class Agreement(unittest.TestCase):
             for name, md5 in re.findall(r"file://(LICENSE-\w+);md5=(\w+)", recipe.read_text()):
                 self.assertEqual(hashlib.md5((ROOT / name).read_bytes()).hexdigest(), md5, recipe.name)
 
+    def test_licences_are_written_as_bitbake_reads_them(self):
+        # BitBake joins licences by & and |, and stops at the words of SPDX: "has an invalid format [license-format]".
+        for recipe in [*LAYER.glob("recipes-*/*/*.bb"), *LAYER.glob("recipes-*/*/*.inc")]:
+            for value in re.findall(r'^LICENSE = "(.*)"$', recipe.read_text(), re.M):
+                self.assertNotRegex(value, r"\b(OR|AND|WITH)\b", recipe.name)
+        for name, licence, _, _ in synoptic.models(Data()):
+            self.assertRegex(licence, r"^[\w.+-]+$", name)
+
     def test_files_that_recipes_take_from_the_tree_exist(self):
         for recipe in LAYER.glob("recipes-*/*/*.bb"):
             for path in re.findall(r"\$\{S\}/((?:systemd|configs)/[\w./@-]+[\w.])", recipe.read_text()):

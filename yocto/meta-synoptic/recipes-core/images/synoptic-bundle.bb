@@ -1,5 +1,5 @@
 SUMMARY = "Update bundle of a Synoptic box"
-LICENSE = "MIT OR Apache-2.0"
+LICENSE = "MIT | Apache-2.0"
 PV = "${@synoptic.version(d)}"
 
 inherit bundle

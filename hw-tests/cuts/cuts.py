@@ -74,7 +74,12 @@ class Replay:
         for what, parts in (("boot", ("bootstate", "root_a", "root_b")), ("data", ("data",))):
             if any(touched(done, self.parts[p]) for p in parts):
                 self.known.pop(what, None)
+        for name, part in self.parts.items():
+            if touched(done, part):
+                self.box.sums.pop(name, None)
+        settled_sums = self.box.sums
         kept = self.disk.open_point(point)
+        self.box.sums = {name: found for name, found in settled_sums.items() if not touched(kept, self.parts[name])}
         found = {"order": point.order, "kind": point.kind, "until": point.until}
         problems = []
         try:
@@ -93,6 +98,9 @@ class Replay:
                 problems.append(f"data: {bad}")
         finally:
             self.disk.close_point()
+            # What was found while the point was open holds after it where the point did not touch it.
+            settled_sums.update({name: s for name, s in self.box.sums.items() if not touched(kept, self.parts[name])})
+            self.box.sums = settled_sums
         found["problems"] = problems
         return found
 

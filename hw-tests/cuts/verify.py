@@ -68,14 +68,18 @@ class Box:
 
     def __init__(self, disk: pathlib.Path, parts: dict[str, tuple[int, int]], whole: set[str], synoptic: pathlib.Path, work: pathlib.Path) -> None:
         self.disk, self.parts, self.whole, self.synoptic, self.work = disk, parts, whole, synoptic, work
+        # Sums of slots, half a gigabyte each: whoever changes the disk takes those of what changed out.
+        self.sums: dict[str, str] = {}
         work.mkdir(parents=True, exist_ok=True)
 
     def boot(self) -> str:
         """The slot that the box would start; raises where that is not a whole system."""
         env = loader.environment(self.environment_block())
         slot, _ = loader.choice(env)
-        start, size = self.parts[f"root_{slot.lower()}"]
-        if squashfs_sum(self.disk, start, size) not in self.whole:
+        part = f"root_{slot.lower()}"
+        if part not in self.sums:
+            self.sums[part] = squashfs_sum(self.disk, *self.parts[part])
+        if self.sums[part] not in self.whole:
             raise Bad(f"the boot loader starts slot {slot}, which holds no whole system (environment: {env})")
         return slot if env is not None else f"{slot} by default"
 

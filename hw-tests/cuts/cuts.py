@@ -110,13 +110,13 @@ class Replay:
         return {e for mark in self.marks if mark["log_bytes"] <= settled_bytes for e in mark["events"]}
 
 
-def replay(folder: pathlib.Path, synoptic: pathlib.Path, work: pathlib.Path, wanted: int, say=print) -> list[dict]:
-    """All verdicts, those of earlier runs among them."""
+def replay(folder: pathlib.Path, synoptic: pathlib.Path, work: pathlib.Path, wanted: int, say=print, first: int = 0) -> list[dict]:
+    """All verdicts from point `first` on, those of earlier runs among them."""
     results = folder / "results.jsonl"
     done = {r["order"]: r for r in map(json.loads, results.read_text().splitlines())} if results.exists() else {}
     run = Replay(folder, synoptic, work)
     every = all_points(run.log, run.sector, OPEN_EACH, SEED)
-    picked = spread(every, wanted)
+    picked = spread(every[first:], wanted)
     say(f"{len(run.log)} requests, {sum(e.flush for e in run.log)} flushes, {len(every)} points, {len(picked)} of them to judge, {len(done)} judged before")
     began, fresh = time.monotonic(), 0
     try:
@@ -159,6 +159,7 @@ def main() -> int:
     parser.add_argument("--folder", type=pathlib.Path, help="of the recording (BOX/cuts)")
     parser.add_argument("--work", type=pathlib.Path, help="for copies; memory is quicker (FOLDER/work)")
     parser.add_argument("--points", type=int, default=1000, help="0: all")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first point, to look at one part of the recording")
     options = parser.parse_args()
     folder = options.folder or options.box / "cuts"
     if options.step == "record":
@@ -180,7 +181,7 @@ def main() -> int:
         disk.unlink()
         return 0
     if options.step == "replay":
-        verdicts = replay(folder, options.box / "synoptic", options.work or folder / "work", options.points)
+        verdicts = replay(folder, options.box / "synoptic", options.work or folder / "work", options.points, first=options.first)
     else:
         verdicts = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     print(json.dumps(summary(verdicts), indent=1))

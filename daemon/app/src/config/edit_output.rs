@@ -71,6 +71,9 @@ pub struct NewOutput {
     /// Pictures a second at most.
     #[serde(default)]
     pub fps: Option<u32>,
+    /// Whether there are exactly so many pictures a second.
+    #[serde(default)]
+    pub constant_fps: Option<bool>,
     /// `nvidia`, `va`, `x264` or `openh264`.
     #[serde(default)]
     pub encoder: Option<String>,
@@ -220,6 +223,10 @@ fn rows(
     put("width", number(output.width));
     put("height", number(output.height));
     put("fps", number(output.fps));
+    put(
+        "constant_fps",
+        output.constant_fps.filter(|on| *on).map(Value::from),
+    );
     put("encoder", text(filled(&output.encoder)));
     Ok((rows, secret))
 }

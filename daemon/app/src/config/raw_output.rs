@@ -88,6 +88,10 @@ pub struct RawOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 240))]
     pub fps: Option<u32>,
+    /// With `fps`: exactly so many pictures a second, evenly, always coded anew. Where the stream has none for a slot the
+    /// picture before is sent again, with its key, and says so in its SEI. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constant_fps: Option<bool>,
     /// Coded anew: what codes. Default: the best that the box has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder: Option<RawEncoder>,

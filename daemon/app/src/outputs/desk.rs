@@ -313,6 +313,7 @@ impl State {
             pictures: 0,
             bytes: 0,
             left_out: 0,
+            repeated: 0,
             failures: 0,
         };
         Some(now.doc(about, map))

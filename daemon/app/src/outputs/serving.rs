@@ -141,7 +141,9 @@ impl Serving {
             (Some(server), _) => {
                 let clients = server.clients(&mounted.path);
                 board.clients = Some(clients);
-                (board.pictures, board.bytes, board.left_out) = server.sent(&mounted.path);
+                let sent = server.sent(&mounted.path);
+                (board.pictures, board.bytes) = (sent.pictures, sent.bytes);
+                (board.left_out, board.repeated) = (sent.left_out, sent.repeated);
                 match (stream.why_waiting(), clients) {
                     (Some(why), _) => (OutputState::Waiting, Some(why)),
                     (None, 0) => (OutputState::Waiting, Some("nobody watches".to_owned())),

@@ -19,7 +19,7 @@ mod times;
 
 pub use options::{PushError, PushKind, PushOptions};
 pub use push::Push;
-pub use server::{Login, ReadingOf, RtspServer, ServerError};
+pub use server::{Login, ReadingOf, RtspServer, Sent, ServerError};
 
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ use synoptic_base::Mono;
 use crate::coded::{CodedFrame, CodedStream, Variant};
 use crate::encode::EncodeOptions;
 pub(crate) use push::h264_caps;
+pub(crate) use sound::caps as sound_caps;
 use times::RtpTimes;
 
 /// Running time begins this long before the pipeline, so that a picture of before (the last GOP) has one.
@@ -90,9 +91,9 @@ fn run_on_the_boxs_clock(pipeline: &gst::Pipeline, now: Mono) -> Mono {
     base
 }
 
-/// A buffer with a picture in Annex B form; its time stamp is the capture time.
+/// A buffer with a picture in Annex B form; its time stamp is the capture time, or its slot's at a constant rate.
 fn access_unit(frame: &CodedFrame, times: &RtpTimes) -> gst::Buffer {
-    coded_buffer(frame, times.running_time(frame.captured.mono))
+    coded_buffer(frame, times.running_time(frame.shown_mono(), frame.captured.mono))
 }
 
 /// A buffer with a picture in Annex B form, with this time stamp.
@@ -109,6 +110,11 @@ pub(crate) fn coded_buffer(frame: &CodedFrame, pts: gst::ClockTime) -> gst::Buff
         }
     }
     buffer
+}
+
+/// Pictures that wait in a source.
+pub(crate) fn waiting_pictures(source: &AppSrc) -> u64 {
+    source.property::<u64>("current-level-buffers")
 }
 
 /// Bytes that wait in a source.

@@ -134,6 +134,12 @@ pub(crate) fn has_report(compound: &[u8]) -> bool {
 
 /// Sets NTP and RTP time of every sender report in a compound RTCP packet.
 pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
+    set_reports_of(compound, |_| Some((ntp, rtp)));
+}
+
+/// Sets NTP and RTP time of the sender reports in a compound RTCP packet, by their SSRC; those that `times` knows nothing of
+/// stay as they are.
+pub(crate) fn set_reports_of(compound: &mut [u8], times: impl Fn(u32) -> Option<(u64, u32)>) {
     let mut rest = compound;
     while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
         let length = 4 * (usize::from(u16::from_be_bytes([a, b])) + 1);
@@ -143,7 +149,10 @@ pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
         if first >> 6 != 2 {
             return;
         }
-        if kind == SENDER_REPORT && packet.len() >= 28 {
+        if kind == SENDER_REPORT
+            && packet.len() >= 28
+            && let Some((ntp, rtp)) = times(u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]))
+        {
             packet[8..16].copy_from_slice(&ntp.to_be_bytes());
             packet[16..20].copy_from_slice(&rtp.to_be_bytes());
         }

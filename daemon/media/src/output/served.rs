@@ -12,7 +12,7 @@ use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory};
 use synoptic_base::{Mono, Span};
 
 use super::push::h264_caps;
-use super::server::ReadingOf;
+use super::server::{ReadingOf, Sent};
 use super::sound::{self, SoundOut};
 use super::times::RtpTimes;
 use super::{Reading, access_unit, run_on_the_boxs_clock, waiting_bytes};
@@ -31,6 +31,7 @@ struct Counters {
     pictures: AtomicU64,
     bytes: AtomicU64,
     left_out: AtomicU64,
+    repeated: AtomicU64,
 }
 
 /// What is known of a path.
@@ -56,10 +57,15 @@ impl Served {
         locked(&self.watching).remove(client);
     }
 
-    pub(super) fn sent(&self) -> (u64, u64, u64) {
+    pub(super) fn sent(&self) -> Sent {
         let c = &self.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (read(&c.pictures), read(&c.bytes), read(&c.left_out))
+        Sent {
+            pictures: read(&c.pictures),
+            bytes: read(&c.bytes),
+            left_out: read(&c.left_out),
+            repeated: read(&c.repeated),
+        }
     }
 
     /// Why there is nothing to watch.
@@ -237,6 +243,9 @@ fn feed(reading: &Reading, out: &Out, counters: &Counters, ended: &Receiver<()>)
         let buffer = access_unit(&frame, times);
         counters.pictures.fetch_add(1, Ordering::Relaxed);
         counters.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
+        counters
+            .repeated
+            .fetch_add(u64::from(frame.slot.repeat > 0), Ordering::Relaxed);
         if source.push_buffer(buffer).is_err() {
             return; // the pipeline goes down
         }

@@ -37,6 +37,19 @@ pub struct Login {
     pub password: Secret,
 }
 
+/// What a path has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Pictures.
+    pub pictures: u64,
+    /// Their bytes, and those of the sound.
+    pub bytes: u64,
+    /// Pictures left out since the pipeline took none.
+    pub left_out: u64,
+    /// Pictures that were sent again, so that the rate is constant.
+    pub repeated: u64,
+}
+
 /// Finds what a path shows, anew for each pipeline: a camera that was removed and added again has another stream.
 pub type ReadingOf = Arc<dyn Fn() -> Reading + Send + Sync>;
 
@@ -189,12 +202,10 @@ impl RtspServer {
         locked(&self.mounts).served.get(path).map_or(0, |s| s.clients())
     }
 
-    /// Pictures and bytes that `path` has sent into its pipelines, and pictures left out since its pipeline took none.
-    pub fn sent(&self, path: &str) -> (u64, u64, u64) {
-        locked(&self.mounts)
-            .served
-            .get(path)
-            .map_or((0, 0, 0), |s| s.sent())
+    /// What `path` has sent into its pipelines.
+    pub fn sent(&self, path: &str) -> Sent {
+        let served = locked(&self.mounts).served.get(path).cloned();
+        served.map(|served| served.sent()).unwrap_or_default()
     }
 
     fn mount_points(&self) -> Result<gst_rtsp_server::RTSPMountPoints, ServerError> {

@@ -81,14 +81,14 @@ impl RtpTimes {
         packet.pts().is_some_and(|pts| pts.nseconds() < begin)
     }
 
-    /// The running time of a picture: its capture time. Where a better time source moves capture times back, the pictures up
+    /// The running time of a picture that is `shown` then, which is its capture time but in a slot of a constant rate. Where a better time source moves capture times back, the pictures up
     /// to the last one's time follow it closely, for RTP times do not go back; their headers and SEI are exact all the same.
-    pub(super) fn running_time(&self, captured: Mono) -> gst::ClockTime {
-        let exact = gst::ClockTime::from_nseconds((captured - self.base).as_nanos().max(0) as u64);
+    pub(super) fn running_time(&self, shown: Mono, captured: Mono) -> gst::ClockTime {
+        let exact = gst::ClockTime::from_nseconds((shown - self.base).as_nanos().max(0) as u64);
         let mut given = locked(&self.given);
         let next = given.last.map(|last| last + gst::ClockTime::from_useconds(1));
         let time = next.map_or(exact, |next| exact.max(next));
-        if time != exact {
+        if time != exact || shown != captured {
             if given.moved.len() == MAX_MOVED {
                 given.moved.pop_front();
             }
@@ -258,7 +258,7 @@ mod tests {
         let times = RtpTimes::new(stream, base);
         let at = |ms: i64| base + Span::from_millis(ms);
         let given: Vec<u64> = [0, 66, 132, 100, 166, 300]
-            .map(|ms| times.running_time(at(ms)).useconds())
+            .map(|ms| times.running_time(at(ms), at(ms)).useconds())
             .to_vec();
         assert_eq!(given, [0, 66_000, 132_000, 132_001, 166_000, 300_000]);
         let mut packet = gst::Buffer::new();
@@ -271,6 +271,10 @@ mod tests {
         assert_eq!(captured(132_000), Some(at(132)));
         assert_eq!(captured(166_000), Some(at(166)));
         // Before the pipeline began to count.
-        assert_eq!(times.running_time(base - Span::from_secs(1)).useconds(), 300_001);
+        let before = base - Span::from_secs(1);
+        assert_eq!(times.running_time(before, before).useconds(), 300_001);
+        // A picture in the slot of a constant rate, shown again: the header tells its capture.
+        assert_eq!(times.running_time(at(400), at(365)).useconds(), 400_000);
+        assert_eq!(captured(400_000), Some(at(365)));
     }
 }

@@ -11,8 +11,8 @@ use crossbeam_channel::unbounded;
 use synoptic_base::{Clock, Epoch, Rotation, Size, Span, StreamId, TimeSource, Utc};
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::coded::{CodedEvent, CodedStream, Relay, Want};
-use synoptic_media::encode::EncodeOptions;
-use synoptic_media::output::{Login, Push, PushError, PushOptions, Reading, RtspServer};
+use synoptic_media::encode::{EncodeOptions, FrameRate};
+use synoptic_media::output::{Login, Push, PushError, PushOptions, Reading, RtspServer, Sent};
 use synoptic_media::{Camera, CameraContext, CameraOptions, Epochs, FrameQueue, RtspTransport, Secret};
 
 use crate::barcode;
@@ -196,7 +196,12 @@ fn ffmpeg_and_gstreamer_read_what_is_served_and_without_clients_nothing_runs() {
     this.until("nothing to run without clients", || {
         server.clients("yard/cam") == 0 && this.stream().readers() == 0
     });
-    let (pictures, bytes, left_out) = server.sent("yard/cam");
+    let Sent {
+        pictures,
+        bytes,
+        left_out,
+        ..
+    } = server.sent("yard/cam");
     assert!(
         pictures > 100 && bytes > 100_000 && left_out == 0,
         "{pictures} {bytes} {left_out}"
@@ -333,7 +338,7 @@ fn an_output_with_options_of_its_own_is_coded_with_them_under_the_same_keys() {
     let options = EncodeOptions {
         size: Some(Size::new(320, 180)),
         gop: 5,
-        max_fps: Some(8),
+        fps: Some(FrameRate::AtMost(8)),
         ..EncodeOptions::default()
     };
     let reading = Reading::coded(&stream, options);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use synoptic_base::{Size, Span, StreamId};
 use synoptic_media::RtspTransport;
-use synoptic_media::encode::EncoderKind;
+use synoptic_media::encode::{EncoderKind, FrameRate};
 use synoptic_media::output::{Login, PushKind, PushOptions};
 use toml::de::DeValue;
 
@@ -302,6 +302,11 @@ fn options(section: &Section<'_, '_>) -> Option<OutputOptions> {
         section.integer("height", PIXELS),
     );
     let fps = section.integer("fps", FPS);
+    let constant = section.flag("constant_fps").unwrap_or(false);
+    if constant && !section.has("fps") {
+        section.missing("fps", "a constant rate needs one: add fps = …");
+    }
+    let fps = fps.and_then(|f| u32::try_from(f.value).ok());
     let encoders = [
         ("nvidia", EncoderKind::Nvidia),
         ("va", EncoderKind::Va),
@@ -333,7 +338,10 @@ fn options(section: &Section<'_, '_>) -> Option<OutputOptions> {
                 u32::try_from(h.value).ok()?,
             ))
         }),
-        max_fps: fps.and_then(|f| u32::try_from(f.value).ok()),
+        fps: fps.map(|fps| match constant {
+            true => FrameRate::Constant(fps),
+            false => FrameRate::AtMost(fps),
+        }),
         encoder: encoder.map(|e| e.value),
     })
 }

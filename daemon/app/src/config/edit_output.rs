@@ -34,6 +34,9 @@ pub struct NewOutput {
     /// Path where it is served; the id when `null`.
     #[serde(default)]
     pub path: Option<String>,
+    /// `standard` or `onvif`: how RTP headers of what is served tell capture times.
+    #[serde(default)]
+    pub rtp_times: Option<String>,
     /// User of the server that is pushed to.
     #[serde(default)]
     pub user: Option<String>,
@@ -198,6 +201,7 @@ fn rows(
     put("url", text(url));
     put("serve", text(filled(&output.serve)));
     put("path", text(filled(&output.path)));
+    put("rtp_times", text(filled(&output.rtp_times)));
     let has_user = user.is_some();
     put("user", text(user));
     let secret = match password {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use synoptic_base::{Size, Span, StreamId};
 use synoptic_media::coded::{Relay, Want};
 use synoptic_media::encode::{EncodeOptions, EncoderKind, FrameRate};
-use synoptic_media::output::{PushKind, PushOptions, Reading};
+use synoptic_media::output::{HeaderTimes, PushKind, PushOptions, Reading};
 use url::{Host, Url};
 
 use crate::config::split_credentials;
@@ -28,6 +28,8 @@ pub struct OutputWish {
     pub options: OutputOptions,
     /// Whether the sound goes with it, where the stream has one.
     pub audio: bool,
+    /// How the headers of RTP packets of what is served tell capture times.
+    pub header_times: HeaderTimes,
 }
 
 /// Where an output goes.
@@ -163,10 +165,12 @@ impl OutputWish {
     pub(super) fn reading(&self, relay: &Relay) -> Reading {
         let stream = relay.stream(self.stream);
         if !self.codes(relay) {
-            return Reading::plain(stream).with_sound(self.audio);
+            let reading = Reading::plain(stream).with_sound(self.audio);
+            return reading.with_header_times(self.header_times);
         }
         let fps = stream.format(Want::Native).and_then(|f| f.fps);
-        Reading::coded(&stream, self.options.encode(fps)).with_sound(self.audio)
+        let reading = Reading::coded(&stream, self.options.encode(fps)).with_sound(self.audio);
+        reading.with_header_times(self.header_times)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
 use super::problem::{NO_STORE, Path};
+use super::whep::WebRtcViewerDoc;
 use super::{Problem, WebState, socket};
 
 /// A first picture is waited for so long: an encoder starts, a camera's next IDR picture comes.
@@ -53,6 +54,8 @@ pub struct WatchDoc {
     pub encoder_failures: u64,
     /// Who watches now.
     pub viewers: usize,
+    /// Those of them by WebRTC, and how they do.
+    pub webrtc: Vec<WebRtcViewerDoc>,
     /// Where, by kind.
     pub urls: WatchUrls,
 }
@@ -116,6 +119,7 @@ pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoRespo
             transcoded: stream.transcoded().map(str::to_owned),
             encoder_failures: stream.encoder_failures(),
             viewers: stream.readers(),
+            webrtc: state.shared.whep.viewers(&stream.id()),
             urls: WatchUrls::of(&id),
             id,
         }

@@ -19,7 +19,7 @@ mod times;
 
 pub use options::{PushError, PushKind, PushOptions};
 pub use push::Push;
-pub use server::{Login, ReadingOf, RtspServer, Sent, ServerError};
+pub use server::{Login, ReadingOf, RtspServer, Sent, ServerError, ServerTls};
 
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ use crate::coded::{CodedFrame, CodedStream, Variant};
 use crate::encode::EncodeOptions;
 pub(crate) use push::h264_caps;
 pub(crate) use sound::caps as sound_caps;
+pub use times::HeaderTimes;
 use times::RtpTimes;
 
 /// Running time begins this long before the pipeline, so that a picture of before (the last GOP) has one.
@@ -40,6 +41,7 @@ const BEFORE: synoptic_base::Span = synoptic_base::Span::from_secs(60);
 pub struct Reading {
     stream: Arc<CodedStream>,
     sound: bool,
+    header_times: HeaderTimes,
     /// Kept while it is read.
     _variant: Option<Variant>,
 }
@@ -50,6 +52,7 @@ impl Reading {
         Reading {
             stream,
             sound: false,
+            header_times: HeaderTimes::default(),
             _variant: None,
         }
     }
@@ -60,6 +63,7 @@ impl Reading {
         Reading {
             stream: variant.stream().clone(),
             sound: false,
+            header_times: HeaderTimes::default(),
             _variant: Some(variant),
         }
     }
@@ -67,6 +71,15 @@ impl Reading {
     /// The same with the sound beside the pictures, where there is one.
     pub fn with_sound(self, sound: bool) -> Reading {
         Reading { sound, ..self }
+    }
+
+    /// The same with capture times in this form in the headers of RTP packets.
+    pub fn with_header_times(self, header_times: HeaderTimes) -> Reading {
+        Reading { header_times, ..self }
+    }
+
+    pub(crate) fn header_times(&self) -> HeaderTimes {
+        self.header_times
     }
 
     /// Whether the sound is wanted.

@@ -140,11 +140,11 @@ fn configure(served: &Served, path: &str, media: &RTSPMedia) -> Result<(), Strin
     let reading = (served.reading)();
     let base = run_on_the_boxs_clock(&pipeline, reading.stream().now());
     let times = RtpTimes::new(reading.stream().clone(), base);
-    times.watch_payloader(&payloader);
+    times.watch_payloader(&payloader, reading.header_times());
     let of_feed = times.clone();
     let sound = sound_out(&bin, &reading, base)?;
     if let (Some(sound), Some(payloader)) = (&sound, bin.by_name("pay1")) {
-        sound.times.watch_payloader(&payloader);
+        sound.times.watch_payloader(&payloader, reading.header_times());
     }
     let of_sound = sound.as_ref().map(|sound| sound.times.clone());
     media.connect_prepared(move |_| {

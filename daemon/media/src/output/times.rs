@@ -19,8 +19,21 @@ use crate::session::locked;
 const NTP_64: &str = "urn:ietf:params:rtp-hdrext:ntp-64";
 /// Its id on our lines: any of 1 to 14 (RFC 8285 section 4.2).
 const NTP_64_ID: u8 = 1;
+/// URI of the header extension with the capture time of a picture (8 bytes of NTP time), and its id on our lines.
+const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+const CAPTURE_TIME_ID: u8 = 2;
 /// Pictures between the feed and the network of which more than the running time must be known: two seconds of them.
 const MAX_MOVED: usize = 120;
+
+/// In which form the headers of packets tell capture times: RTP has room for one block of extensions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderTimes {
+    /// RFC 6051 (where this GStreamer can, 1.22 and up) and abs-capture-time, in one-byte extensions (RFC 8285).
+    #[default]
+    Standard,
+    /// The ONVIF replay extension, `0xABAC`, for video management systems that read nothing else.
+    Onvif,
+}
 
 /// What ties a stream's RTP times to its capture times.
 pub(super) struct RtpTimes {
@@ -98,24 +111,57 @@ impl RtpTimes {
         time
     }
 
-    /// Makes a payloader write the RFC 6051 extension, where this GStreamer (1.22 and up) has it, and watches what it sends.
-    pub(super) fn watch_payloader(self: &Arc<Self>, payloader: &gst::Element) {
+    /// Makes the first packet of each picture that a payloader sends tell its capture time, and watches what it sends.
+    pub(super) fn watch_payloader(self: &Arc<Self>, payloader: &gst::Element, header: HeaderTimes) {
         let Some(pad) = payloader.static_pad("src") else {
             return;
         };
-        if gst::ElementFactory::find("rtphdrextntp64").is_some() {
-            ask_for_extension(&pad);
+        if header == HeaderTimes::Standard {
+            if gst::ElementFactory::find("rtphdrextntp64").is_some() {
+                ask_for_extension(&pad);
+            }
+            tell_of_extension(&pad);
         }
         let times = self.clone();
+        let written = Mutex::new(None);
         let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
         pad.add_probe(mask, move |_, info| {
-            if let Some(buffer) = info.buffer() {
+            let mut written = locked(&written);
+            if let Some(buffer) = info.buffer_mut() {
                 times.learn(buffer);
-            } else if let Some(buffer) = info.buffer_list().and_then(|l| l.get(0)) {
-                times.learn(buffer);
+                times.extend(header, &mut written, buffer.make_mut());
+            } else if let Some(list) = info.buffer_list_mut()
+                && let Some(first) = list.make_mut().get_mut(0)
+            {
+                // Those of a list are pieces of one NAL unit.
+                times.learn(first);
+                times.extend(header, &mut written, first);
             }
             gst::PadProbeReturn::Ok
         });
+    }
+
+    /// Writes the capture time into the header of a packet that begins a picture.
+    fn extend(&self, header: HeaderTimes, written: &mut Option<u32>, packet: &mut gst::BufferRef) {
+        let Some(captured) = self.captured(packet) else {
+            return;
+        };
+        let flags = rtp::OnvifFlags {
+            clean_point: !packet.flags().contains(gst::BufferFlags::DELTA_UNIT),
+            discontinuity: packet.flags().contains(gst::BufferFlags::DISCONT),
+        };
+        let with = packet.map_readable().ok().and_then(|map| {
+            let ticks = rtp::timestamp(&map).filter(|ticks| *written != Some(*ticks))?;
+            *written = Some(ticks);
+            let ntp = self.stream.ntp(captured);
+            match header {
+                HeaderTimes::Standard => rtp::with_extension(&map, CAPTURE_TIME_ID, &ntp.to_be_bytes()),
+                HeaderTimes::Onvif => rtp::with_onvif(&map, ntp, flags),
+            }
+        });
+        if let Some(with) = with {
+            packet.replace_all_memory(gst::Memory::from_mut_slice(with));
+        }
     }
 
     fn learn(&self, packet: &gst::BufferRef) {
@@ -238,6 +284,25 @@ fn ask_for_extension(pad: &gst::Pad) {
                 }
             }
             query.set_result(&caps);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Makes the session description tell of the abs-capture-time extension, which no element of GStreamer writes: it is made of
+/// the caps that the payloader sends on.
+fn tell_of_extension(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        let told = info.event().and_then(|event| match event.view() {
+            gst::EventView::Caps(caps) => Some(caps.caps_owned()),
+            _ => None,
+        });
+        if let Some(mut caps) = told {
+            let field = format!("extmap-{CAPTURE_TIME_ID}");
+            for structure in caps.make_mut().iter_mut() {
+                structure.set(field.as_str(), CAPTURE_TIME);
+            }
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
         }
         gst::PadProbeReturn::Ok
     });

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use gst::prelude::*;
@@ -21,7 +22,7 @@ use crate::encode::{EncodeOptions, PixelFeed, available};
 use crate::output::h264_caps;
 
 /// Far longer than anything here takes.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sessions are counted for the whole process: one test at a time.
 fn alone() -> Option<MutexGuard<'static, ()>> {
@@ -83,7 +84,7 @@ impl Camera {
         std::thread::spawn(move || {
             let mut feed = PixelFeed::new(of.clone(), options);
             let mut number = 0_i64;
-            while stopped.recv_timeout(std::time::Duration::from_millis(40))
+            while stopped.recv_timeout(Duration::from_millis(40))
                 == Err(crossbeam_channel::RecvTimeoutError::Timeout)
             {
                 number += 1;
@@ -213,13 +214,13 @@ impl Viewer {
                 let session = rtpbin.emit_by_name::<gst::glib::Object>("get-internal-session", &[&0_u32]);
                 session.set_property("rtcp-min-interval", 300_000_000_u64);
                 let (loses, count) = (loses.clone(), AtomicU32::new(0));
-                pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                    let drop = loses.load(Ordering::SeqCst) && count.fetch_add(1, Ordering::SeqCst) % 2 == 0;
-                    if drop {
-                        gst::PadProbeReturn::Drop
-                    } else {
-                        gst::PadProbeReturn::Ok
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                    if loses.load(Ordering::SeqCst) && count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
+                    {
+                        info.data = None;
+                        return gst::PadProbeReturn::Handled;
                     }
+                    gst::PadProbeReturn::Ok
                 });
             }
             if pad.name().starts_with("recv_rtcp_sink") {
@@ -491,7 +492,7 @@ fn a_viewer_whose_line_loses_too_much_gets_idr_pictures_alone_until_it_is_well()
     let until = |what: &str, enough: &dyn Fn() -> bool| {
         let (_never, pause) = crossbeam_channel::bounded::<()>(0);
         let done = (0..6_000).any(|_| {
-            pause.recv_timeout(std::time::Duration::from_millis(10)).ok();
+            pause.recv_timeout(Duration::from_millis(10)).ok();
             enough()
         });
         assert!(done, "{what}: {:?}", session.status());

@@ -47,6 +47,18 @@ pub(super) fn describe(address: SocketAddr, path: &str) -> (u16, String) {
     (status, head)
 }
 
+/// What a server says to a DESCRIBE that is not encrypted, up to its end or to two seconds of silence.
+pub(super) fn in_the_clear(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let request = format!("DESCRIBE rtsp://{address}/{path} RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    // Silence and a connection that is closed are what is hoped for.
+    stream.read_to_end(&mut said).ok();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
 fn connect(address: SocketAddr) -> BufReader<TcpStream> {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use synoptic_base::StreamId;
+use synoptic_base::{Span, StreamId};
 use synoptic_engine::pacing::ViewerGets;
 use synoptic_media::webrtc::{IceServers, Session, SessionEnd, ViewerStatus, WebRtcError};
 use tokio::sync::Semaphore;
@@ -66,7 +66,7 @@ impl WebRtcViewerDoc {
             trouble,
             estimate_kbps: status.heard.estimate_bps.map(|bps| bps / 1e3),
             stream_kbps: status.stream_bps.map(|bps| bps / 1e3),
-            round_trip_ms: status.heard.round_trip.map(|time| time.as_millis_f64()),
+            round_trip_ms: status.heard.round_trip.map(Span::as_millis_f64),
             lost: status.heard.lost,
             left_out: status.left_out,
         }

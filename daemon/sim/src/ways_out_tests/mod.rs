@@ -13,9 +13,7 @@ use synoptic_base::{Clock, Epoch, Rotation, Size, Span, StreamId, TimeSource, Ut
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::coded::{CodedEvent, CodedStream, Relay, Want};
 use synoptic_media::encode::{EncodeOptions, FrameRate};
-use synoptic_media::output::{
-    HeaderTimes, Login, Push, PushError, PushOptions, Reading, RtspServer, Sent, ServerTls,
-};
+use synoptic_media::output::{Login, Push, PushError, PushOptions, Reading, RtspServer, Sent};
 use synoptic_media::{Camera, CameraContext, CameraOptions, Epochs, FrameQueue, RtspTransport, Secret};
 
 use crate::barcode;

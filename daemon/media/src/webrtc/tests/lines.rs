@@ -84,7 +84,7 @@ fn a_viewer_whose_line_loses_too_much_gets_idr_pictures_alone_until_it_is_well()
     assert_eq!(session.status().gets, ViewerGets::All);
     viewer.lossy.store(true, Ordering::SeqCst);
     let until = |what: &str, enough: &dyn Fn() -> bool| {
-        let (_never, pause) = crossbeam_channel::bounded::<()>(0);
+        let (_never, pause) = bounded::<()>(0);
         let done = (0..6_000).any(|_| {
             pause.recv_timeout(Duration::from_millis(10)).ok();
             enough()

@@ -103,7 +103,7 @@ impl FlashBox {
 
     /// Serves it at the address that is returned, while the server lives.
     pub fn serve(&self) -> Result<(RtspServer, String), FlashError> {
-        let server = RtspServer::start(([127, 0, 0, 1], 0).into(), None).map_err(failed)?;
+        let server = RtspServer::start(([127, 0, 0, 1], 0).into(), None, None).map_err(failed)?;
         let stream = self.stream.clone();
         let reading = Arc::new(move || Reading::plain(stream.clone()).with_sound(true));
         server.mount("av", reading).map_err(failed)?;

@@ -34,6 +34,9 @@ pub struct NewOutput {
     /// Path where it is served; the id when `null`.
     #[serde(default)]
     pub path: Option<String>,
+    /// `standard` or `onvif`: how RTP headers of what is served tell capture times.
+    #[serde(default)]
+    pub rtp_times: Option<String>,
     /// User of the server that is pushed to.
     #[serde(default)]
     pub user: Option<String>,
@@ -71,6 +74,9 @@ pub struct NewOutput {
     /// Pictures a second at most.
     #[serde(default)]
     pub fps: Option<u32>,
+    /// Whether there are exactly so many pictures a second.
+    #[serde(default)]
+    pub constant_fps: Option<bool>,
     /// `nvidia`, `va`, `x264` or `openh264`.
     #[serde(default)]
     pub encoder: Option<String>,
@@ -195,6 +201,7 @@ fn rows(
     put("url", text(url));
     put("serve", text(filled(&output.serve)));
     put("path", text(filled(&output.path)));
+    put("rtp_times", text(filled(&output.rtp_times)));
     let has_user = user.is_some();
     put("user", text(user));
     let secret = match password {
@@ -220,6 +227,10 @@ fn rows(
     put("width", number(output.width));
     put("height", number(output.height));
     put("fps", number(output.fps));
+    put(
+        "constant_fps",
+        output.constant_fps.filter(|on| *on).map(Value::from),
+    );
     put("encoder", text(filled(&output.encoder)));
     Ok((rows, secret))
 }

@@ -21,6 +21,10 @@ pub struct RawRtsp {
     /// Password that clients must give, by reference. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<RawSecret>,
+    /// Whether every connection is encrypted, as `rtsps://`, with the certificate of the page (`[web]`). Clients that check
+    /// certificates must trust it. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
 }
 
 /// A stream that leaves the box: pushed to a server, or served.
@@ -46,6 +50,9 @@ pub struct RawOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"))]
     pub path: Option<String>,
+    /// Served: how the headers of RTP packets tell when a picture was captured. Default: `standard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtp_times: Option<RawRtpTimes>,
     /// Pushed: user. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -88,6 +95,10 @@ pub struct RawOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 240))]
     pub fps: Option<u32>,
+    /// With `fps`: exactly so many pictures a second, evenly, always coded anew. Where the stream has none for a slot the
+    /// picture before is sent again, with its key, and says so in its SEI. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constant_fps: Option<bool>,
     /// Coded anew: what codes. Default: the best that the box has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder: Option<RawEncoder>,
@@ -100,6 +111,17 @@ pub struct RawOutput {
 pub enum RawServe {
     /// By RTSP.
     Rtsp,
+}
+
+/// How RTP headers tell capture times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RawRtpTimes {
+    /// RFC 6051 and abs-capture-time.
+    Standard,
+    /// The ONVIF replay extension, for video management systems that read nothing else.
+    Onvif,
 }
 
 /// Whether pictures are coded anew.

@@ -228,6 +228,17 @@ pub struct RtspConfig {
     pub listen: SocketAddr,
     /// What clients must give; `None`: nothing.
     pub login: Option<Login>,
+    /// The certificate, where connections are encrypted (`rtsps://`).
+    pub tls: Option<RtspTls>,
+}
+
+/// Which certificate the RTSP server shows: that of the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtspTls {
+    /// PEM files of an own certificate and key; made when `None`.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// Where one that is made is kept.
+    pub data_dir: PathBuf,
 }
 
 /// A detector.

@@ -181,6 +181,7 @@ pub(super) fn output() -> OutputDoc {
         pictures: 4_500,
         bytes: 90_000_000,
         left_out: 0,
+        repeated: 0,
         failures: 1,
     }
 }

@@ -288,7 +288,10 @@ impl State {
                 };
                 (kind, push.shown())
             }
-            OutputTarget::Serve { path } => (OutputKind::RtspServer, format!("rtsp://{address}/{path}")),
+            OutputTarget::Serve { path } => {
+                let scheme = self.serving.scheme();
+                (OutputKind::RtspServer, format!("{scheme}://{address}/{path}"))
+            }
         };
         let pushed = entry.pusher.as_ref().map(|p| p.board().now());
         let now = pushed.or(served).unwrap_or(Now {
@@ -313,6 +316,7 @@ impl State {
             pictures: 0,
             bytes: 0,
             left_out: 0,
+            repeated: 0,
             failures: 0,
         };
         Some(now.doc(about, map))
@@ -345,6 +349,7 @@ mod tests {
         let config = RtspConfig {
             listen: rtsp.parse().unwrap(),
             login: None,
+            tls: None,
         };
         Desk::new(
             Relay::new(clock.clone()),
@@ -361,6 +366,7 @@ mod tests {
             target,
             options: OutputOptions::default(),
             audio: true,
+            header_times: synoptic_media::output::HeaderTimes::default(),
         }
     }
 

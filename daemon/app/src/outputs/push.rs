@@ -202,6 +202,7 @@ impl Runner {
         self.board.change(|board| {
             board.pictures += pictures - sent.0;
             board.bytes += bytes - sent.1;
+            board.repeated += u64::from(frame.slot.repeat > 0);
             board.transcoded = frame.format.transcoded;
             board.size = Some((frame.format.size.width, frame.format.size.height));
             if push.runs() && board.state != OutputState::Running {

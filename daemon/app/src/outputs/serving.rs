@@ -8,7 +8,7 @@ use rand::Rng as _;
 use synoptic_base::{Clock, Mono, StreamId};
 use synoptic_engine::backoff::Backoff;
 use synoptic_media::coded::Relay;
-use synoptic_media::output::RtspServer;
+use synoptic_media::output::{RtspServer, ServerError, ServerTls};
 
 use super::status::{Now, OutputState};
 use super::wish::OutputWish;
@@ -50,6 +50,26 @@ impl Serving {
     pub(super) fn address(&self) -> SocketAddr {
         let bound = self.server.as_ref().map(RtspServer::address);
         bound.unwrap_or(self.config.listen)
+    }
+
+    /// `rtsp`, or `rtsps` where connections are encrypted.
+    pub(super) fn scheme(&self) -> &'static str {
+        match self.config.tls {
+            Some(_) => "rtsps",
+            None => "rtsp",
+        }
+    }
+
+    fn start(&self) -> Result<RtspServer, ServerError> {
+        let tls = match &self.config.tls {
+            None => None,
+            // A self-signed one is made here where the page has made none yet.
+            Some(tls) => match crate::web::certificate(tls.own.as_ref(), &tls.data_dir) {
+                Ok((certificate, key)) => Some(ServerTls { certificate, key }),
+                Err(why) => return Err(ServerError::Broken(format!("{why:#}"))),
+            },
+        };
+        RtspServer::start(self.config.listen, self.config.login.as_ref(), tls.as_ref())
     }
 
     /// Another address or login ends the server of before; its clients connect anew.
@@ -101,9 +121,9 @@ impl Serving {
         if self.server.is_some() || self.mounted.is_empty() || !due {
             return;
         }
-        match RtspServer::start(self.config.listen, self.config.login.as_ref()) {
+        match self.start() {
             Ok(server) => {
-                log::info!("RTSP is served at rtsp://{}/", server.address());
+                log::info!("RTSP is served at {}://{}/", self.scheme(), server.address());
                 for mounted in self.mounted.values() {
                     mount(&server, mounted, &self.relay);
                 }
@@ -141,7 +161,9 @@ impl Serving {
             (Some(server), _) => {
                 let clients = server.clients(&mounted.path);
                 board.clients = Some(clients);
-                (board.pictures, board.bytes, board.left_out) = server.sent(&mounted.path);
+                let sent = server.sent(&mounted.path);
+                (board.pictures, board.bytes) = (sent.pictures, sent.bytes);
+                (board.left_out, board.repeated) = (sent.left_out, sent.repeated);
                 match (stream.why_waiting(), clients) {
                     (Some(why), _) => (OutputState::Waiting, Some(why)),
                     (None, 0) => (OutputState::Waiting, Some("nobody watches".to_owned())),

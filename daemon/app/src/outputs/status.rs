@@ -73,6 +73,8 @@ pub struct OutputDoc {
     pub bytes: u64,
     /// Pictures left out since nobody took them in time.
     pub left_out: u64,
+    /// Pictures of these that were sent again, so that the rate is constant.
+    pub repeated: u64,
     /// Connections that failed.
     pub failures: u64,
 }
@@ -89,6 +91,7 @@ pub(super) struct Now {
     pub(super) pictures: u64,
     pub(super) bytes: u64,
     pub(super) left_out: u64,
+    pub(super) repeated: u64,
     pub(super) failures: u64,
 }
 
@@ -112,6 +115,7 @@ impl Now {
         about.pictures = self.pictures;
         about.bytes = self.bytes;
         about.left_out = self.left_out;
+        about.repeated = self.repeated;
         about.failures = self.failures;
         about
     }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use synoptic_base::{Size, Span, StreamId};
 use synoptic_media::coded::{Relay, Want};
-use synoptic_media::encode::{EncodeOptions, EncoderKind};
-use synoptic_media::output::{PushKind, PushOptions, Reading};
+use synoptic_media::encode::{EncodeOptions, EncoderKind, FrameRate};
+use synoptic_media::output::{HeaderTimes, PushKind, PushOptions, Reading};
 use url::{Host, Url};
 
 use crate::config::split_credentials;
@@ -28,6 +28,8 @@ pub struct OutputWish {
     pub options: OutputOptions,
     /// Whether the sound goes with it, where the stream has one.
     pub audio: bool,
+    /// How the headers of RTP packets of what is served tell capture times.
+    pub header_times: HeaderTimes,
 }
 
 /// Where an output goes.
@@ -118,8 +120,8 @@ pub struct OutputOptions {
     pub gop: Option<Span>,
     /// Size in pixels.
     pub size: Option<Size>,
-    /// Pictures a second at most.
-    pub max_fps: Option<u32>,
+    /// Pictures a second.
+    pub fps: Option<FrameRate>,
     /// What codes.
     pub encoder: Option<EncoderKind>,
 }
@@ -138,13 +140,13 @@ impl OutputOptions {
     pub fn encode(&self, fps: Option<f64>) -> EncodeOptions {
         let usual = EncodeOptions::default();
         let stream = fps.filter(|fps| *fps > 0.0).unwrap_or(NOMINAL_FPS);
-        let fps = self.max_fps.map_or(stream, |max| stream.min(f64::from(max)));
+        let fps = self.fps.map_or(stream, |rate| rate.of(stream));
         let gop = |gop: Span| (gop.as_secs_f64() * fps).round().clamp(1.0, 10_000.0) as u32;
         EncodeOptions {
             bitrate_kbit: self.bitrate_kbit.unwrap_or(usual.bitrate_kbit),
             gop: self.gop.map_or(usual.gop, gop),
             size: self.size,
-            max_fps: self.max_fps,
+            fps: self.fps,
             encoder: self.encoder,
         }
     }
@@ -154,17 +156,21 @@ impl OutputWish {
     /// Whether the pictures are coded with this output's own options: by what is known of the stream now.
     pub(super) fn codes(&self, relay: &Relay) -> bool {
         let transcoded = || relay.stream(self.stream).transcoded().is_some();
-        self.options.transcode == Transcode::Always || self.options.are_own() && transcoded()
+        // A camera's own pictures have the camera's own rhythm.
+        let constant = matches!(self.options.fps, Some(FrameRate::Constant(_)));
+        self.options.transcode == Transcode::Always || constant || self.options.are_own() && transcoded()
     }
 
     /// What is read for it.
     pub(super) fn reading(&self, relay: &Relay) -> Reading {
         let stream = relay.stream(self.stream);
         if !self.codes(relay) {
-            return Reading::plain(stream).with_sound(self.audio);
+            let reading = Reading::plain(stream).with_sound(self.audio);
+            return reading.with_header_times(self.header_times);
         }
         let fps = stream.format(Want::Native).and_then(|f| f.fps);
-        Reading::coded(&stream, self.options.encode(fps)).with_sound(self.audio)
+        let reading = Reading::coded(&stream, self.options.encode(fps)).with_sound(self.audio);
+        reading.with_header_times(self.header_times)
     }
 }
 

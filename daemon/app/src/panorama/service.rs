@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use synoptic_base::{Clock, ClockMap, Mono, Span, StreamId};
+use synoptic_media::output::HeaderTimes;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -368,6 +369,7 @@ impl Watcher {
             target: target.clone(),
             options: OutputOptions::default(),
             audio: true,
+            header_times: HeaderTimes::default(),
         };
         let outputs = self.parts.outputs.clone();
         let started = tokio::task::spawn_blocking(move || outputs.start(wish));

@@ -16,7 +16,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use synoptic_base::{Mono, Span, StreamId};
-use synoptic_media::coded::{CodedEvent, SoundWant, Subscription, Want};
+use synoptic_media::coded::{CodedEvent, Ended, SoundWant, Subscription, Want};
 use synoptic_media::mux::hls::{Asked, File, Found, Hls};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -33,14 +33,23 @@ const LOOK: Duration = Duration::from_secs(1);
 const FIRST_SEGMENT: Span = Span::from_secs(15);
 /// A request that waits is answered within so many target durations (8216bis section 6.2.5.2).
 const TARGETS: i64 = 3;
+/// A player that was told that there is nothing may ask again after so many seconds.
+const RETRY_S: u64 = 1;
 
 /// The channels that run.
 #[derive(Default)]
 pub(super) struct Channels(Mutex<BTreeMap<StreamId, Arc<Channel>>>);
 
+/// What a channel has.
+struct Line {
+    hls: Hls,
+    /// Why nothing comes now: who waits hears it at once.
+    down: Option<String>,
+}
+
 /// A stream on its way to those who watch it by HLS.
 struct Channel {
-    hls: Mutex<Hls>,
+    line: Mutex<Line>,
     /// + 1 with every part; `None` when the channel has ended.
     version: watch::Sender<Option<u64>>,
     asked: Mutex<Mono>,
@@ -94,7 +103,7 @@ pub(super) async fn get(
     let channel = channel(&state, stream, file)?;
     let answer = match file {
         File::Playlist => channel.playlist(&state, stream, &directives).await,
-        file => channel.file(&state, file).await,
+        file => channel.file(&state, stream, file).await,
     };
     // It was waited for: it is wanted still.
     *locked(&channel.asked) = state.clock.now();
@@ -116,7 +125,10 @@ fn channel(state: &WebState, id: StreamId, file: File) -> Result<Arc<Channel>, P
     let reader = stream.subscribe_with(Want::Playable, Some(SoundWant::Mp4));
     let (gop, sound) = (stream.gop(Want::Playable), stream.sound_format(SoundWant::Mp4));
     let channel = Arc::new(Channel {
-        hls: Mutex::new(Hls::new(gop, sound)),
+        line: Mutex::new(Line {
+            hls: Hls::new(gop, sound),
+            down: None,
+        }),
         version: watch::Sender::new(Some(0)),
         asked: Mutex::new(now),
     });
@@ -146,14 +158,31 @@ async fn run(state: WebState, channel: Arc<Channel>, mut reader: Subscription) {
             event = std::future::poll_fn(|context| reader.poll_next(context)) => event,
         };
         let new = match event {
-            Ok(CodedEvent::Frame(frame)) => locked(&channel.hls).picture(frame),
-            Ok(CodedEvent::Sound(sound)) => locked(&channel.hls).sound(sound),
-            Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_)) => {
-                locked(&channel.hls).gap();
+            Ok(CodedEvent::Frame(frame)) => {
+                let mut line = locked(&channel.line);
+                line.down = None;
+                line.hls.picture(frame)
+            }
+            Ok(CodedEvent::Sound(sound)) => locked(&channel.line).hls.sound(sound),
+            Ok(CodedEvent::Gap(_)) => {
+                locked(&channel.line).hls.gap();
                 false
             }
-            // It was removed, or this task never got the processor.
-            Err(_) => break,
+            Ok(CodedEvent::Waiting(why)) => {
+                let mut line = locked(&channel.line);
+                line.hls.gap();
+                line.down = Some(why);
+                true
+            }
+            Err(Ended::Removed) => {
+                locked(&channel.line).down = Some("it was removed".to_owned());
+                break;
+            }
+            // This task never got the processor.
+            Err(Ended::TooSlow) => {
+                locked(&channel.line).down = Some("this box is too busy".to_owned());
+                break;
+            }
         };
         if new {
             channel
@@ -171,7 +200,7 @@ async fn run(state: WebState, channel: Arc<Channel>, mut reader: Subscription) {
 /// Whether nobody has asked for long enough; then nobody finds the channel from now on.
 fn is_over(state: &WebState, id: StreamId, channel: &Arc<Channel>) -> bool {
     let mut channels = locked(&state.shared.hls.0);
-    let idle = IDLE + locked(&channel.hls).target();
+    let idle = IDLE + locked(&channel.line).hls.target();
     let over = state.clock.now() - *locked(&channel.asked) > idle;
     if over {
         channels.remove(&id);
@@ -181,23 +210,21 @@ fn is_over(state: &WebState, id: StreamId, channel: &Arc<Channel>) -> bool {
 
 impl Channel {
     /// Waits until `look` finds something; `None` when it did not within `limit`.
-    async fn when<T>(&self, state: &WebState, limit: Span, look: impl Fn(&Hls) -> Option<T>) -> Option<T> {
+    async fn when<T>(&self, state: &WebState, limit: Span, look: impl Fn(&Line) -> Option<T>) -> Option<T> {
         let mut version = self.version.subscribe();
         let mut shutdown = state.shared.shutdown.clone();
         let found = async {
             loop {
-                let found = look(&locked(&self.hls));
-                if found.is_some() {
+                // Before the look: what comes while it looks is seen in the next round.
+                let over = version.borrow_and_update().is_none();
+                let found = look(&locked(&self.line));
+                if found.is_some() || over {
                     return found;
                 }
                 tokio::select! {
                     // The sender is dropped at shutdown; nothing is ever sent.
                     _ = shutdown.changed() => return None,
-                    changed = version.changed() => {
-                        if changed.is_err() || version.borrow_and_update().is_none() {
-                            return None;
-                        }
-                    }
+                    changed = version.changed() => if changed.is_err() { return None },
                 }
             }
         };
@@ -212,51 +239,49 @@ impl Channel {
     ) -> Result<Response, Problem> {
         // At once where none is to be expected.
         let why = || state.hub.relay.find(&id).and_then(|stream| stream.why_waiting());
-        let begun = |hls: &Hls| match hls.playlist() {
-            Some(_) => Some(Ok(())),
-            None => why().map(Err),
+        let begun = |line: &Line| match (&line.down, line.hls.playlist()) {
+            (None, Some(_)) => Some(Ok(())),
+            (Some(why), _) => Some(Err(why.clone())),
+            (None, None) => why().map(Err),
         };
         let begun = self.when(state, FIRST_SEGMENT, begun).await;
         if let Err(why) = begun.unwrap_or_else(|| Err(format!("no picture came within {FIRST_SEGMENT}"))) {
-            return Err(Problem::unavailable(format!(
-                "`{id}` cannot be watched now: {why}"
-            )));
+            return Err(not_now(id, &why));
         }
-        let limit = locked(&self.hls).target() * TARGETS;
-        let asked = |hls: &Hls| match wanted.msn.map(|msn| hls.asked(msn, wanted.part)) {
-            Some(Asked::NotYet) => None,
-            Some(Asked::TooFar) => Some(None),
-            Some(Asked::There) | None => Some(hls.playlist()),
-        };
-        match self.when(state, limit, asked).await {
-            Some(Some(text)) => Ok(answer("application/vnd.apple.mpegurl", Body::from(text))),
-            Some(None) => Err(Problem::bad_request(
+        let limit = locked(&self.line).hls.target() * TARGETS;
+        let asked = |line: &Line| match wanted.msn.map(|msn| line.hls.asked(msn, wanted.part)) {
+            Some(Asked::TooFar) => Some(Err(Problem::bad_request(
                 "`_HLS_msn` is too far ahead of the playlist",
-            )),
-            None => Err(Problem::unavailable(format!(
-                "no picture of `{id}` came within {limit}"
             ))),
-        }
+            Some(Asked::NotYet) => line.down.as_ref().map(|why| Err(not_now(id, why))),
+            Some(Asked::There) | None => line.hls.playlist().map(Ok),
+        };
+        let text = self.when(state, limit, asked).await;
+        let text = text.unwrap_or_else(|| Err(not_now(id, &format!("no picture came within {limit}"))))?;
+        Ok(answer("application/vnd.apple.mpegurl", Body::from(text)))
     }
 
-    async fn file(&self, state: &WebState, file: File) -> Result<Response, Problem> {
-        let limit = locked(&self.hls).target() * TARGETS;
-        let find = |hls: &Hls| match hls.file(file) {
-            Found::NotYet => None,
-            Found::There(bytes) => Some(Some(bytes)),
-            Found::Never => Some(None),
+    async fn file(&self, state: &WebState, id: StreamId, file: File) -> Result<Response, Problem> {
+        let limit = locked(&self.line).hls.target() * TARGETS;
+        let find = |line: &Line| match line.hls.file(file) {
+            Found::NotYet => line.down.as_ref().map(|why| Err(not_now(id, why))),
+            Found::There(bytes) => Some(Ok(bytes)),
+            Found::Never => Some(Err(gone())),
         };
-        match self.when(state, limit, find).await {
-            Some(Some(bytes)) => {
-                let length = bytes.iter().map(Bytes::len).sum::<usize>();
-                let pieces = tokio_stream::iter(bytes.into_iter().map(Ok::<_, Infallible>));
-                let mut answer = answer("video/mp4", Body::from_stream(pieces));
-                answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-                Ok(answer)
-            }
-            Some(None) => Err(gone()),
-            None => Err(Problem::unavailable(format!("no picture came within {limit}"))),
-        }
+        let found = self.when(state, limit, find).await;
+        let bytes = found.unwrap_or_else(|| Err(not_now(id, &format!("no picture came within {limit}"))))?;
+        let length = bytes.iter().map(Bytes::len).sum::<usize>();
+        let pieces = tokio_stream::iter(bytes.into_iter().map(Ok::<_, Infallible>));
+        let mut answer = answer("video/mp4", Body::from_stream(pieces));
+        answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        Ok(answer)
+    }
+}
+
+fn not_now(id: StreamId, why: &str) -> Problem {
+    Problem {
+        retry_after_s: Some(RETRY_S),
+        ..Problem::unavailable(format!("`{id}` cannot be watched now: {why}"))
     }
 }
 

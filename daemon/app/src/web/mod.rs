@@ -71,7 +71,9 @@ pub use session::{PasswordChange, PasswordDoc, SessionDoc};
 pub use starts::{EpochStartDoc, NumberingDoc, StartDoc};
 pub use stitch::{NoStitching, OutputPlace, StitchAdmin, StitchDoc, StitchState, StitchWish};
 pub use streams::{WatchDoc, WatchUrls};
+pub(crate) use tls::certificate;
 pub use virtual_cameras::VirtualCameraAdmin;
+pub use whep::WebRtcViewerDoc;
 
 use crate::health::HealthDesk;
 use crate::hub::Hub;

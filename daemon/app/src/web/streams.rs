@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use synoptic_base::StreamId;
-use synoptic_media::coded::{CodedEvent, SoundWant, Subscription, Want};
+use synoptic_base::{Span, StreamId};
+use synoptic_media::coded::{CodedEvent, CodedFrame, SoundWant, Subscription, Want};
 use synoptic_media::mux::flv::FlvWriter;
 use synoptic_media::mux::hls;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -18,7 +18,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
 use super::problem::{NO_STORE, Path};
+use super::whep::WebRtcViewerDoc;
 use super::{Problem, WebState, socket};
+
+/// A first picture is waited for so long: an encoder starts, a camera's next IDR picture comes.
+const FIRST_PICTURE: Span = Span::from_secs(15);
+/// A client that was told that there is nothing may ask again after so many seconds.
+const RETRY_S: u64 = 1;
 
 /// A stream that can be watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -48,6 +54,8 @@ pub struct WatchDoc {
     pub encoder_failures: u64,
     /// Who watches now.
     pub viewers: usize,
+    /// Those of them by WebRTC, and how they do.
+    pub webrtc: Vec<WebRtcViewerDoc>,
     /// Where, by kind.
     pub urls: WatchUrls,
 }
@@ -111,6 +119,7 @@ pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoRespo
             transcoded: stream.transcoded().map(str::to_owned),
             encoder_failures: stream.encoder_failures(),
             viewers: stream.readers(),
+            webrtc: state.shared.whep.viewers(&stream.id()),
             urls: WatchUrls::of(&id),
             id,
         }
@@ -119,12 +128,13 @@ pub(super) async fn list(State(state): State<WebState>) -> Result<impl IntoRespo
     Ok((NO_STORE, Json(streams)))
 }
 
-/// Live video as HTTP-FLV, for players of that kind. It ends where the epoch does: connect anew then.
+/// Live video as HTTP-FLV, for players of that kind. It ends where the epoch does, and when the stream goes down: connect
+/// anew then.
 #[utoipa::path(get, path = "/live/{file}", tag = "streams",
     params(("file" = String, Path, description = "Camera or panorama id, and `.flv`")),
     responses((status = 200, description = "FLV without an end", content_type = "video/x-flv", body = Vec<u8>),
         (status = 404, description = "No such stream", body = Problem),
-        (status = 503, description = "Too many viewers", body = Problem)))]
+        (status = 503, description = "No picture comes, and why; or too many viewers", body = Problem)))]
 pub(super) async fn http_flv(
     State(state): State<WebState>,
     Path(file): Path<String>,
@@ -136,9 +146,13 @@ pub(super) async fn http_flv(
         .try_acquire_owned()
         .map_err(|_| Problem::unavailable("too many pages are open; close one"))?;
     let stream = state.hub.relay.stream(id);
-    let reader = stream.subscribe_with(Want::Playable, Some(SoundWant::Flv));
+    let mut reader = stream.subscribe_with(Want::Playable, Some(SoundWant::Flv));
+    let first = first_picture(&mut reader).await.map_err(|why| Problem {
+        retry_after_s: Some(RETRY_S),
+        ..Problem::unavailable(format!("`{id}` cannot be watched now: {why}"))
+    })?;
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(feed(state, reader, sender, seat));
+    tokio::spawn(feed(state, reader, first, sender, seat));
     let headers = [
         (header::CONTENT_TYPE, "video/x-flv"),
         (header::CACHE_CONTROL, "no-store"),
@@ -148,44 +162,57 @@ pub(super) async fn http_flv(
 
 type Chunk = Result<Bytes, Infallible>;
 
-/// Writes until the client is gone, the epoch ends, or the client never catches up.
+/// The first picture, or why none comes.
+async fn first_picture(reader: &mut Subscription) -> Result<Arc<CodedFrame>, String> {
+    let first = async {
+        loop {
+            match std::future::poll_fn(|context| reader.poll_next(context)).await {
+                Ok(CodedEvent::Frame(frame)) => return Ok(frame),
+                Ok(CodedEvent::Waiting(why)) => return Err(why),
+                Ok(CodedEvent::Gap(_) | CodedEvent::Sound(_)) => {}
+                Err(_) => return Err("it was removed".to_owned()),
+            }
+        }
+    };
+    let none = || Err(format!("no picture came within {FIRST_PICTURE}"));
+    tokio::time::timeout(FIRST_PICTURE.to_std(), first)
+        .await
+        .unwrap_or_else(|_| none())
+}
+
+/// Writes until the client is gone, the epoch ends, the stream goes down, or the client never catches up.
 async fn feed(
     state: WebState,
     mut reader: Subscription,
+    first: Arc<CodedFrame>,
     out: mpsc::Sender<Chunk>,
     _seat: OwnedSemaphorePermit,
 ) {
     let mut shutdown = state.shared.shutdown.clone();
-    let mut epoch = None;
+    let epoch = first.key.epoch;
     let mut writer = FlvWriter::new(reader.stream().has_sound());
+    let mut bytes = writer.picture(&first);
+    drop(first);
     loop {
+        // One that does not read waits here, and its reader falls behind until it is ended.
+        if !bytes.is_empty() {
+            tokio::select! {
+                sent = out.send(Ok(bytes.into())) => if sent.is_err() { return },
+                _ = shutdown.changed() => return,
+            }
+        }
         let event = tokio::select! {
             () = out.closed() => return,
             // The sender is dropped at shutdown; nothing is ever sent.
             _ = shutdown.changed() => return,
             event = std::future::poll_fn(|context| reader.poll_next(context)) => event,
         };
-        let bytes = match event {
-            Ok(CodedEvent::Frame(frame)) => {
-                if epoch
-                    .replace(frame.key.epoch)
-                    .is_some_and(|before| before != frame.key.epoch)
-                {
-                    return;
-                }
-                writer.picture(&frame)
-            }
+        bytes = match event {
+            Ok(CodedEvent::Frame(frame)) if frame.key.epoch == epoch => writer.picture(&frame),
             Ok(CodedEvent::Sound(sound)) => writer.sound(&sound),
-            Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_)) => continue,
-            Err(_) => return,
+            Ok(CodedEvent::Gap(_)) => Vec::new(),
+            // Nothing comes for now, or something else: a client that heard of it connects anew, one that waits hangs.
+            Ok(CodedEvent::Frame(_) | CodedEvent::Waiting(_)) | Err(_) => return,
         };
-        if bytes.is_empty() {
-            continue;
-        }
-        // One that does not read waits here, and its reader falls behind until it is ended.
-        tokio::select! {
-            sent = out.send(Ok(bytes.into())) => if sent.is_err() { return },
-            _ = shutdown.changed() => return,
-        }
     }
 }

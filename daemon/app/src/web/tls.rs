@@ -50,6 +50,15 @@ pub(super) fn pair(own: Option<&(PathBuf, PathBuf)>, data_dir: &Path) -> anyhow:
     Ok(pair)
 }
 
+/// PEM files of the box's certificate and its key, for another server of the box.
+pub(crate) fn certificate(
+    own: Option<&(PathBuf, PathBuf)>,
+    data_dir: &Path,
+) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let pair = pair(own, data_dir)?;
+    Ok((pair.certificate, pair.key))
+}
+
 /// Configures rustls: TLS 1.2 and 1.3 by ring, the program's only crypto provider.
 pub(super) fn config(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_file_iter(&pair.certificate)

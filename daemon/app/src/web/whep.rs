@@ -9,9 +9,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use synoptic_base::StreamId;
-use synoptic_media::webrtc::{IceServers, Session, SessionEnd, WebRtcError};
+use serde::{Deserialize, Serialize};
+use synoptic_base::{Span, StreamId};
+use synoptic_engine::pacing::ViewerGets;
+use synoptic_media::webrtc::{IceServers, Session, SessionEnd, ViewerStatus, WebRtcError};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::problem::{NO_STORE, Path};
@@ -23,6 +26,52 @@ const MAX_SESSIONS: usize = 32;
 const SDP: &str = "application/sdp";
 /// The epoch of the pictures, as docs/reference/live.md says.
 const EPOCH: HeaderName = HeaderName::from_static("synoptic-epoch");
+
+/// A viewer by WebRTC, and how he does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WebRtcViewerDoc {
+    /// Name of his session, as in the address that ends it.
+    pub session: String,
+    /// Whether he is connected.
+    pub connected: bool,
+    /// Whether he gets sound.
+    pub sound: bool,
+    /// `all`: all pictures; `keys`: IDR pictures alone, until his line is well again.
+    pub pictures: String,
+    /// What is wrong with his line: `estimate`, `delay` or `loss`; `null`: nothing.
+    pub trouble: Option<String>,
+    /// What he thinks he can take, kbit/s (REMB); `null`: he does not say.
+    pub estimate_kbps: Option<f64>,
+    /// What the stream needs, kbit/s; `null` before it is known.
+    pub stream_kbps: Option<f64>,
+    /// From the box to him and back, milliseconds, by receiver reports.
+    pub round_trip_ms: Option<f64>,
+    /// Share of packets lost, 0 to 1, by the newest receiver report.
+    pub lost: Option<f64>,
+    /// Pictures that he did not get.
+    pub left_out: u64,
+}
+
+impl WebRtcViewerDoc {
+    fn new(name: &Uuid, status: &ViewerStatus) -> WebRtcViewerDoc {
+        let (pictures, trouble) = match status.gets {
+            ViewerGets::All => ("all", None),
+            ViewerGets::Keys(trouble) => ("keys", Some(trouble.name().to_owned())),
+        };
+        WebRtcViewerDoc {
+            session: name.to_string(),
+            connected: status.connected,
+            sound: status.sound,
+            pictures: pictures.to_owned(),
+            trouble,
+            estimate_kbps: status.heard.estimate_bps.map(|bps| bps / 1e3),
+            stream_kbps: status.stream_bps.map(|bps| bps / 1e3),
+            round_trip_ms: status.heard.round_trip.map(Span::as_millis_f64),
+            lost: status.heard.lost,
+            left_out: status.left_out,
+        }
+    }
+}
 
 /// The sessions that run.
 pub(super) struct Sessions {
@@ -44,6 +93,14 @@ impl Sessions {
             seats: Arc::new(Semaphore::new(MAX_SESSIONS)),
             running: Arc::default(),
         }
+    }
+
+    /// Those who watch a stream, and how they do.
+    pub(super) fn viewers(&self, stream: &StreamId) -> Vec<WebRtcViewerDoc> {
+        let running = locked(&self.running);
+        let of = running.iter().filter(|(_, (id, _))| id == stream);
+        of.map(|(name, (_, session))| WebRtcViewerDoc::new(name, &session.status()))
+            .collect()
     }
 
     /// Ends all.

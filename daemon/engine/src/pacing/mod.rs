@@ -6,11 +6,14 @@
 //!
 //! * [`RelativeDelays`]: by how much each of any number of streams is held back, so that all are seen and heard at
 //!   one latency (what WebRTC's StreamSynchronization does for two);
+//! * [`ConstantRate`]: which picture each slot of a constant rate has;
+//! * [`ViewerRate`]: whether a viewer's network takes all pictures, or IDR pictures alone;
 //! * [`Pacer`]: which picture is shown when, what is dropped or repeated, and how sound is fitted to its device (what
 //!   ffplay does), with corrections far below one frame.
 //!
 //! The reasons, the constants and what was measured: docs/design/av-sync.md.
 
+mod constant;
 mod delays;
 mod device;
 mod frames;
@@ -21,9 +24,12 @@ mod sound;
 #[cfg(test)]
 mod tests;
 mod types;
+mod viewer;
 
+pub use constant::{ConstantRate, RateCounts, Slotted};
 pub use delays::{DelayConfig, DelayInput, PlayoutDelay, RelativeDelays};
 pub use device::DeviceClock;
 pub use pacer::Pacer;
 pub use sound::{SOUND_AHEAD, SOUND_LEAD};
 pub use types::{DropReason, Master, PaceInput, PaceOutput, PaceStats, PacingConfig, Picture, Sound};
+pub use viewer::{ViewerGets, ViewerRate, ViewerReport, ViewerTrouble};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use synoptic_base::{Captured, FrameKey, FrameKind, Mono, Stamp};
+use synoptic_base::{Captured, FrameKey, FrameKind, Mono, Span, Stamp};
 use synoptic_engine::timebase::wire::{FRAME_KEY_UUID, FrameSei, frame_sei, frame_sei_nal};
 
 use super::CodedFormat;
@@ -32,6 +32,15 @@ pub(crate) struct AccessUnit {
     pub(crate) framing: Framing,
 }
 
+/// Where a picture stands in an output of constant rate (`synoptic_engine::pacing::ConstantRate`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// The slot is so much later than the capture of the picture; earlier by half an interval at most.
+    pub later: Span,
+    /// How often the same frame was shown before.
+    pub repeat: u32,
+}
+
 /// A coded picture with all that is known of it.
 #[derive(Debug)]
 pub struct CodedFrame {
@@ -51,11 +60,13 @@ pub struct CodedFrame {
     pub discontinuity: bool,
     /// The format of this picture.
     pub format: Arc<CodedFormat>,
-    /// Media time in the order of decoding (what a container calls DTS), microseconds. Equals that of the key where no
-    /// picture is shown out of order.
+    /// Media time in the order of decoding (what a container calls DTS), microseconds. Equals [`CodedFrame::shown_us`] where
+    /// no picture is shown out of order.
     pub decode_us: i64,
     /// How long it is shown, microseconds, by the pictures before it; 0: not known.
     pub duration_us: u32,
+    /// Where it is shown, in an output of constant rate; at its own time where that is no slot's.
+    pub slot: Slot,
     pub(crate) unit: AccessUnit,
     pub(crate) written: OnceLock<Written>,
 }
@@ -72,6 +83,16 @@ impl CodedFrame {
     /// Bytes of the picture as it came: what queues count.
     pub fn size(&self) -> usize {
         self.unit.buffer.size()
+    }
+
+    /// Media time at which it is shown, microseconds: that of the key but in an output of constant rate.
+    pub fn shown_us(&self) -> i64 {
+        self.key.media_us.as_micros() + self.slot.later.as_micros_floor()
+    }
+
+    /// The instant at which it is shown: its capture but in an output of constant rate.
+    pub fn shown_mono(&self) -> Mono {
+        self.captured.mono + self.slot.later
     }
 
     /// The access unit in Annex B form, for H.264 with a SEI that holds key and UTC; an IDR picture has its parameter sets
@@ -110,6 +131,7 @@ impl CodedFrame {
                 key: self.key,
                 utc: self.stamp.utc,
                 error: self.stamp.error,
+                repeat: self.slot.repeat,
             };
             write(
                 nals(self.unit.framing, &map),
@@ -197,7 +219,7 @@ fn start_code(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use synoptic_base::{Epoch, MediaTime, Size, Span, StreamId, Utc};
+    use synoptic_base::{Epoch, MediaTime, Size, StreamId, Utc};
 
     use crate::coded::VideoCodec;
 
@@ -210,6 +232,7 @@ mod tests {
             },
             utc: Utc::from_nanos(1_795_000_000_000_000_000),
             error: Some(Span::from_millis(2)),
+            repeat: 0,
         }
     }
 

@@ -32,11 +32,11 @@ mod stream;
 
 pub(crate) use bits::BitReader;
 pub use format::{CodedFormat, VideoCodec};
-pub use frame::CodedFrame;
 pub(crate) use frame::{AccessUnit, Framing, nals};
+pub use frame::{CodedFrame, Slot};
 pub use queue::{CodedEvent, Ended, GapReason, Subscription};
 pub use relay::Relay;
-pub(crate) use sound::SoundUnit;
 pub use sound::{CodedSound, SoundCodec, SoundFormat, SoundWant};
+pub(crate) use sound::{SoundForm, SoundUnit};
 pub use sps::Sps;
 pub use stream::{CodedStream, Variant, Want};

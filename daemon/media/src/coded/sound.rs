@@ -77,7 +77,7 @@ pub struct CodedSound {
     pub data: Bytes,
 }
 
-/// Which sound a reader wants beside the pictures. What the camera sends where that fits, else AAC that the box makes of it.
+/// Which sound a reader wants beside the pictures. What the camera sends where that fits, else what the box makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SoundWant {
     /// Whatever the camera sends: for RTP.
@@ -86,6 +86,8 @@ pub enum SoundWant {
     Mp4,
     /// AAC: for FLV.
     Flv,
+    /// Opus: for browsers by WebRTC (RFC 7874 section 3).
+    WebRtc,
 }
 
 impl SoundWant {
@@ -95,8 +97,35 @@ impl SoundWant {
             SoundWant::Native => true,
             SoundWant::Mp4 => matches!(codec, SoundCodec::Aac | SoundCodec::Opus),
             SoundWant::Flv => matches!(codec, SoundCodec::Aac),
+            SoundWant::WebRtc => matches!(codec, SoundCodec::Opus),
         }
     }
+
+    /// In which form who wants this gets sound that the camera sends in `codec`.
+    pub(super) const fn form(self, codec: SoundCodec) -> SoundForm {
+        match (self.takes(codec), self) {
+            (true, _) => SoundForm::Native,
+            (false, SoundWant::WebRtc) => SoundForm::Opus,
+            (false, _) => SoundForm::Aac,
+        }
+    }
+}
+
+/// Forms in which a camera's sound leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SoundForm {
+    /// As the camera sends it.
+    Native,
+    /// AAC that the box makes of it.
+    Aac,
+    /// Opus that the box makes of it.
+    Opus,
+}
+
+impl SoundForm {
+    pub(crate) const ALL: [SoundForm; 3] = [SoundForm::Native, SoundForm::Aac, SoundForm::Opus];
+    /// Those that the box makes.
+    pub(crate) const CODED: [SoundForm; 2] = [SoundForm::Aac, SoundForm::Opus];
 }
 
 /// A frame of sound before it is known which pictures it belongs to.

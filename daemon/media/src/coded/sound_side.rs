@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use super::queue::Queue;
-use super::sound::{SoundFormat, SoundUnit, SoundWant};
+use super::sound::{SoundForm, SoundFormat, SoundUnit, SoundWant};
 use super::sound_line::{Shown, SoundLine};
 use super::stream::State;
 use super::{CodedFrame, CodedStream};
@@ -17,49 +17,64 @@ pub(super) struct SoundSide {
     /// As the camera sends it.
     native: SoundLine,
     /// AAC that the box makes of it.
-    coded: SoundLine,
+    aac: SoundLine,
+    /// Opus that the box makes of it.
+    opus: SoundLine,
     shown: Option<Shown>,
     /// Streams of other pictures with the same sound.
     to: Vec<Weak<CodedStream>>,
 }
 
 impl SoundSide {
-    /// Whether a reader who wants `want` gets what the camera sends; `None` before its first frame.
-    fn is_native(&self, want: SoundWant) -> Option<bool> {
+    fn line(&self, form: SoundForm) -> &SoundLine {
+        match form {
+            SoundForm::Native => &self.native,
+            SoundForm::Aac => &self.aac,
+            SoundForm::Opus => &self.opus,
+        }
+    }
+
+    fn line_mut(&mut self, form: SoundForm) -> &mut SoundLine {
+        match form {
+            SoundForm::Native => &mut self.native,
+            SoundForm::Aac => &mut self.aac,
+            SoundForm::Opus => &mut self.opus,
+        }
+    }
+
+    /// What a reader who wants `want` gets; `None` before the camera's first frame.
+    fn form(&self, want: SoundWant) -> Option<SoundForm> {
         let format = self.native.format.as_ref()?;
-        Some(want.takes(format.codec))
+        Some(want.form(format.codec))
     }
 
     fn format(&self, want: SoundWant) -> Option<Arc<SoundFormat>> {
-        let line = match self.is_native(want)? {
-            true => &self.native,
-            false => &self.coded,
-        };
-        line.format.clone()
+        self.line(self.form(want)?).format.clone()
     }
 
     /// Gives who joins the sound of the pictures that it was given.
     pub(super) fn catch_up(&self, queue: &Queue) {
-        let Some(native) = queue.sound.and_then(|want| self.is_native(want)) else {
+        let Some(form) = queue.sound.and_then(|want| self.form(want)) else {
             return;
         };
-        let line = if native { &self.native } else { &self.coded };
-        line.recent().for_each(|sound| queue.sound(sound));
+        self.line(form).recent().for_each(|sound| queue.sound(sound));
     }
 
     /// The side of another stream that has the same sound.
     pub(super) fn alike(&self) -> SoundSide {
         SoundSide {
             native: self.native.alike(),
-            coded: self.coded.alike(),
+            aac: self.aac.alike(),
+            opus: self.opus.alike(),
             ..SoundSide::default()
         }
     }
 
     /// Nothing comes any more.
     pub(super) fn stop(&mut self) {
-        self.native.clear();
-        self.coded.clear();
+        for form in SoundForm::ALL {
+            self.line_mut(form).clear();
+        }
         self.shown = None;
     }
 }
@@ -73,8 +88,9 @@ impl State {
             captured: frame.captured.mono,
         };
         if frame.keyframe {
-            self.sound.native.begin_gop(shown);
-            self.sound.coded.begin_gop(shown);
+            for form in SoundForm::ALL {
+                self.sound.line_mut(form).begin_gop(shown);
+            }
         }
         self.sound.shown = Some(shown);
         self.release();
@@ -82,16 +98,10 @@ impl State {
 
     fn release(&mut self) {
         let Some(shown) = self.sound.shown else { return };
-        for native in [true, false] {
-            loop {
-                let line = if native {
-                    &mut self.sound.native
-                } else {
-                    &mut self.sound.coded
-                };
-                let Some(sound) = line.poll(shown) else { break };
+        for form in SoundForm::ALL {
+            while let Some(sound) = self.sound.line_mut(form).poll(shown) {
                 for reader in &self.readers {
-                    if reader.sound.and_then(|want| self.sound.is_native(want)) == Some(native) {
+                    if reader.sound.and_then(|want| self.sound.form(want)) == Some(form) {
                         reader.sound(&sound);
                     }
                 }
@@ -146,38 +156,33 @@ impl CodedStream {
         state.variants.iter().cloned().chain(linked).collect()
     }
 
-    /// Whether somebody wants the sound that the camera sends as AAC, and it is something else.
-    pub(crate) fn wants_aac(&self) -> bool {
+    /// Whether somebody wants the sound in this form, which the box would have to make.
+    pub(crate) fn wants_sound(&self, form: SoundForm) -> bool {
         let here = {
             let state = self.lock();
-            let wants = |want| state.sound.is_native(want) == Some(false);
+            let wants = |want| state.sound.form(want) == Some(form);
             state.readers.iter().any(|reader| reader.sound.is_some_and(wants))
         };
-        here || self.listeners().iter().any(|listener| listener.wants_aac())
+        here || self.listeners().iter().any(|listener| listener.wants_sound(form))
     }
 
-    /// Sound came: as the camera sends it (`native`), or coded by the box.
-    pub(crate) fn sound(&self, unit: &SoundUnit, native: bool) {
+    /// Sound came: as the camera sends it, or coded by the box.
+    pub(crate) fn sound(&self, unit: &SoundUnit, form: SoundForm) {
         {
             let mut state = self.lock();
-            let line = if native {
-                &mut state.sound.native
-            } else {
-                &mut state.sound.coded
-            };
-            line.push(unit.clone());
+            state.sound.line_mut(form).push(unit.clone());
             state.release();
         }
         for listener in self.listeners() {
-            listener.sound(unit, native);
+            listener.sound(unit, form);
         }
     }
 
-    /// Nobody codes the sound any more.
-    pub(crate) fn sound_coder_stopped(&self) {
-        self.lock().sound.coded.clear();
+    /// Nobody makes this form of the sound any more.
+    pub(crate) fn sound_coder_stopped(&self, form: SoundForm) {
+        self.lock().sound.line_mut(form).clear();
         for listener in self.listeners() {
-            listener.sound_coder_stopped();
+            listener.sound_coder_stopped(form);
         }
     }
 }

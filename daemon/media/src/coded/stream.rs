@@ -110,6 +110,8 @@ pub struct CodedStream {
     /// Somebody watches and the pictures must be coded anew.
     encode: AtomicBool,
     encoder_failures: AtomicU64,
+    /// A reader has lost pictures and cannot wait for the next IDR picture.
+    key_asked: AtomicBool,
     /// How a variant is coded; `None`: as whoever has the pixels wants it.
     options: Option<EncodeOptions>,
 }
@@ -128,6 +130,7 @@ impl CodedStream {
             state: Mutex::default(),
             encode: AtomicBool::new(false),
             encoder_failures: AtomicU64::new(0),
+            key_asked: AtomicBool::new(false),
             options: None,
         })
     }
@@ -148,6 +151,7 @@ impl CodedStream {
             }),
             encode: AtomicBool::new(false),
             encoder_failures: AtomicU64::new(0),
+            key_asked: AtomicBool::new(false),
             options: Some(options),
         });
         state.variants.push(variant.clone());
@@ -264,6 +268,21 @@ impl CodedStream {
     /// Whether decoded pictures are to be coded: somebody watches, and the native ones do not fit.
     pub fn wants_pixels(&self) -> bool {
         self.encode.load(Ordering::Relaxed)
+    }
+
+    /// A reader wants an IDR picture soon. Whether it comes: where the box codes; what a camera coded begins again when
+    /// the camera does.
+    pub(crate) fn ask_for_key(&self) -> bool {
+        let coded = self.wants_pixels();
+        if coded {
+            self.key_asked.store(true, Ordering::Relaxed);
+        }
+        coded
+    }
+
+    /// Whether a reader wants an IDR picture since this was asked last.
+    pub(crate) fn take_key_asked(&self) -> bool {
+        self.key_asked.swap(false, Ordering::Relaxed)
     }
 
     /// A capture time in UTC, by what the box knows now.

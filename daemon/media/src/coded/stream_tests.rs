@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use synoptic_base::{Clock, ClockSample, Epoch, FrameKey, FrameKind, MediaTime, Size, Span, TimeSource, Utc};
 
-use super::super::{AccessUnit, CodedEvent, Framing, Relay, SoundCodec, SoundFormat, SoundUnit, VideoCodec};
+use super::super::{
+    AccessUnit, CodedEvent, Framing, Relay, Slot, SoundCodec, SoundForm, SoundFormat, SoundUnit, VideoCodec,
+};
 use super::*;
 
 #[derive(Default)]
@@ -82,6 +84,7 @@ impl Bench {
             format: self.format.clone(),
             decode_us: n,
             duration_us: 0,
+            slot: Slot::default(),
             unit: AccessUnit {
                 buffer: gst::Buffer::with_size(bytes).unwrap(),
                 framing: Framing::Lengths,
@@ -252,9 +255,9 @@ fn sound_leaves_with_the_pictures_of_its_time_to_those_who_asked_for_it() {
     let mut silent = b.stream.subscribe(Want::Playable);
     let mut native = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Native));
     let mut flv = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Flv));
-    assert!(!b.stream.has_sound() && !b.stream.wants_aac());
+    assert!(!b.stream.has_sound() && !b.stream.wants_sound(SoundForm::Aac));
     let unit = sound(&b, SoundCodec::Alaw);
-    b.stream.sound(&unit, true);
+    b.stream.sound(&unit, SoundForm::Native);
     assert!(b.stream.has_sound());
     for reader in [&mut silent, &mut native, &mut flv] {
         assert_eq!(drain(reader), ["waiting"], "no picture came yet");
@@ -263,9 +266,9 @@ fn sound_leaves_with_the_pictures_of_its_time_to_those_who_asked_for_it() {
     assert_eq!(drain(&mut silent), ["0"]);
     assert_eq!(drain(&mut native), ["0", "pcma 0"]);
     assert_eq!(drain(&mut flv), ["0"], "FLV cannot carry G.711");
-    assert!(b.stream.wants_aac(), "and somebody waits for AAC");
+    assert!(b.stream.wants_sound(SoundForm::Aac), "and somebody waits for AAC");
     let unit = sound(&b, SoundCodec::Aac);
-    b.stream.sound(&unit, false);
+    b.stream.sound(&unit, SoundForm::Aac);
     b.native(1, 10);
     assert_eq!(drain(&mut native), ["1"]);
     let heard = drain(&mut flv);
@@ -277,7 +280,7 @@ fn sound_leaves_with_the_pictures_of_its_time_to_those_who_asked_for_it() {
     let mut late = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Native));
     assert_eq!(drain(&mut late), ["0", "1", "pcma 0"]);
     drop((native, flv, late));
-    assert!(!b.stream.wants_aac());
+    assert!(!b.stream.wants_sound(SoundForm::Aac));
     b.stream.waiting("the camera is away");
     assert!(!b.stream.has_sound());
 }
@@ -291,13 +294,13 @@ fn a_panorama_has_the_sound_of_its_camera_on_its_own_time_line() {
     b.stream.send_sound_to(&panorama);
     let mut reader = panorama.subscribe_with(Want::Playable, Some(SoundWant::Flv));
     let unit = sound(&b, SoundCodec::Alaw);
-    b.stream.sound(&unit, true);
+    b.stream.sound(&unit, SoundForm::Native);
     assert!(
-        panorama.has_sound() && b.stream.wants_aac(),
+        panorama.has_sound() && b.stream.wants_sound(SoundForm::Aac),
         "wanted by the panorama's reader"
     );
     let unit = sound(&b, SoundCodec::Aac);
-    b.stream.sound(&unit, false);
+    b.stream.sound(&unit, SoundForm::Aac);
     drain(&mut reader);
     // Its picture of that instant comes later, and only then the sound.
     let captured = unit.captured;
@@ -310,5 +313,43 @@ fn a_panorama_has_the_sound_of_its_camera_on_its_own_time_line() {
     assert_eq!(drain(&mut reader), ["7000000", "aac 7000000"]);
     b.stream.keep_sound_from(&panorama);
     drop(reader);
-    assert!(!b.stream.wants_aac());
+    assert!(!b.stream.wants_sound(SoundForm::Aac));
+}
+
+#[test]
+fn who_wants_opus_gets_it_from_a_coder_of_its_own_that_runs_beside_that_of_aac() {
+    let mut b = Bench::new();
+    let mut flv = b.stream.subscribe_with(Want::Playable, Some(SoundWant::Flv));
+    let mut browser = b.stream.subscribe_with(Want::Playable, Some(SoundWant::WebRtc));
+    b.stream.sound(&sound(&b, SoundCodec::Alaw), SoundForm::Native);
+    assert!(SoundForm::CODED.iter().all(|form| b.stream.wants_sound(*form)));
+    b.native(1, 10);
+    b.stream.sound(&sound(&b, SoundCodec::Opus), SoundForm::Opus);
+    b.stream.sound(&sound(&b, SoundCodec::Aac), SoundForm::Aac);
+    b.native(1, 10);
+    let has = |heard: &[String], codec: &str| heard.iter().filter(|e| e.starts_with(codec)).count();
+    let (flv_heard, browser_heard) = (drain(&mut flv), drain(&mut browser));
+    assert_eq!(
+        (has(&flv_heard, "aac"), has(&flv_heard, "opus")),
+        (1, 0),
+        "{flv_heard:?}"
+    );
+    assert_eq!(
+        (has(&browser_heard, "aac"), has(&browser_heard, "opus")),
+        (0, 1),
+        "{browser_heard:?}"
+    );
+    drop(browser);
+    assert!(b.stream.wants_sound(SoundForm::Aac) && !b.stream.wants_sound(SoundForm::Opus));
+    // A camera's own Opus passes as it is.
+    let mut other = Bench::new();
+    let mut browser = other
+        .stream
+        .subscribe_with(Want::Playable, Some(SoundWant::WebRtc));
+    other
+        .stream
+        .sound(&sound(&other, SoundCodec::Opus), SoundForm::Native);
+    assert!(!other.stream.wants_sound(SoundForm::Opus));
+    other.native(1, 10);
+    assert_eq!(has(&drain(&mut browser), "opus"), 1);
 }

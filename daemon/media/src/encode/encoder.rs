@@ -1,37 +1,36 @@
 //! One running encoder: frames in, coded pictures with the frames' keys out.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks, AppSrc};
-use synoptic_base::{Frame, FrameKind, FrameMeta, Mono, PixelFormat, Planes, Size, Span, Surface};
+use synoptic_base::{Frame, FrameKind, Mono, PixelFormat, Planes, Size, Span, Surface};
 
-use super::{EncodeOptions, EncoderKind, choice};
-use crate::coded::{AccessUnit, CodedFormat, CodedFrame, CodedStream, Framing, nals};
-use crate::session::locked;
+use super::constant::ConstantFeed;
+use super::inlet::{Inlet, Inside};
+use super::{EncodeOptions, EncoderKind, FrameRate, choice};
+use crate::coded::{AccessUnit, CodedFormat, CodedFrame, CodedStream, Framing, Slot, nals};
 use crate::{MediaError, Pixels};
 
-/// Raw pictures that wait for the encoder; what comes while it is full is left out (docs/design/overview.md).
-const MAX_RAW: u64 = 2;
-/// Frames within the encoder: more than any without B pictures holds.
-const MAX_INSIDE: usize = 64;
 /// Pictures a second that the rate control begins with.
 const NOMINAL_FPS: i32 = 30;
 /// Pictures further apart are gaps, not durations.
 const MAX_DURATION_US: i64 = 2_000_000;
 
-/// A frame within the encoder, known by its time stamp.
-struct Inside {
-    pts: gst::ClockTime,
-    meta: FrameMeta,
+/// How pictures go in.
+enum Way {
+    /// As they come.
+    Direct(Inlet),
+    /// In the slots of a constant rate.
+    Constant(ConstantFeed),
 }
 
 /// What the streaming thread works with.
 struct Output {
     stream: Arc<CodedStream>,
     why: &'static str,
-    inside: Arc<Mutex<VecDeque<Inside>>>,
+    inside: Inside,
     format: Option<Arc<CodedFormat>>,
     began: bool,
     last_us: Option<i64>,
@@ -39,16 +38,13 @@ struct Output {
 
 /// An encoder for pictures of one size and epoch. What it makes goes to its stream; dropping it stops it.
 pub struct Encoder {
+    way: Way,
     pipeline: gst::Pipeline,
-    source: AppSrc,
-    inside: Arc<Mutex<VecDeque<Inside>>>,
     info: gst_video::VideoInfo,
     kind: EncoderKind,
     options: EncodeOptions,
-    first: Mono,
-    last_pts: Option<gst::ClockTime>,
     due: Mono,
-    left_out: u64,
+    left_out: Arc<AtomicU64>,
     stream: Arc<CodedStream>,
 }
 
@@ -72,7 +68,11 @@ impl Encoder {
         let Size { width, height } = frame.pixels.size();
         // Only the rate control looks at it: without a rate x264 takes the first pictures for far too close together, and
         // starves them until they show the picture before.
-        let nominal = gst::Fraction::new(NOMINAL_FPS, 1);
+        let fps = match options.fps {
+            Some(FrameRate::Constant(fps)) => i32::try_from(fps.max(1)).unwrap_or(NOMINAL_FPS),
+            _ => NOMINAL_FPS,
+        };
+        let nominal = gst::Fraction::new(fps, 1);
         let info = gst_video::VideoInfo::builder(format, width, height)
             .fps(nominal)
             .build();
@@ -103,7 +103,7 @@ impl Encoder {
             .downcast::<AppSink>()
             .map_err(|_| broken("no appsink".to_owned()))?;
         source.set_caps(Some(&info.to_caps().map_err(|e| broken(e.to_string()))?));
-        let inside = Arc::new(Mutex::new(VecDeque::new()));
+        let inside = Inside::default();
         let mut output = Output {
             stream: stream.clone(),
             why,
@@ -121,16 +121,22 @@ impl Encoder {
                 })
                 .build(),
         );
+        let first = frame.meta.captured.mono;
+        let left_out = Arc::new(AtomicU64::new(0));
+        let inlet = Inlet::new(source, inside, first, left_out.clone());
+        let way = match options.fps {
+            Some(FrameRate::Constant(fps)) => Way::Constant(
+                ConstantFeed::start(stream, fps, inlet).map_err(|e| broken(format!("no thread: {e}")))?,
+            ),
+            _ => Way::Direct(inlet),
+        };
         let encoder = Encoder {
-            source,
-            inside,
+            way,
             info,
             kind,
             options: *options,
-            first: frame.meta.captured.mono,
-            last_pts: None,
-            due: frame.meta.captured.mono,
-            left_out: 0,
+            due: first,
+            left_out,
             stream: stream.clone(),
             pipeline,
         };
@@ -155,9 +161,24 @@ impl Encoder {
         gst::element_error!(element, gst::StreamError::Encode, ["it broke down"]);
     }
 
+    /// Makes the next picture an IDR picture, where the encoder can.
+    pub(super) fn force_key(&self) {
+        let pad = self.pipeline.by_name("encoder").and_then(|e| e.static_pad("src"));
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+            .all_headers(true)
+            .build();
+        if !pad.is_some_and(|pad| pad.send_event(event)) {
+            log::debug!(
+                "{}: {} makes no IDR picture when asked",
+                self.stream.id(),
+                self.kind.element()
+            );
+        }
+    }
+
     /// Frames left out because the encoder was busy.
     pub fn left_out(&self) -> u64 {
-        self.left_out
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// Whether this encoder takes frames like `frame`.
@@ -176,7 +197,9 @@ impl Encoder {
             return Err(error);
         }
         let captured = frame.meta.captured.mono;
-        if let Some(fps) = self.options.max_fps.filter(|fps| *fps > 0) {
+        if let Some(FrameRate::AtMost(fps)) = self.options.fps
+            && fps > 0
+        {
             let interval = Span::from_nanos(1_000_000_000 / i64::from(fps));
             // A tenth early is on time: cameras' intervals are not even.
             if captured < self.due - interval / 10 {
@@ -184,33 +207,21 @@ impl Encoder {
             }
             self.due = (self.due + interval).max(captured - interval);
         }
-        if self.source.property::<u64>("current-level-buffers") >= MAX_RAW {
-            self.left_out += 1;
+        if let Way::Direct(inlet) = &self.way
+            && inlet.is_full()
+        {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        // Whole microseconds: V4L2 encoders carry no finer ones.
-        let us = (captured - self.first).as_micros_floor().max(0) as u64;
-        let next = self.last_pts.map_or(gst::ClockTime::ZERO, |last| {
-            last + gst::ClockTime::from_useconds(1)
-        });
-        let pts = gst::ClockTime::from_useconds(us).max(next);
-        self.last_pts = Some(pts);
-        let mut buffer = self.copy(&*frame.pixels)?;
-        if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(pts);
-        }
-        {
-            let mut inside = locked(&self.inside);
-            if inside.len() == MAX_INSIDE {
-                inside.pop_front();
+        let buffer = self.copy(&*frame.pixels)?;
+        match &mut self.way {
+            Way::Direct(inlet) => inlet.push(buffer, frame.meta, Slot::default()),
+            Way::Constant(feed) => {
+                if !feed.push(buffer, frame.meta) {
+                    self.left_out.fetch_add(1, Ordering::Relaxed);
+                }
             }
-            inside.push_back(Inside {
-                pts,
-                meta: frame.meta,
-            });
         }
-        // An error here is the pipeline's own, which is on the bus and comes with the next frame.
-        self.source.push_buffer(buffer).ok();
         Ok(())
     }
 
@@ -285,7 +296,7 @@ impl Output {
         else {
             return;
         };
-        let Some(meta) = self.meta(pts) else {
+        let Some((meta, slot)) = self.inside.take(pts) else {
             log::warn!(
                 "{}: a coded picture of {pts} is of no frame; left out",
                 self.stream.id()
@@ -296,9 +307,9 @@ impl Output {
         let Some(format) = self.format.clone().filter(|_| keyframe || self.began) else {
             return;
         };
-        let media_us = meta.key.media_us.as_micros();
-        let step = self.last_us.map_or(0, |last| media_us - last);
-        self.last_us = Some(media_us);
+        let shown_us = meta.key.media_us.as_micros() + slot.later.as_micros_floor();
+        let step = self.last_us.map_or(0, |last| shown_us - last);
+        self.last_us = Some(shown_us);
         self.stream.encoded(CodedFrame {
             key: meta.key,
             captured: meta.captured,
@@ -308,7 +319,8 @@ impl Output {
             keyframe,
             discontinuity: !std::mem::replace(&mut self.began, true),
             format,
-            decode_us: media_us,
+            decode_us: shown_us,
+            slot,
             duration_us: if (1..=MAX_DURATION_US).contains(&step) {
                 step as u32
             } else {
@@ -320,13 +332,6 @@ impl Output {
             },
             written: OnceLock::new(),
         });
-    }
-
-    /// The frame of a time stamp; those before it never come.
-    fn meta(&self, pts: gst::ClockTime) -> Option<FrameMeta> {
-        let mut inside = locked(&self.inside);
-        let at = inside.iter().position(|i| i.pts == pts)?;
-        inside.drain(..=at).next_back().map(|i| i.meta)
     }
 
     /// Whether a picture is an IDR picture; its parameter sets make the format.

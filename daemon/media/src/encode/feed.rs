@@ -15,10 +15,28 @@ const RETRY: Span = Span::from_secs(5);
 /// An encoder that failed after so long is started anew; one that fails sooner is left aside, and the next best one is taken.
 const GOOD: Span = Span::from_secs(10);
 
+/// IDR pictures that readers ask for are no closer: many who lost pictures at once get the same one.
+const KEY_EVERY: Span = Span::from_secs(1);
+
 struct Running {
     encoder: Encoder,
     epoch: Epoch,
     since: Mono,
+    /// When it began, or a reader last got the IDR picture that it asked for.
+    key_at: Mono,
+    key_asked: bool,
+}
+
+impl Running {
+    /// Lets the encoder make an IDR picture if a reader asked for one and it is time.
+    fn look_for_key(&mut self, stream: &CodedStream, now: Mono) {
+        self.key_asked |= stream.take_key_asked();
+        if self.key_asked && now - self.key_at >= KEY_EVERY {
+            self.key_asked = false;
+            self.key_at = now;
+            self.encoder.force_key();
+        }
+    }
 }
 
 /// Codes the frames of one stream for its readers.
@@ -106,9 +124,9 @@ impl PixelFeed {
                 return self.failed(now, None, &error);
             }
         }
-        if let Some(running) = &mut self.running
-            && let Err(error) = running.encoder.push(frame)
-        {
+        let Some(running) = &mut self.running else { return };
+        running.look_for_key(&self.stream, now);
+        if let Err(error) = running.encoder.push(frame) {
             let failed = self.running.take().map(|r| (r.encoder.kind(), now - r.since));
             self.failed(now, failed, &error);
         }
@@ -124,6 +142,8 @@ impl PixelFeed {
             encoder: Encoder::start(&self.stream, &options, frame, why)?,
             epoch: frame.meta.key.epoch,
             since: now,
+            key_at: now,
+            key_asked: false,
         });
         Ok(())
     }
@@ -259,5 +279,114 @@ mod tests {
         until_coded(&mut feed);
         assert_eq!(feed.running.as_ref().unwrap().encoder.kind(), kind);
         assert_eq!(stream.why_waiting(), None);
+    }
+
+    /// A stream that is coded with `options`, and a reader of it.
+    fn coded(options: EncodeOptions) -> Option<(PixelFeed, crate::coded::Subscription)> {
+        gst::init().unwrap();
+        if available().is_empty() {
+            eprintln!("SKIPPED: no H.264 encoder here");
+            return None;
+        }
+        let stream = Relay::new(SystemClock::shared()).stream(StreamId::new("gate").unwrap());
+        stream.declare(Some("rotation"));
+        stream.ready();
+        let reader = stream.subscribe(Want::Playable);
+        Some((PixelFeed::new(stream, options), reader))
+    }
+
+    #[test]
+    fn a_reader_that_asks_gets_an_idr_picture_once_a_second_at_most() {
+        let options = EncodeOptions {
+            gop: 10_000,
+            ..EncodeOptions::default()
+        };
+        let Some((mut feed, mut reader)) = coded(options) else {
+            return;
+        };
+        let mut number = 0;
+        let mut next = |feed: &mut PixelFeed| {
+            for _ in 0..200 {
+                feed.frame(&frame(number));
+                number += 1;
+                if let Some(Ok(CodedEvent::Frame(coded))) = reader.next_timeout(Span::from_millis(500)) {
+                    return coded.keyframe;
+                }
+            }
+            panic!("no coded picture came");
+        };
+        assert!(next(&mut feed), "it begins with one");
+        assert!((0..5).all(|_| !next(&mut feed)));
+        let ask = |feed: &PixelFeed| assert!(feed.stream.ask_for_key());
+        ask(&feed);
+        // It is asked for again within the second: nothing comes of it yet, and it is not forgotten.
+        feed.running.as_mut().unwrap().key_at += Span::from_secs(3_600);
+        assert!((0..5).all(|_| !next(&mut feed)));
+        feed.running.as_mut().unwrap().key_at -= Span::from_secs(3_660);
+        assert!((0..5).any(|_| next(&mut feed)));
+        // One for all who asked.
+        feed.running.as_mut().unwrap().key_at -= Span::from_secs(60);
+        assert!((0..5).all(|_| !next(&mut feed)));
+        ask(&feed);
+        ask(&feed);
+        assert_eq!((0..8).filter(|_| next(&mut feed)).count(), 1);
+    }
+
+    #[test]
+    fn what_a_camera_coded_has_no_idr_picture_to_ask_for() {
+        gst::init().unwrap();
+        let stream = Relay::new(SystemClock::shared()).stream(StreamId::new("gate").unwrap());
+        let _reader = stream.subscribe(Want::Playable);
+        assert!(!stream.ask_for_key());
+    }
+
+    #[test]
+    fn a_constant_rate_has_a_picture_in_every_slot_and_repeats_keep_their_key() {
+        let options = EncodeOptions {
+            fps: Some(crate::encode::FrameRate::Constant(50)),
+            ..EncodeOptions::default()
+        };
+        let Some((mut feed, mut reader)) = coded(options) else {
+            return;
+        };
+        // Frames of 25 a second, captured a moment ago by the clock that the slots are timed with.
+        let mut pictures: Vec<Arc<crate::coded::CodedFrame>> = Vec::new();
+        let began = feed.stream.now();
+        for number in 0..400 {
+            let mut frame = frame(number);
+            frame.meta.captured.mono = began + Span::from_millis(40) * number;
+            while let Some(event) =
+                reader.next_timeout((frame.meta.captured.mono - feed.stream.now()).max(Span::ZERO))
+            {
+                if let CodedEvent::Frame(coded) = event.unwrap() {
+                    pictures.push(coded);
+                }
+            }
+            if pictures.len() >= 60 {
+                break;
+            }
+            feed.frame(&frame);
+        }
+        assert!(pictures.len() >= 60, "{} pictures", pictures.len());
+        let first = pictures[0].shown_mono();
+        let mut repeated = 0;
+        for picture in &pictures {
+            // On the grid of 20 ms; one that a busy machine's encoder left out leaves a hole in it, and no shift.
+            let slots = (picture.shown_mono() - first).as_millis_f64() / 20.0;
+            assert!((slots - slots.round()).abs() < 1e-3, "{slots}");
+            assert_eq!(picture.decode_us, picture.shown_us());
+            assert_eq!(picture.key.media_us.as_micros() % 40_000, 0, "{}", picture.key);
+            let sei = crate::coded::nals(crate::coded::Framing::StartCodes, &picture.annex_b())
+                .find_map(|nal| synoptic_engine::timebase::wire::frame_sei(nal, 1))
+                .unwrap();
+            assert_eq!((sei.key, sei.repeat), (picture.key, picture.slot.repeat));
+            repeated += usize::from(sei.repeat > 0);
+        }
+        assert!(repeated * 3 >= pictures.len(), "{repeated} of {}", pictures.len());
+        assert!(
+            pictures
+                .windows(2)
+                .all(|p| p[0].shown_us() < p[1].shown_us() && p[0].key.media_us <= p[1].key.media_us)
+        );
     }
 }

@@ -4,8 +4,10 @@
 //! without delay, and each coded picture has the key of the frame that went in.
 
 mod choice;
+mod constant;
 mod encoder;
 mod feed;
+mod inlet;
 mod sound;
 
 pub use choice::{EncoderKind, available};
@@ -13,6 +15,26 @@ pub use encoder::Encoder;
 pub use feed::PixelFeed;
 pub(crate) use sound::SoundCoder;
 use synoptic_base::Size;
+
+/// How many pictures a second are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameRate {
+    /// So many at most, evenly.
+    AtMost(u32),
+    /// Exactly so many, each at its slot: what is missing is a repeat of the picture before, what is too much is left out
+    /// (`synoptic_engine::pacing::ConstantRate`). An encoder that is too slow leaves slots out all the same, counted.
+    Constant(u32),
+}
+
+impl FrameRate {
+    /// Pictures a second of a stream that has `stream` of them.
+    pub fn of(self, stream: f64) -> f64 {
+        match self {
+            FrameRate::AtMost(most) => stream.min(f64::from(most)),
+            FrameRate::Constant(fps) => f64::from(fps),
+        }
+    }
+}
 
 /// How pictures are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +45,8 @@ pub struct EncodeOptions {
     pub gop: u32,
     /// Size of the coded picture; that of the frames when `None`.
     pub size: Option<Size>,
-    /// Pictures a second at most; as they come when `None`.
-    pub max_fps: Option<u32>,
+    /// Pictures a second; as they come when `None`.
+    pub fps: Option<FrameRate>,
     /// Which encoder; the best that this box has when `None`.
     pub encoder: Option<EncoderKind>,
 }
@@ -36,7 +58,7 @@ impl Default for EncodeOptions {
             bitrate_kbit: 2_500,
             gop: 30,
             size: None,
-            max_fps: None,
+            fps: None,
             encoder: None,
         }
     }

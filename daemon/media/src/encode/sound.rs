@@ -1,4 +1,4 @@
-//! A camera's sound, coded as AAC for containers and players that take nothing else.
+//! A camera's sound, coded as AAC or Opus for containers and players that take nothing else.
 //!
 //! The coder gets one sample after the other on a time line of its own; which capture time each has is remembered beside it. So
 //! a clock that drifts, or a packet that is lost, moves times and never makes the coder begin anew.
@@ -12,16 +12,19 @@ use gst_app::{AppSink, AppSinkCallbacks, AppSrc};
 use synoptic_base::{Captured, Span};
 
 use crate::MediaError;
-use crate::coded::{CodedStream, SoundCodec, SoundFormat, SoundUnit};
+use crate::coded::{CodedStream, SoundCodec, SoundForm, SoundFormat, SoundUnit};
 use crate::session::locked;
 
 /// The coders, best first: the GStreamer element, and the samples of silence that it puts before the first one. FFmpeg's says
 /// so (`initial_padding`); VisualOn's was measured (`make bench NAME=av`).
-const CODERS: [(&str, i64); 2] = [("avenc_aac", 1_024), ("voaacenc", 1_600)];
-/// Of the coded sound: a frame is 21 ms, where that of 8 kHz would be 128.
+const AAC_CODERS: [(&str, i64); 2] = [("avenc_aac", 1_024), ("voaacenc", 1_600)];
+/// For Opus; libopus is ahead by 6.5 ms (`OPUS_GET_LOOKAHEAD` at 48 kHz, for general sound).
+const OPUS_CODERS: [(&str, i64); 1] = [("opusenc", 312)];
+/// Of the coded sound: a frame of AAC is 21 ms, where that of 8 kHz would be 128.
 const RATE_HZ: i64 = 48_000;
-/// Samples of a frame of AAC-LC.
-const FRAME: i64 = 1_024;
+/// Samples of a frame of AAC-LC, and of Opus (20 ms, RFC 7587 section 4.2).
+const AAC_FRAME: i64 = 1_024;
+const OPUS_FRAME: i64 = 960;
 /// 64 kbit/s: no loss in speech and street noise that is heard.
 const BIT_RATE: i32 = 64_000;
 /// Frames whose capture times are remembered: more than any coder holds.
@@ -44,27 +47,41 @@ pub(crate) struct SoundCoder {
 }
 
 impl SoundCoder {
-    /// Starts one for sound of `format`.
+    /// Starts one for sound of `format` that makes `form` of it.
     pub(crate) fn start(
         stream: &Arc<CodedStream>,
         format: &Arc<SoundFormat>,
+        form: SoundForm,
     ) -> Result<SoundCoder, MediaError> {
         let name = format!("the sound of {}", stream.id());
         let broken = |why: String| MediaError::Broken {
             source_name: name.clone(),
             why,
         };
-        let found = CODERS
-            .into_iter()
+        let opus = form == SoundForm::Opus;
+        let coders: &[(&str, i64)] = if opus { &OPUS_CODERS } else { &AAC_CODERS };
+        let found = coders
+            .iter()
             .find(|(element, _)| gst::ElementFactory::find(element).is_some());
-        let (element, priming) = found.ok_or_else(|| MediaError::Missing {
-            what: "an AAC encoder".to_owned(),
-            package: "gstreamer1.0-libav (avenc_aac) or gstreamer1.0-plugins-bad (voaacenc)",
+        let (element, priming) = *found.ok_or_else(|| match opus {
+            true => MediaError::Missing {
+                what: "an Opus encoder".to_owned(),
+                package: "gstreamer1.0-plugins-base (opusenc)",
+            },
+            false => MediaError::Missing {
+                what: "an AAC encoder".to_owned(),
+                package: "gstreamer1.0-libav (avenc_aac) or gstreamer1.0-plugins-bad (voaacenc)",
+            },
         })?;
+        // Opus in RTP has two channels at most without another payload format (RFC 7587 section 4.4).
+        let (channels, after) = match opus {
+            true => (",channels=[1,2]", ""),
+            false => ("", "! aacparse ! audio/mpeg,mpegversion=4,stream-format=raw "),
+        };
         let (caps, decoder) = input(format);
         let pipeline = gst::parse::launch(&format!(
-            "appsrc name=in format=time max-bytes=0 ! {decoder} ! audioconvert ! audioresample ! audio/x-raw,rate={RATE_HZ} ! \
-             {element} name=coder bitrate={BIT_RATE} ! aacparse ! audio/mpeg,mpegversion=4,stream-format=raw ! \
+            "appsrc name=in format=time max-bytes=0 ! {decoder} ! audioconvert ! audioresample ! audio/x-raw,rate={RATE_HZ}{channels} ! \
+             {element} name=coder bitrate={BIT_RATE} {after}! \
              appsink name=out sync=false async=false"
         ));
         let pipeline = pipeline.map_err(|e| broken(e.to_string()))?;
@@ -85,6 +102,7 @@ impl SoundCoder {
             inside: inside.clone(),
             format: None,
             was: format.codec.name(),
+            form,
             priming: Span::from_nanos(priming * 1_000_000_000 / RATE_HZ),
         };
         sink.set_callbacks(
@@ -109,7 +127,11 @@ impl SoundCoder {
                 .error()
                 .unwrap_or_else(|| broken("it did not start".to_owned())));
         }
-        log::info!("{name}: {} coded as AAC by {element}", format.codec.name());
+        log::info!(
+            "{name}: {} coded as {} by {element}",
+            format.codec.name(),
+            if opus { "Opus" } else { "AAC" }
+        );
         Ok(coder)
     }
 
@@ -189,13 +211,14 @@ struct Output {
     inside: Arc<Mutex<VecDeque<Inside>>>,
     format: Option<Arc<SoundFormat>>,
     was: &'static str,
+    form: SoundForm,
     priming: Span,
 }
 
 impl Output {
     fn take(&mut self, sample: &gst::Sample) {
         if let Some(unit) = self.unit(sample) {
-            self.stream.sound(&unit, false);
+            self.stream.sound(&unit, self.form);
         }
     }
 
@@ -206,22 +229,36 @@ impl Output {
         let captured = self.captured(at)?;
         if self.format.is_none() {
             let caps = sample.caps()?.structure(0)?;
-            let config = caps.get::<gst::Buffer>("codec_data").ok()?;
+            let (codec, config, pre_skip) = match self.form {
+                SoundForm::Opus => (SoundCodec::Opus, Vec::new(), OPUS_CODERS[0].1 as u16),
+                SoundForm::Aac | SoundForm::Native => {
+                    let config = caps.get::<gst::Buffer>("codec_data").ok()?;
+                    (SoundCodec::Aac, config.map_readable().ok()?.to_vec(), 0)
+                }
+            };
             self.format = Some(Arc::new(SoundFormat {
-                codec: SoundCodec::Aac,
+                codec,
                 rate_hz: RATE_HZ as u32,
                 channels: caps.get::<i32>("channels").map_or(1, |n| n.clamp(1, 8) as u16),
-                config: config.map_readable().ok()?.to_vec(),
-                pre_skip: 0,
+                config,
+                pre_skip,
                 transcoded: Some(self.was),
             }));
         }
         Some(SoundUnit {
             captured,
-            duration: Span::from_nanos(FRAME * 1_000_000_000 / RATE_HZ),
+            duration: Span::from_nanos(self.frame() * 1_000_000_000 / RATE_HZ),
             format: self.format.clone()?,
             data: Bytes::copy_from_slice(&buffer.map_readable().ok()?),
         })
+    }
+
+    /// Samples of a coded frame.
+    fn frame(&self) -> i64 {
+        match self.form {
+            SoundForm::Opus => OPUS_FRAME,
+            SoundForm::Aac | SoundForm::Native => AAC_FRAME,
+        }
     }
 
     /// When the first sample of a coded frame was captured: so much after the frame that went in before it, and what the

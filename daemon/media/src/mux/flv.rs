@@ -113,7 +113,7 @@ fn header(first: &CodedFrame, with_sound: bool) -> Vec<u8> {
 /// A picture.
 fn picture(frame: &CodedFrame) -> Vec<u8> {
     let unit = frame.length_prefixed();
-    let offset_ms = (frame.key.media_us.as_micros() - frame.decode_us).div_euclid(1_000) as i32;
+    let offset_ms = (frame.shown_us() - frame.decode_us).div_euclid(1_000) as i32;
     let [_, high, middle, low] = offset_ms.to_be_bytes();
     let kind = if frame.keyframe { KEY_AVC } else { INTER_AVC };
     let mut out = Vec::with_capacity(unit.len() + 24);

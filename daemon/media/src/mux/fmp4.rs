@@ -84,7 +84,7 @@ impl Sample {
     pub fn picture(frame: &CodedFrame, duration_us: u32) -> Sample {
         Sample {
             decode_us: frame.decode_us,
-            offset_us: (frame.key.media_us.as_micros() - frame.decode_us) as i32,
+            offset_us: (frame.shown_us() - frame.decode_us) as i32,
             duration_us,
             sync: frame.keyframe,
             data: frame.length_prefixed(),

@@ -20,7 +20,7 @@ mod times;
 pub use clients::ClientThreads;
 pub use options::{PushError, PushKind, PushOptions};
 pub use push::Push;
-pub use server::{Login, ReadingOf, RtspServer, ServerError};
+pub use server::{Login, ReadingOf, RtspServer, Sent, ServerError, ServerTls};
 
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ use synoptic_base::Mono;
 use crate::coded::{CodedFrame, CodedStream, Variant};
 use crate::encode::EncodeOptions;
 pub(crate) use push::h264_caps;
+pub(crate) use sound::caps as sound_caps;
+pub use times::HeaderTimes;
 use times::RtpTimes;
 
 /// Running time begins this long before the pipeline, so that a picture of before (the last GOP) has one.
@@ -40,6 +42,7 @@ const BEFORE: synoptic_base::Span = synoptic_base::Span::from_secs(60);
 pub struct Reading {
     stream: Arc<CodedStream>,
     sound: bool,
+    header_times: HeaderTimes,
     /// Kept while it is read.
     _variant: Option<Variant>,
 }
@@ -50,6 +53,7 @@ impl Reading {
         Reading {
             stream,
             sound: false,
+            header_times: HeaderTimes::default(),
             _variant: None,
         }
     }
@@ -60,6 +64,7 @@ impl Reading {
         Reading {
             stream: variant.stream().clone(),
             sound: false,
+            header_times: HeaderTimes::default(),
             _variant: Some(variant),
         }
     }
@@ -67,6 +72,15 @@ impl Reading {
     /// The same with the sound beside the pictures, where there is one.
     pub fn with_sound(self, sound: bool) -> Reading {
         Reading { sound, ..self }
+    }
+
+    /// The same with capture times in this form in the headers of RTP packets.
+    pub fn with_header_times(self, header_times: HeaderTimes) -> Reading {
+        Reading { header_times, ..self }
+    }
+
+    pub(crate) fn header_times(&self) -> HeaderTimes {
+        self.header_times
     }
 
     /// Whether the sound is wanted.
@@ -91,9 +105,9 @@ fn run_on_the_boxs_clock(pipeline: &gst::Pipeline, now: Mono) -> Mono {
     base
 }
 
-/// A buffer with a picture in Annex B form; its time stamp is the capture time.
+/// A buffer with a picture in Annex B form; its time stamp is the capture time, or its slot's at a constant rate.
 fn access_unit(frame: &CodedFrame, times: &RtpTimes) -> gst::Buffer {
-    coded_buffer(frame, times.running_time(frame.captured.mono))
+    coded_buffer(frame, times.running_time(frame.shown_mono(), frame.captured.mono))
 }
 
 /// A buffer with a picture in Annex B form, with this time stamp.
@@ -110,6 +124,11 @@ pub(crate) fn coded_buffer(frame: &CodedFrame, pts: gst::ClockTime) -> gst::Buff
         }
     }
     buffer
+}
+
+/// Pictures that wait in a source.
+pub(crate) fn waiting_pictures(source: &AppSrc) -> u64 {
+    source.property::<u64>("current-level-buffers")
 }
 
 /// Bytes that wait in a source.

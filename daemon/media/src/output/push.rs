@@ -9,7 +9,7 @@ use gst_app::AppSrc;
 use synoptic_base::{Epoch, Mono, Span};
 
 use super::sound::{self, SoundOut};
-use super::times::RtpTimes;
+use super::times::{HeaderTimes, RtpTimes};
 use super::{PushError, PushKind, PushOptions, access_unit, rtmp, run_on_the_boxs_clock, waiting_bytes};
 use crate::coded::{CodedFrame, CodedSound, CodedStream, SoundWant};
 use crate::mux::flv::FlvWriter;
@@ -427,8 +427,8 @@ fn set_rtsp(
         if let Some(payloader) = args.get(1).and_then(|v| v.get::<gst::Element>().ok()) {
             let pictures = payloader.factory().is_some_and(|f| f.name() == "rtph264pay");
             match (&of_sounds, pictures) {
-                (Some(times), false) => times.watch_payloader(&payloader),
-                _ => of_pictures.watch_payloader(&payloader),
+                (Some(times), false) => times.watch_payloader(&payloader, HeaderTimes::default()),
+                _ => of_pictures.watch_payloader(&payloader, HeaderTimes::default()),
             }
         }
         None

@@ -116,6 +116,39 @@ pub(crate) fn with_extension(packet: &[u8], id: u8, data: &[u8; 8]) -> Option<Ve
     Some(out)
 }
 
+/// `defined by profile` of the ONVIF replay extension (ONVIF Streaming Specification, section 6.3).
+const ONVIF: u16 = 0xabac;
+
+/// What the ONVIF replay extension says of an access unit besides its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OnvifFlags {
+    /// C: decoding can begin here.
+    pub(super) clean_point: bool,
+    /// D: something is missing before it.
+    pub(super) discontinuity: bool,
+}
+
+/// The packet with the ONVIF replay extension: NTP time, flags, CSeq of the PLAY that it answers (0: there is none, the pipeline
+/// is shared). `None` when it is no RTP, or has an extension already: RTP has room for one block.
+pub(super) fn with_onvif(packet: &[u8], ntp: u64, flags: OnvifFlags) -> Option<Vec<u8>> {
+    let header = packet.first_chunk::<12>()?;
+    if header[0] >> 6 != 2 || header[0] & 0x10 != 0 {
+        return None;
+    }
+    let at = 12 + 4 * usize::from(header[0] & 0x0f);
+    let (fixed, payload) = packet.split_at_checked(at)?;
+    let mut out = Vec::with_capacity(packet.len() + 16);
+    out.extend_from_slice(fixed);
+    out[0] |= 0x10;
+    out.extend(ONVIF.to_be_bytes());
+    out.extend(3_u16.to_be_bytes());
+    out.extend(ntp.to_be_bytes());
+    out.push(u8::from(flags.clean_point) << 7 | u8::from(flags.discontinuity) << 5);
+    out.extend([0, 0, 0]);
+    out.extend_from_slice(payload);
+    Some(out)
+}
+
 /// Whether a compound RTCP packet has a sender report.
 pub(crate) fn has_report(compound: &[u8]) -> bool {
     let mut rest = compound;
@@ -134,6 +167,12 @@ pub(crate) fn has_report(compound: &[u8]) -> bool {
 
 /// Sets NTP and RTP time of every sender report in a compound RTCP packet.
 pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
+    set_reports_of(compound, |_| Some((ntp, rtp)));
+}
+
+/// Sets NTP and RTP time of the sender reports in a compound RTCP packet, by their SSRC; those that `times` knows nothing of
+/// stay as they are.
+pub(crate) fn set_reports_of(compound: &mut [u8], times: impl Fn(u32) -> Option<(u64, u32)>) {
     let mut rest = compound;
     while let Some([first, kind, a, b]) = rest.first_chunk::<4>().copied() {
         let length = 4 * (usize::from(u16::from_be_bytes([a, b])) + 1);
@@ -143,7 +182,10 @@ pub(crate) fn set_reports(compound: &mut [u8], ntp: u64, rtp: u32) {
         if first >> 6 != 2 {
             return;
         }
-        if kind == SENDER_REPORT && packet.len() >= 28 {
+        if kind == SENDER_REPORT
+            && packet.len() >= 28
+            && let Some((ntp, rtp)) = times(u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]))
+        {
             packet[8..16].copy_from_slice(&ntp.to_be_bytes());
             packet[16..20].copy_from_slice(&rtp.to_be_bytes());
         }
@@ -221,6 +263,33 @@ mod tests {
         assert_eq!(with_extension(&plain, 15, &[0; 8]), None);
         for cut in 0..twice.len() {
             with_extension(&twice[..cut], 3, &[0; 8]);
+        }
+    }
+
+    #[test]
+    fn our_own_reader_reads_the_onvif_extension() {
+        use synoptic_base::Utc;
+        use synoptic_engine::timebase::StampKind;
+        use synoptic_engine::timebase::wire::packet_times;
+        let mut plain = vec![0x81, 96, 0, 1, 0, 0, 0, 9, 5, 5, 5, 5, 6, 6, 6, 6];
+        plain.extend([0x65, 0xbb]);
+        let ntp = 0xed00_0000_4000_0000;
+        let flags = OnvifFlags {
+            clean_point: true,
+            discontinuity: true,
+        };
+        let with = with_onvif(&plain, ntp, flags).unwrap();
+        assert_eq!(with[16..20], [0xab, 0xac, 0, 3]);
+        assert_eq!(with[28..], [0xa0, 0, 0, 0, 0x65, 0xbb]);
+        let times: Vec<_> = packet_times(&with, &[], Utc::from_nanos(0)).collect();
+        assert_eq!(times.len(), 1);
+        assert_eq!(
+            (times[0].kind, times[0].wall),
+            (StampKind::OnvifReplay, Utc::from_ntp(ntp))
+        );
+        assert_eq!(with_onvif(&with, ntp, flags), None, "there is room for one");
+        for cut in 0..plain.len() {
+            with_onvif(&plain[..cut], ntp, flags);
         }
     }
 

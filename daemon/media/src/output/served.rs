@@ -12,7 +12,7 @@ use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory};
 use synoptic_base::{Mono, Span};
 
 use super::push::h264_caps;
-use super::server::ReadingOf;
+use super::server::{ReadingOf, Sent};
 use super::sound::{self, SoundOut};
 use super::times::RtpTimes;
 use super::{Reading, access_unit, run_on_the_boxs_clock, waiting_bytes};
@@ -31,6 +31,7 @@ struct Counters {
     pictures: AtomicU64,
     bytes: AtomicU64,
     left_out: AtomicU64,
+    repeated: AtomicU64,
 }
 
 /// What is known of a path.
@@ -56,10 +57,15 @@ impl Served {
         locked(&self.watching).remove(client);
     }
 
-    pub(super) fn sent(&self) -> (u64, u64, u64) {
+    pub(super) fn sent(&self) -> Sent {
         let c = &self.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (read(&c.pictures), read(&c.bytes), read(&c.left_out))
+        Sent {
+            pictures: read(&c.pictures),
+            bytes: read(&c.bytes),
+            left_out: read(&c.left_out),
+            repeated: read(&c.repeated),
+        }
     }
 
     /// Why there is nothing to watch.
@@ -134,11 +140,11 @@ fn configure(served: &Served, path: &str, media: &RTSPMedia) -> Result<(), Strin
     let reading = (served.reading)();
     let base = run_on_the_boxs_clock(&pipeline, reading.stream().now());
     let times = RtpTimes::new(reading.stream().clone(), base);
-    times.watch_payloader(&payloader);
+    times.watch_payloader(&payloader, reading.header_times());
     let of_feed = times.clone();
     let sound = sound_out(&bin, &reading, base)?;
     if let (Some(sound), Some(payloader)) = (&sound, bin.by_name("pay1")) {
-        sound.times.watch_payloader(&payloader);
+        sound.times.watch_payloader(&payloader, reading.header_times());
     }
     let of_sound = sound.as_ref().map(|sound| sound.times.clone());
     media.connect_prepared(move |_| {
@@ -237,6 +243,9 @@ fn feed(reading: &Reading, out: &Out, counters: &Counters, ended: &Receiver<()>)
         let buffer = access_unit(&frame, times);
         counters.pictures.fetch_add(1, Ordering::Relaxed);
         counters.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
+        counters
+            .repeated
+            .fetch_add(u64::from(frame.slot.repeat > 0), Ordering::Relaxed);
         if source.push_buffer(buffer).is_err() {
             return; // the pipeline goes down
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -35,6 +36,28 @@ pub struct Login {
     pub user: String,
     /// The password.
     pub password: Secret,
+}
+
+/// What a path has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Pictures.
+    pub pictures: u64,
+    /// Their bytes, and those of the sound.
+    pub bytes: u64,
+    /// Pictures left out since the pipeline took none.
+    pub left_out: u64,
+    /// Pictures that were sent again, so that the rate is constant.
+    pub repeated: u64,
+}
+
+/// What the server proves to be itself by, over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// PEM file of the certificate.
+    pub certificate: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
 }
 
 /// Finds what a path shows, anew for each pipeline: a camera that was removed and added again has another stream.
@@ -76,27 +99,28 @@ pub struct RtspServer {
     listening: Option<glib::Source>,
     mounts: Arc<Mutex<Mounts>>,
     threads: ClientThreads,
-    login: bool,
+    /// Paths are open to [`ROLE`] alone.
+    guarded: bool,
+    tls: bool,
     address: SocketAddr,
 }
 
 impl RtspServer {
     /// Listens on `address` (port 0: any free one). With `login` every client must give it, by Digest (RFC 7616) or Basic.
-    pub fn start(address: SocketAddr, login: Option<&Login>) -> Result<RtspServer, ServerError> {
+    /// With `tls` every connection is encrypted (`rtsps://`), and RTP within it where the client asks for TCP.
+    ///
+    /// # Errors
+    /// When it cannot listen, or the certificate cannot be read.
+    pub fn start(
+        address: SocketAddr,
+        login: Option<&Login>,
+        tls: Option<&ServerTls>,
+    ) -> Result<RtspServer, ServerError> {
         let server = RTSPServer::new();
         server.set_address(&address.ip().to_string());
         server.set_service(&address.port().to_string());
-        if let Some(login) = login {
-            let auth = RTSPAuth::new();
-            let token = RTSPToken::builder()
-                .field(gst_rtsp_server::RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
-                .build();
-            let (user, password) = (&login.user, login.password.expose());
-            // Flags in C, an enumeration in the crate.
-            auth.set_supported_methods(gst_rtsp::RTSPAuthMethod::__Unknown(BASIC_AND_DIGEST));
-            auth.add_digest(user, password, &token);
-            auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
-            server.set_auth(Some(&auth));
+        if login.is_some() || tls.is_some() {
+            server.set_auth(Some(&guard(login, tls)?));
         }
         if let Some(pool) = server.thread_pool() {
             pool.set_max_threads(THREADS);
@@ -143,9 +167,15 @@ impl RtspServer {
             listening: Some(listening),
             mounts,
             threads,
-            login: login.is_some(),
+            guarded: login.is_some() || tls.is_some(),
+            tls: tls.is_some(),
             address: SocketAddr::new(address.ip(), bound),
         })
+    }
+
+    /// Whether connections are encrypted.
+    pub fn has_tls(&self) -> bool {
+        self.tls
     }
 
     /// Where it listens.
@@ -160,7 +190,7 @@ impl RtspServer {
             return Err(ServerError::Taken(path.to_owned()));
         }
         let (factory, served) = served::factory(path, reading);
-        if self.login {
+        if self.guarded {
             let rights = gst::Structure::builder(ROLE)
                 .field(gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS, true)
                 .field(gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
@@ -189,12 +219,10 @@ impl RtspServer {
         locked(&self.mounts).served.get(path).map_or(0, |s| s.clients())
     }
 
-    /// Pictures and bytes that `path` has sent into its pipelines, and pictures left out since its pipeline took none.
-    pub fn sent(&self, path: &str) -> (u64, u64, u64) {
-        locked(&self.mounts)
-            .served
-            .get(path)
-            .map_or((0, 0, 0), |s| s.sent())
+    /// What `path` has sent into its pipelines.
+    pub fn sent(&self, path: &str) -> Sent {
+        let served = locked(&self.mounts).served.get(path).cloned();
+        served.map(|served| served.sent()).unwrap_or_default()
     }
 
     fn mount_points(&self) -> Result<gst_rtsp_server::RTSPMountPoints, ServerError> {
@@ -244,6 +272,37 @@ impl Drop for RtspServer {
             log::error!("the RTSP server's thread panicked");
         }
     }
+}
+
+/// Who may watch, and the certificate.
+fn guard(login: Option<&Login>, tls: Option<&ServerTls>) -> Result<RTSPAuth, ServerError> {
+    let auth = RTSPAuth::new();
+    let mut token = RTSPToken::builder()
+        .field(gst_rtsp_server::RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
+        .build();
+    match login {
+        Some(login) => {
+            let (user, password) = (&login.user, login.password.expose());
+            // Flags in C, an enumeration in the crate.
+            auth.set_supported_methods(gst_rtsp::RTSPAuthMethod::__Unknown(BASIC_AND_DIGEST));
+            auth.add_digest(user, password, &token);
+            auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
+        }
+        // Who gives nothing may watch.
+        None => auth.set_default_token(Some(&mut token)),
+    }
+    if let Some(tls) = tls {
+        let certificate = gio::TlsCertificate::from_files(&tls.certificate, &tls.key);
+        let certificate = certificate.map_err(|why| {
+            ServerError::Broken(format!(
+                "the certificate {} with the key {} cannot be used: {why}; is glib-networking installed?",
+                tls.certificate.display(),
+                tls.key.display()
+            ))
+        })?;
+        auth.set_tls_certificate(Some(&certificate));
+    }
+    Ok(auth)
 }
 
 /// Counts who watches what, and answers at once where there is nothing to watch.

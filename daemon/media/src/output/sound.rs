@@ -35,7 +35,7 @@ impl SoundOut {
         }
         let mut buffer = gst::Buffer::from_slice(sound.data.clone());
         if let Some(data) = buffer.get_mut() {
-            let pts = self.times.running_time(sound.captured.mono);
+            let pts = self.times.running_time(sound.captured.mono, sound.captured.mono);
             data.set_pts(pts);
             data.set_dts(pts);
             data.set_duration(gst::ClockTime::from_nseconds(
@@ -49,7 +49,7 @@ impl SoundOut {
 }
 
 /// Caps of sound as it leaves the relay.
-pub(super) fn caps(format: &SoundFormat) -> gst::Caps {
+pub(crate) fn caps(format: &SoundFormat) -> gst::Caps {
     let builder = match format.codec {
         SoundCodec::Aac => gst::Caps::builder("audio/mpeg")
             .field("mpegversion", 4)

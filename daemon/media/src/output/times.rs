@@ -19,8 +19,21 @@ use crate::session::locked;
 const NTP_64: &str = "urn:ietf:params:rtp-hdrext:ntp-64";
 /// Its id on our lines: any of 1 to 14 (RFC 8285 section 4.2).
 const NTP_64_ID: u8 = 1;
+/// URI of the header extension with the capture time of a picture (8 bytes of NTP time), and its id on our lines.
+const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+const CAPTURE_TIME_ID: u8 = 2;
 /// Pictures between the feed and the network of which more than the running time must be known: two seconds of them.
 const MAX_MOVED: usize = 120;
+
+/// In which form the headers of packets tell capture times: RTP has room for one block of extensions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderTimes {
+    /// RFC 6051 (where this GStreamer can, 1.22 and up) and abs-capture-time, in one-byte extensions (RFC 8285).
+    #[default]
+    Standard,
+    /// The ONVIF replay extension, `0xABAC`, for video management systems that read nothing else.
+    Onvif,
+}
 
 /// What ties a stream's RTP times to its capture times.
 pub(super) struct RtpTimes {
@@ -81,14 +94,14 @@ impl RtpTimes {
         packet.pts().is_some_and(|pts| pts.nseconds() < begin)
     }
 
-    /// The running time of a picture: its capture time. Where a better time source moves capture times back, the pictures up
+    /// The running time of a picture that is `shown` then, which is its capture time but in a slot of a constant rate. Where a better time source moves capture times back, the pictures up
     /// to the last one's time follow it closely, for RTP times do not go back; their headers and SEI are exact all the same.
-    pub(super) fn running_time(&self, captured: Mono) -> gst::ClockTime {
-        let exact = gst::ClockTime::from_nseconds((captured - self.base).as_nanos().max(0) as u64);
+    pub(super) fn running_time(&self, shown: Mono, captured: Mono) -> gst::ClockTime {
+        let exact = gst::ClockTime::from_nseconds((shown - self.base).as_nanos().max(0) as u64);
         let mut given = locked(&self.given);
         let next = given.last.map(|last| last + gst::ClockTime::from_useconds(1));
         let time = next.map_or(exact, |next| exact.max(next));
-        if time != exact {
+        if time != exact || shown != captured {
             if given.moved.len() == MAX_MOVED {
                 given.moved.pop_front();
             }
@@ -98,24 +111,57 @@ impl RtpTimes {
         time
     }
 
-    /// Makes a payloader write the RFC 6051 extension, where this GStreamer (1.22 and up) has it, and watches what it sends.
-    pub(super) fn watch_payloader(self: &Arc<Self>, payloader: &gst::Element) {
+    /// Makes the first packet of each picture that a payloader sends tell its capture time, and watches what it sends.
+    pub(super) fn watch_payloader(self: &Arc<Self>, payloader: &gst::Element, header: HeaderTimes) {
         let Some(pad) = payloader.static_pad("src") else {
             return;
         };
-        if gst::ElementFactory::find("rtphdrextntp64").is_some() {
-            ask_for_extension(&pad);
+        if header == HeaderTimes::Standard {
+            if gst::ElementFactory::find("rtphdrextntp64").is_some() {
+                ask_for_extension(&pad);
+            }
+            tell_of_extension(&pad);
         }
         let times = self.clone();
+        let written = Mutex::new(None);
         let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
         pad.add_probe(mask, move |_, info| {
-            if let Some(buffer) = info.buffer() {
+            let mut written = locked(&written);
+            if let Some(buffer) = info.buffer_mut() {
                 times.learn(buffer);
-            } else if let Some(buffer) = info.buffer_list().and_then(|l| l.get(0)) {
-                times.learn(buffer);
+                times.extend(header, &mut written, buffer.make_mut());
+            } else if let Some(list) = info.buffer_list_mut()
+                && let Some(first) = list.make_mut().get_mut(0)
+            {
+                // Those of a list are pieces of one NAL unit.
+                times.learn(first);
+                times.extend(header, &mut written, first);
             }
             gst::PadProbeReturn::Ok
         });
+    }
+
+    /// Writes the capture time into the header of a packet that begins a picture.
+    fn extend(&self, header: HeaderTimes, written: &mut Option<u32>, packet: &mut gst::BufferRef) {
+        let Some(captured) = self.captured(packet) else {
+            return;
+        };
+        let flags = rtp::OnvifFlags {
+            clean_point: !packet.flags().contains(gst::BufferFlags::DELTA_UNIT),
+            discontinuity: packet.flags().contains(gst::BufferFlags::DISCONT),
+        };
+        let with = packet.map_readable().ok().and_then(|map| {
+            let ticks = rtp::timestamp(&map).filter(|ticks| *written != Some(*ticks))?;
+            *written = Some(ticks);
+            let ntp = self.stream.ntp(captured);
+            match header {
+                HeaderTimes::Standard => rtp::with_extension(&map, CAPTURE_TIME_ID, &ntp.to_be_bytes()),
+                HeaderTimes::Onvif => rtp::with_onvif(&map, ntp, flags),
+            }
+        });
+        if let Some(with) = with {
+            packet.replace_all_memory(gst::Memory::from_mut_slice(with));
+        }
     }
 
     fn learn(&self, packet: &gst::BufferRef) {
@@ -243,6 +289,25 @@ fn ask_for_extension(pad: &gst::Pad) {
     });
 }
 
+/// Makes the session description tell of the abs-capture-time extension, which no element of GStreamer writes: it is made of
+/// the caps that the payloader sends on.
+fn tell_of_extension(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        let told = info.event().and_then(|event| match event.view() {
+            gst::EventView::Caps(caps) => Some(caps.caps_owned()),
+            _ => None,
+        });
+        if let Some(mut caps) = told {
+            let field = format!("extmap-{CAPTURE_TIME_ID}");
+            for structure in caps.make_mut().iter_mut() {
+                structure.set(field.as_str(), CAPTURE_TIME);
+            }
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +323,7 @@ mod tests {
         let times = RtpTimes::new(stream, base);
         let at = |ms: i64| base + Span::from_millis(ms);
         let given: Vec<u64> = [0, 66, 132, 100, 166, 300]
-            .map(|ms| times.running_time(at(ms)).useconds())
+            .map(|ms| times.running_time(at(ms), at(ms)).useconds())
             .to_vec();
         assert_eq!(given, [0, 66_000, 132_000, 132_001, 166_000, 300_000]);
         let mut packet = gst::Buffer::new();
@@ -271,6 +336,10 @@ mod tests {
         assert_eq!(captured(132_000), Some(at(132)));
         assert_eq!(captured(166_000), Some(at(166)));
         // Before the pipeline began to count.
-        assert_eq!(times.running_time(base - Span::from_secs(1)).useconds(), 300_001);
+        let before = base - Span::from_secs(1);
+        assert_eq!(times.running_time(before, before).useconds(), 300_001);
+        // A picture in the slot of a constant rate, shown again: the header tells its capture.
+        assert_eq!(times.running_time(at(400), at(365)).useconds(), 400_000);
+        assert_eq!(captured(400_000), Some(at(365)));
     }
 }

@@ -1,5 +1,5 @@
-//! The camera's sound as it comes, on its way to the relay; and coded as AAC for those who can take nothing else, while there
-//! are any.
+//! The camera's sound as it comes, on its way to the relay; and coded as AAC or Opus for those who can take nothing else, while
+//! there are any.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use super::decode::{internal, make};
 use super::locked;
 use super::sound::{SoundBranch, make_queue};
 use crate::MediaError;
-use crate::coded::{CodedStream, SoundCodec, SoundFormat, SoundUnit};
+use crate::coded::{CodedStream, SoundCodec, SoundForm, SoundFormat, SoundUnit};
 use crate::encode::SoundCoder;
 
 /// Samples of a frame of AAC-LC (ISO/IEC 14496-3 section 4.5.2.1.1), where nothing else is said.
@@ -30,6 +30,12 @@ struct Tap {
     stream: Arc<CodedStream>,
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     format: Option<(gst::Caps, Arc<SoundFormat>)>,
+    coders: [Slot; SoundForm::CODED.len()],
+}
+
+/// A form of the sound that the box makes while somebody wants it.
+struct Slot {
+    form: SoundForm,
     coder: Option<SoundCoder>,
     /// Frames until a coder is tried again.
     not_before: u32,
@@ -71,8 +77,11 @@ pub(super) fn attach(
         stream: stream.clone(),
         pipeline: pipeline.downgrade(),
         format: None,
-        coder: None,
-        not_before: 0,
+        coders: SoundForm::CODED.map(|form| Slot {
+            form,
+            coder: None,
+            not_before: 0,
+        }),
     });
     sink.set_callbacks(
         AppSinkCallbacks::builder()
@@ -130,13 +139,11 @@ fn describe(caps: &gst::StructureRef) -> String {
     encoding.unwrap_or_else(|_| caps.name().to_string())
 }
 
-impl Tap {
-    fn take(&mut self, sample: &gst::Sample) {
-        let Some(unit) = self.unit(sample) else { return };
-        self.stream.sound(&unit, true);
-        if !self.stream.wants_aac() {
+impl Slot {
+    fn take(&mut self, stream: &Arc<CodedStream>, unit: &SoundUnit) {
+        if !stream.wants_sound(self.form) {
             if self.coder.take().is_some() {
-                self.stream.sound_coder_stopped();
+                stream.sound_coder_stopped(self.form);
             }
             return;
         }
@@ -145,21 +152,31 @@ impl Tap {
             self.coder = None;
         }
         if self.coder.is_none() && self.not_before == 0 {
-            match SoundCoder::start(&self.stream, &unit.format) {
+            match SoundCoder::start(stream, &unit.format, self.form) {
                 Ok(coder) => self.coder = Some(coder),
-                Err(error) => self.failed(&error),
+                Err(error) => self.failed(stream, &error),
             }
         }
-        if let Some(Err(error)) = self.coder.as_mut().map(|coder| coder.push(&unit)) {
+        if let Some(Err(error)) = self.coder.as_mut().map(|coder| coder.push(unit)) {
             self.coder = None;
-            self.failed(&error);
+            self.failed(stream, &error);
         }
     }
 
-    fn failed(&mut self, error: &MediaError) {
+    fn failed(&mut self, stream: &CodedStream, error: &MediaError) {
         log::error!("{error}; the pictures go without sound, next try in 10 s");
         self.not_before = RETRY_FRAMES;
-        self.stream.sound_coder_stopped();
+        stream.sound_coder_stopped(self.form);
+    }
+}
+
+impl Tap {
+    fn take(&mut self, sample: &gst::Sample) {
+        let Some(unit) = self.unit(sample) else { return };
+        self.stream.sound(&unit, SoundForm::Native);
+        for slot in &mut self.coders {
+            slot.take(&self.stream, &unit);
+        }
     }
 
     fn unit(&mut self, sample: &gst::Sample) -> Option<SoundUnit> {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use synoptic_base::{Captured, Epoch, FrameKey, FrameKind, MediaTime, Mono};
 
 use super::locked;
-use crate::coded::{AccessUnit, CodedFormat, CodedFrame, CodedStream, Framing, nals};
+use crate::coded::{AccessUnit, CodedFormat, CodedFrame, CodedStream, Framing, Slot, nals};
 
 /// Pictures that wait for the decoder at most: 8 s at 30 a second.
 const MAX_HELD: usize = 256;
@@ -290,6 +290,7 @@ impl Tap {
                 decode_us: media.as_micros(),
                 format: held.format.clone(),
                 duration_us: 0,
+                slot: Slot::default(),
                 unit: held.parsed.unit.clone(),
                 written: OnceLock::new(),
             });
@@ -343,6 +344,7 @@ impl Tap {
             decode_us: state.order.decode_us(&format, media.as_micros()),
             format,
             duration_us,
+            slot: Slot::default(),
             unit: held.parsed.unit,
             written: OnceLock::new(),
         };

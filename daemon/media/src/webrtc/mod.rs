@@ -16,13 +16,19 @@
 //! | bytes that wait for the network | 4 MiB | pictures are left out up to the next IDR |
 //! | the time to connect | 20 s | the session ends |
 //! | silence of the viewer (no receiver report) | 15 s | the session ends |
+//! | what the viewer's line takes | `synoptic_engine::pacing::ViewerRate` | IDR pictures alone, until it is well again |
+//! | IDR pictures that viewers ask for (PLI, FIR) | one a second | who asks again gets the same one |
+//!
+//! Sound is the camera's own Opus, or what the box makes of its sound, by the one coder that all such viewers share. It leaves
+//! with the pictures of its instant (`coded::sound_line`); its RTP time is its media time in ticks of 48 kHz.
 
 mod offer;
 mod peer;
+mod rtcp;
 mod session;
 mod times;
 
-pub use session::Session;
+pub use session::{Session, ViewerStatus};
 pub use times::rtp_time;
 
 use synoptic_base::{Span, StreamId};

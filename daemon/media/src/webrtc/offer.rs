@@ -1,4 +1,4 @@
-//! What a viewer's offer leaves to choose: where its video stands, and which payload type fits the stream.
+//! What a viewer's offer leaves to choose: where its video and its sound stand, and which payload type fits the stream.
 
 use super::WebRtcError;
 
@@ -24,7 +24,18 @@ pub(super) struct Offer {
     pub(super) mline: u32,
     /// Under which id capture times may stand in headers of packets; `None`: nowhere.
     pub(super) capture_id: Option<u8>,
+    /// Where sound is asked for that can be sent.
+    pub(super) sound: Option<SoundOffer>,
+    /// Payload types under which the viewer tells what he can take (`goog-remb`).
+    remb: Vec<u8>,
     codecs: Vec<Codec>,
+}
+
+/// A media section that takes Opus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SoundOffer {
+    pub(super) mline: u32,
+    pub(super) payload: u8,
 }
 
 /// An H.264 payload type that takes fragmented units (`packetization-mode=1`, RFC 6184 section 6.3).
@@ -75,6 +86,15 @@ impl Offer {
             let why = "it has no video that is `recvonly` or `sendrecv`";
             return Err(WebRtcError::Unable(why.to_owned()));
         };
+        let sound = sections.iter().enumerate().find_map(|(at, section)| {
+            let wanted =
+                section[0].starts_with("m=audio ") && !is_rejected(section) && receives(section, session);
+            let payload = wanted.then(|| opus(section)).flatten()?;
+            Some(SoundOffer {
+                mline: at as u32,
+                payload,
+            })
+        });
         let codecs = codecs(sections[mline]);
         if codecs.is_empty() {
             let why = "it takes no H.264 with packetization-mode=1";
@@ -86,8 +106,15 @@ impl Offer {
             text,
             mline: mline as u32,
             capture_id: capture_id(sections[mline]),
+            sound,
+            remb: remb(sections[mline]),
             codecs,
         })
+    }
+
+    /// Whether the viewer can tell what he can take.
+    pub(super) fn tells_estimate(&self, codec: Codec) -> bool {
+        self.remb.contains(&codec.payload)
     }
 
     /// The payload type for a stream of this profile_idc: the very profile, a greater one, or what every browser takes, for
@@ -146,6 +173,33 @@ fn receives(section: &[&str], session: &[&str]) -> bool {
         })
     };
     direction(section).or_else(|| direction(session)).unwrap_or(true)
+}
+
+/// The payload types with `a=rtcp-fb:TYPE goog-remb` (draft-alvestrand-rmcat-remb section 2.1); `*` means all.
+fn remb(section: &[&str]) -> Vec<u8> {
+    let mut payloads = Vec::new();
+    for line in section {
+        let told = line
+            .strip_prefix("a=rtcp-fb:")
+            .and_then(|rest| rest.split_once(' '));
+        match told.filter(|(_, what)| what.trim() == "goog-remb") {
+            Some(("*", _)) => payloads.extend(0..128),
+            Some((number, _)) => payloads.extend(number.parse::<u8>()),
+            None => {}
+        }
+    }
+    payloads
+}
+
+/// The payload type of Opus (RFC 7587 section 7).
+fn opus(section: &[&str]) -> Option<u8> {
+    section.iter().find_map(|line| {
+        let (payload, codec) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+        let payload = payload.parse::<u8>().ok().filter(|payload| *payload < 128)?;
+        // GStreamer leaves out the channels, of which there are always two here.
+        let codec = codec.trim().to_ascii_lowercase();
+        matches!(codec.as_str(), "opus/48000/2" | "opus/48000").then_some(payload)
+    })
 }
 
 fn codecs(section: &[&str]) -> Vec<Codec> {
@@ -212,6 +266,19 @@ mod tests {
         let payload = |profile| offer.codec(profile).payload;
         assert_eq!([66, 77, 100, 88].map(payload), [104, 106, 127, 104]);
         assert_eq!(offer.capture_id, None);
+        assert_eq!(
+            offer.sound,
+            Some(SoundOffer {
+                mline: 0,
+                payload: 111
+            })
+        );
+        assert!(!offer.tells_estimate(offer.codec(66)));
+        let with = CHROMIUM.replace("a=rtpmap:104", "a=rtcp-fb:104 goog-remb\r\na=rtpmap:104");
+        let told = Offer::read(&with).unwrap();
+        assert!(told.tells_estimate(told.codec(66)) && !told.tells_estimate(told.codec(77)));
+        let deaf = CHROMIUM.replace("opus/48000/2", "L16/44100/2");
+        assert_eq!(Offer::read(&deaf).unwrap().sound, None);
         let with = CHROMIUM.replace(
             "a=mid:1",
             &format!("a=mid:1\r\na=extmap:9/recvonly {ABS_CAPTURE_TIME}"),

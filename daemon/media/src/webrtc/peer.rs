@@ -1,6 +1,7 @@
-//! One peer connection: GStreamer's webrtcbin behind a source of access units.
+//! One peer connection: GStreamer's webrtcbin behind a source of access units, and one of sound.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use gst::prelude::*;
@@ -13,11 +14,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::Rng;
 use synoptic_base::Span;
 
-use super::offer::{ABS_CAPTURE_TIME, Codec, Offer};
+use super::offer::{ABS_CAPTURE_TIME, Codec, Offer, SoundOffer};
 use super::times::Times;
 use super::{IceServers, TurnServer, WebRtcError};
-use crate::coded::CodedStream;
-use crate::output::{h264_caps, waiting_bytes};
+use crate::coded::{CodedSound, CodedStream, SoundFormat};
+use crate::output::{h264_caps, sound_caps, waiting_bytes};
 
 /// What a browser asks of webrtcbin takes no longer; then it hangs.
 const REPLY: Span = Span::from_secs(10);
@@ -31,6 +32,8 @@ const NEEDED: [(&str, &str); 5] = [
     ("nicesink", "gstreamer1.0-nice"),
     ("rtph264pay", "gstreamer1.0-plugins-good"),
 ];
+/// What sound needs besides.
+const NEEDED_FOR_SOUND: &str = "rtpopuspay";
 /// Bytes of an RTP packet: what goes through tunnels and mobile networks in one piece.
 const MTU: u32 = 1_200;
 /// What stands as it is in the user part of a URL (RFC 3986 section 2.3).
@@ -44,8 +47,26 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) struct Peer {
     pipeline: gst::Pipeline,
     source: AppSrc,
+    sound: Option<Sound>,
+    /// The viewer has lost pictures (PLI, RFC 4585 section 6.3.1; FIR, RFC 5104 section 4.3.1).
+    key_asked: Arc<AtomicBool>,
     states: Receiver<WebRTCPeerConnectionState>,
     stream: Arc<CodedStream>,
+}
+
+/// The way out for sound.
+struct Sound {
+    source: AppSrc,
+    format: Option<Arc<SoundFormat>>,
+}
+
+/// What a pipeline is made of.
+struct Parts {
+    pipeline: gst::Pipeline,
+    webrtc: gst::Element,
+    source: AppSrc,
+    payloader: gst::Element,
+    sound: Option<(AppSrc, gst::Element)>,
 }
 
 impl Peer {
@@ -54,6 +75,7 @@ impl Peer {
         stream: &Arc<CodedStream>,
         offer: &Offer,
         codec: Codec,
+        with_sound: bool,
         servers: &IceServers,
         times: &Arc<Times>,
     ) -> Result<(Peer, String), WebRtcError> {
@@ -69,8 +91,23 @@ impl Peer {
         let sdp = gst_sdp::SDPMessage::parse_buffer(offer.text.as_bytes())
             .map_err(|e| WebRtcError::Offer(e.to_string()))?;
         // Told in the answer: a browser shows a source that it was not told of on no track.
-        let ssrc: u32 = rand::rng().random_range(1..u32::MAX);
-        let (webrtc, source, pipeline) = pipeline(codec, ssrc, servers).map_err(|e| broken(e.to_string()))?;
+        let ssrc: u32 = rand::rng().random_range(2..u32::MAX) & !1;
+        let sound_ssrc = ssrc | 1;
+        // What the viewer takes and the stream has; without the element pictures go alone.
+        let sound = offer
+            .sound
+            .filter(|_| with_sound && gst::ElementFactory::find(NEEDED_FOR_SOUND).is_some());
+        let parts = pipeline(codec, ssrc, sound.map(|s| (s, sound_ssrc)), servers);
+        let Parts {
+            pipeline,
+            webrtc,
+            source,
+            payloader,
+            sound: sound_parts,
+        } = parts.map_err(|e| broken(e.to_string()))?;
+        times.set_sources(ssrc, if sound.is_some() { sound_ssrc } else { 0 });
+        let key_asked = Arc::new(AtomicBool::new(false));
+        watch_for_losses(&source, &key_asked);
         let (told, states) = unbounded();
         webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
             // Nobody listens any more: it is being taken down.
@@ -83,6 +120,11 @@ impl Peer {
         let peer = Peer {
             pipeline,
             source,
+            sound: sound_parts.as_ref().map(|(source, _)| Sound {
+                source: source.clone(),
+                format: None,
+            }),
+            key_asked,
             states,
             stream: stream.clone(),
         };
@@ -95,11 +137,19 @@ impl Peer {
         peer.pipeline
             .set_state(gst::State::Playing)
             .map_err(|_| broken(peer.error().unwrap_or_else(|| "it did not start".to_owned())))?;
-        let pad = send_pad(&webrtc, offer.mline, codec, ssrc).map_err(|e| broken(e.to_string()))?;
-        let payloader = peer.pipeline.by_name("pay").and_then(|p| p.static_pad("src"));
+        let pad = send_pad(&webrtc, offer.mline, &picture_caps(codec, ssrc));
+        let pad = pad.map_err(|e| broken(e.to_string()))?;
+        let payloader = payloader.static_pad("src");
         let payloader = payloader.ok_or_else(|| broken("no payloader".to_owned()))?;
         times.watch_payloader(&payloader);
         payloader.link(&pad).map_err(|e| broken(e.to_string()))?;
+        if let (Some(offered), Some((_, payloader))) = (sound, &sound_parts) {
+            let pad = send_pad(&webrtc, offered.mline, &sound_rtp_caps(offered, sound_ssrc));
+            let pad = pad.map_err(|e| broken(e.to_string()))?;
+            let payloader = payloader.static_pad("src");
+            let payloader = payloader.ok_or_else(|| broken("no payloader for the sound".to_owned()))?;
+            payloader.link(&pad).map_err(|e| broken(e.to_string()))?;
+        }
         let offered = WebRTCSessionDescription::new(WebRTCSDPType::Offer, sdp);
         ask(&webrtc, "set-remote-description", &offered).map_err(WebRtcError::Offer)?;
         let answer = ask(&webrtc, "create-answer", &None::<gst::Structure>).map_err(WebRtcError::Unable)?;
@@ -140,6 +190,35 @@ impl Peer {
         self.source.push_buffer(buffer).ok();
     }
 
+    /// Whether sound is sent.
+    pub(super) fn has_sound(&self) -> bool {
+        self.sound.is_some()
+    }
+
+    /// Sends a frame of sound; its RTP time is its media time. Who gets none is sent none.
+    pub(super) fn send_sound(&mut self, sound: &CodedSound) {
+        let Some(out) = &mut self.sound else { return };
+        if out.format.as_ref() != Some(&sound.format) {
+            out.source.set_caps(Some(&sound_caps(&sound.format)));
+            out.format = Some(sound.format.clone());
+        }
+        let mut buffer = gst::Buffer::from_slice(sound.data.clone());
+        if let Some(data) = buffer.get_mut() {
+            let time = gst::ClockTime::from_useconds(sound.media_us.max(0) as u64);
+            data.set_pts(time);
+            data.set_dts(time);
+            data.set_duration(gst::ClockTime::from_nseconds(
+                sound.duration.as_nanos().max(0) as u64
+            ));
+        }
+        out.source.push_buffer(buffer).ok();
+    }
+
+    /// Whether the viewer has asked for an IDR picture since this was asked last.
+    pub(super) fn take_key_asked(&self) -> bool {
+        self.key_asked.swap(false, Ordering::Relaxed)
+    }
+
     /// Bytes that wait for the network.
     pub(super) fn waiting(&self) -> u64 {
         waiting_bytes(&self.source)
@@ -159,11 +238,28 @@ impl Drop for Peer {
     }
 }
 
+/// What a viewer asks for by PLI or FIR goes up to the source as an event.
+fn watch_for_losses(source: &AppSrc, asked: &Arc<AtomicBool>) {
+    let Some(pad) = source.static_pad("src") else {
+        return;
+    };
+    let asked = asked.clone();
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        if let Some(event) = info.event()
+            && gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok()
+        {
+            asked.store(true, Ordering::Relaxed);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 fn pipeline(
     codec: Codec,
     ssrc: u32,
+    sound: Option<(SoundOffer, u32)>,
     servers: &IceServers,
-) -> Result<(gst::Element, AppSrc, gst::Pipeline), gst::glib::BoolError> {
+) -> Result<Parts, gst::glib::BoolError> {
     let webrtc = gst::ElementFactory::make("webrtcbin").build()?;
     // Everything over one connection: browsers offer that (RFC 9143).
     webrtc.set_property_from_str("bundle-policy", "max-bundle");
@@ -181,12 +277,15 @@ fn pipeline(
             }
         });
     }
-    let source = AppSrc::builder()
-        .caps(&h264_caps())
-        .format(gst::Format::Time)
-        .is_live(true)
-        .max_bytes(0)
-        .build();
+    let app_source = || {
+        AppSrc::builder()
+            .format(gst::Format::Time)
+            .is_live(true)
+            .max_bytes(0)
+            .build()
+    };
+    let source = app_source();
+    source.set_caps(Some(&h264_caps()));
     let payloader = gst::ElementFactory::make("rtph264pay")
         .name("pay")
         .property("pt", u32::from(codec.payload))
@@ -200,34 +299,64 @@ fn pipeline(
     let pipeline = gst::Pipeline::new();
     pipeline.add_many([source.upcast_ref(), &payloader, &webrtc])?;
     source.link(&payloader)?;
-    Ok((webrtc, source, pipeline))
+    let sound = match sound {
+        Some((offered, ssrc)) => {
+            let source = app_source();
+            let payloader = gst::ElementFactory::make(NEEDED_FOR_SOUND)
+                .property("pt", u32::from(offered.payload))
+                .property("ssrc", ssrc)
+                .property("timestamp-offset", 0_u32)
+                .build()?;
+            pipeline.add_many([source.upcast_ref(), &payloader])?;
+            source.link(&payloader)?;
+            Some((source, payloader))
+        }
+        None => None,
+    };
+    Ok(Parts {
+        pipeline,
+        webrtc,
+        source,
+        payloader,
+        sound,
+    })
 }
 
-/// The pad that sends into a media section of the offer.
-fn send_pad(
-    webrtc: &gst::Element,
-    mline: u32,
-    codec: Codec,
-    ssrc: u32,
-) -> Result<gst::Pad, gst::glib::BoolError> {
-    // Without a profile: what the payloader says of the stream's own must fit, and what is offered is answered.
-    let caps = gst::Caps::builder("application/x-rtp")
+/// What is sent into the pictures' section. Without a profile: what the payloader says of the stream's own must fit, and what is
+/// offered is answered.
+fn picture_caps(codec: Codec, ssrc: u32) -> gst::Caps {
+    gst::Caps::builder("application/x-rtp")
         .field("media", "video")
         .field("encoding-name", "H264")
         .field("clock-rate", 90_000_i32)
         .field("payload", i32::from(codec.payload))
         .field("packetization-mode", "1")
         .field("ssrc", ssrc)
-        .build();
+        .build()
+}
+
+/// The same for the sound's.
+fn sound_rtp_caps(offered: SoundOffer, ssrc: u32) -> gst::Caps {
+    gst::Caps::builder("application/x-rtp")
+        .field("media", "audio")
+        .field("encoding-name", "OPUS")
+        .field("clock-rate", 48_000_i32)
+        .field("payload", i32::from(offered.payload))
+        .field("ssrc", ssrc)
+        .build()
+}
+
+/// The pad that sends into a media section of the offer.
+fn send_pad(webrtc: &gst::Element, mline: u32, caps: &gst::Caps) -> Result<gst::Pad, gst::glib::BoolError> {
     let template = webrtc
         .pad_template("sink_%u")
         .ok_or_else(|| gst::glib::bool_error!("webrtcbin has no sink"))?;
     let pad = webrtc
-        .request_pad(&template, Some(&format!("sink_{mline}")), Some(&caps))
+        .request_pad(&template, Some(&format!("sink_{mline}")), Some(caps))
         .ok_or_else(|| gst::glib::bool_error!("webrtcbin gave no pad"))?;
     let transceiver = pad.property::<WebRTCRTPTransceiver>("transceiver");
     transceiver.set_property("direction", WebRTCRTPTransceiverDirection::Sendonly);
-    transceiver.set_property("codec-preferences", &caps);
+    transceiver.set_property("codec-preferences", caps);
     // Lost packets are sent again (RFC 4588) where the viewer can ask for them.
     if transceiver.has_property("do-nack") {
         transceiver.set_property("do-nack", true);
@@ -283,8 +412,8 @@ fn usable(answer: &str, mline: u32, ssrc: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The answer with what webrtcbin leaves out: the profile that was chosen (RFC 6184 section 8.2.2 wants it said again), and the
-/// header extension for capture times.
+/// The answer with what webrtcbin leaves out: the profile that was chosen (RFC 6184 section 8.2.2 wants it said again), the
+/// header extension for capture times, and that the viewer's estimate is read.
 fn completed(answer: &str, offer: &Offer, codec: Codec) -> String {
     let of_codec = format!("a=fmtp:{} ", codec.payload);
     let mut out = String::with_capacity(answer.len() + 128);
@@ -303,6 +432,11 @@ fn completed(answer: &str, offer: &Offer, codec: Codec) -> String {
             && let Some(id) = offer.capture_id.filter(|_| !answer.contains(ABS_CAPTURE_TIME))
         {
             out.push_str(&format!("a=extmap:{id} {ABS_CAPTURE_TIME}\r\n"));
+        }
+        let remb = format!("a=rtcp-fb:{} goog-remb", codec.payload);
+        if ours && bare.starts_with("a=mid:") && offer.tells_estimate(codec) && !answer.contains(&remb) {
+            out.push_str(&remb);
+            out.push_str("\r\n");
         }
     }
     out

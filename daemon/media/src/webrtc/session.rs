@@ -1,18 +1,20 @@
 //! One viewer: his peer connection, and the thread that feeds it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use gst_webrtc::WebRTCPeerConnectionState as State;
 use synoptic_base::{Epoch, Mono, Span};
+use synoptic_engine::pacing::{ViewerGets, ViewerRate, ViewerReport};
 
 use super::offer::Offer;
 use super::peer::Peer;
 use super::times::{Times, running_time};
 use super::{IceServers, SessionEnd, WebRtcError};
-use crate::coded::{CodedEvent, CodedFrame, CodedStream, Ended, Subscription, Want};
+use crate::coded::{CodedEvent, CodedFrame, CodedStream, Ended, SoundWant, Subscription, Want};
 use crate::output::coded_buffer;
+use crate::session::locked;
 
 /// Bytes that wait at most before pictures are left out up to the next IDR picture.
 const MAX_BYTES: u64 = 4 << 20;
@@ -33,6 +35,23 @@ const WORTH_WAITING: Span = Span::from_secs(3);
 /// Sessions that run, with all that they hold.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
+/// How a viewer does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ViewerStatus {
+    /// He is connected.
+    pub connected: bool,
+    /// He gets sound.
+    pub sound: bool,
+    /// Which pictures he gets.
+    pub gets: ViewerGets,
+    /// What he told of his line last.
+    pub heard: ViewerReport,
+    /// Bits a second of the stream.
+    pub stream_bps: Option<f64>,
+    /// Pictures that he did not get: before an IDR picture, or since his line took no more.
+    pub left_out: u64,
+}
+
 /// A running session. Dropping it ends it.
 #[derive(Debug)]
 pub struct Session {
@@ -40,6 +59,7 @@ pub struct Session {
     epoch: Epoch,
     _end: Sender<()>,
     over: Arc<AtomicBool>,
+    status: Arc<Mutex<ViewerStatus>>,
     #[cfg(test)]
     pub(super) pipeline: gst::glib::WeakRef<gst::Pipeline>,
     #[cfg(test)]
@@ -66,7 +86,11 @@ impl Session {
         let times = Times::new(stream.clone(), offer.capture_id);
         let codec = offer.codec(profile(&first));
         let running = Running::new();
-        let (peer, answer) = Peer::answer(stream, &offer, codec, servers, &times)?;
+        let (peer, answer) = Peer::answer(stream, &offer, codec, stream.has_sound(), servers, &times)?;
+        let status = Arc::new(Mutex::new(ViewerStatus {
+            sound: peer.has_sound(),
+            ..ViewerStatus::default()
+        }));
         let (end, asked) = bounded(1);
         let over = Arc::new(AtomicBool::new(false));
         let epoch = first.key.epoch;
@@ -82,7 +106,10 @@ impl Session {
             began: stream.now(),
             connected: false,
             await_key: true,
+            rate: ViewerRate::new(stream.now()),
+            status: status.clone(),
             left_out: 0,
+            told_passed_through: false,
         };
         let is_over = over.clone();
         let id = stream.id();
@@ -107,6 +134,7 @@ impl Session {
             epoch,
             _end: end,
             over,
+            status,
             #[cfg(test)]
             pipeline,
             #[cfg(test)]
@@ -128,6 +156,11 @@ impl Session {
     /// The epoch that it shows.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How its viewer does.
+    pub fn status(&self) -> ViewerStatus {
+        *locked(&self.status)
     }
 
     /// Whether it has ended.
@@ -197,7 +230,10 @@ struct Feeder {
     began: Mono,
     connected: bool,
     await_key: bool,
+    rate: ViewerRate,
+    status: Arc<Mutex<ViewerStatus>>,
     left_out: u64,
+    told_passed_through: bool,
 }
 
 impl Feeder {
@@ -216,7 +252,14 @@ impl Feeder {
                         self.send(&frame);
                     }
                 }
-                Some(Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_) | CodedEvent::Sound(_))) | None => {}
+                Some(Ok(CodedEvent::Sound(sound))) => {
+                    // While pictures are left out for a thin line the sound goes on: it is a fortieth of them.
+                    if self.connected && sound.epoch == self.epoch {
+                        self.times.sound_sent(&sound);
+                        self.peer.send_sound(&sound);
+                    }
+                }
+                Some(Ok(CodedEvent::Gap(_) | CodedEvent::Waiting(_))) | None => {}
                 Some(Err(Ended::Removed)) => return SessionEnd::Removed,
                 Some(Err(Ended::TooSlow)) => return SessionEnd::TooSlow,
             }
@@ -240,6 +283,10 @@ impl Feeder {
                 _ => {}
             }
         }
+        if self.peer.take_key_asked() {
+            self.ask_for_key();
+        }
+        self.judge();
         if let Some(why) = self.peer.error() {
             return Some(SessionEnd::Broken(why));
         }
@@ -251,10 +298,16 @@ impl Feeder {
 
     /// The viewer is there: begins with the pictures since the last IDR picture, or with the next one.
     fn join(&mut self) {
-        let mut reader = self.stream.subscribe(Want::Playable);
+        let sound = self.peer.has_sound().then_some(SoundWant::WebRtc);
+        let mut reader = self.stream.subscribe_with(Want::Playable, sound);
         let mut frames = Vec::new();
-        while let Some(Ok(CodedEvent::Frame(frame))) = reader.next_timeout(Span::ZERO) {
-            frames.push(frame);
+        while let Some(Ok(event)) = reader.next_timeout(Span::ZERO) {
+            match event {
+                CodedEvent::Frame(frame) => frames.push(frame),
+                // Of the pictures before: it would be heard before they are seen.
+                CodedEvent::Sound(_) => {}
+                CodedEvent::Gap(_) | CodedEvent::Waiting(_) => break,
+            }
         }
         self.reader = reader;
         let media = |f: &Arc<CodedFrame>| f.key.media_us.as_micros();
@@ -270,9 +323,52 @@ impl Feeder {
         }
     }
 
+    /// The viewer has lost pictures and cannot go on without an IDR picture.
+    fn ask_for_key(&mut self) {
+        if !self.stream.ask_for_key() && !self.told_passed_through {
+            self.told_passed_through = true;
+            log::debug!(
+                "{}: a viewer asks for an IDR picture; the camera's own pictures are passed through, and he waits for its next",
+                self.stream.id()
+            );
+        }
+    }
+
+    /// Takes in what the viewer told, and decides what he gets.
+    fn judge(&mut self) {
+        let now = self.stream.now();
+        self.rate.report(now, self.times.take_told());
+        let before = self.rate.gets();
+        let gets = self.rate.decide(now);
+        let heard = self.rate.heard(now);
+        match (before, gets) {
+            (ViewerGets::All, ViewerGets::Keys(why)) => log::info!(
+                "{}: a viewer by WebRTC gets IDR pictures alone ({}): {heard:?}",
+                self.stream.id(),
+                why.name()
+            ),
+            (ViewerGets::Keys(_), ViewerGets::All) => {
+                self.await_key = true;
+                self.ask_for_key();
+                log::info!("{}: a viewer by WebRTC gets all pictures again", self.stream.id());
+            }
+            _ => {}
+        }
+        *locked(&self.status) = ViewerStatus {
+            connected: self.connected,
+            sound: self.peer.has_sound(),
+            gets,
+            heard,
+            stream_bps: self.rate.stream_bps(),
+            left_out: self.left_out,
+        };
+    }
+
     fn send(&mut self, frame: &CodedFrame) {
+        self.rate.picture(self.stream.now(), frame.size());
         let full = self.peer.waiting() > MAX_BYTES;
-        self.await_key = full || self.await_key && !frame.keyframe;
+        let thinned = self.rate.gets() != ViewerGets::All;
+        self.await_key = full || (thinned || self.await_key) && !frame.keyframe;
         if self.await_key {
             self.left_out += 1;
             return;

@@ -1,7 +1,10 @@
 //! Sessions with a viewer that is GStreamer's own peer connection, over loopback.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+mod lines;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use gst::prelude::*;
@@ -15,12 +18,12 @@ use super::offer::ABS_CAPTURE_TIME;
 use super::peer::{ask, tell_gathered};
 use super::*;
 use crate::clocks::SystemClock;
-use crate::coded::{CodedStream, Framing, Relay, nals};
+use crate::coded::{CodedStream, Framing, Relay, SoundCodec, SoundForm, SoundFormat, SoundUnit, Want, nals};
 use crate::encode::{EncodeOptions, PixelFeed, available};
 use crate::output::h264_caps;
 
 /// Far longer than anything here takes.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sessions are counted for the whole process: one test at a time.
 fn alone() -> Option<MutexGuard<'static, ()>> {
@@ -67,6 +70,10 @@ struct Camera {
 
 impl Camera {
     fn start() -> Camera {
+        Camera::start_with(EncodeOptions::default())
+    }
+
+    fn start_with(options: EncodeOptions) -> Camera {
         let clock = SystemClock::shared();
         let relay = Relay::new(clock.clone());
         let stream = relay.stream(StreamId::new("gate").unwrap());
@@ -76,9 +83,9 @@ impl Camera {
         let (stop, stopped) = bounded::<()>(0);
         let (of, now) = (stream.clone(), epoch.clone());
         std::thread::spawn(move || {
-            let mut feed = PixelFeed::new(of, EncodeOptions::default());
+            let mut feed = PixelFeed::new(of.clone(), options);
             let mut number = 0_i64;
-            while stopped.recv_timeout(std::time::Duration::from_millis(40))
+            while stopped.recv_timeout(Duration::from_millis(40))
                 == Err(crossbeam_channel::RecvTimeoutError::Timeout)
             {
                 number += 1;
@@ -101,6 +108,9 @@ impl Camera {
                     size: Size::new(64, 64),
                     kind: FrameKind::Unknown,
                 };
+                for ago in [40, 20] {
+                    of.sound(&heard(&of, at - Span::from_millis(ago)), SoundForm::Native);
+                }
                 feed.frame(&Frame {
                     meta,
                     pixels: Arc::new(Grey),
@@ -113,6 +123,29 @@ impl Camera {
             epoch,
             _stop: stop,
         }
+    }
+}
+
+/// 20 ms of sound of the camera's own: its Opus bytes say in UTC when it was heard.
+fn heard(stream: &CodedStream, at: Mono) -> SoundUnit {
+    let mut data = vec![0xfc]; // 20 ms, one frame (RFC 6716 section 3.1)
+    data.extend(stream.ntp(at).to_be_bytes());
+    SoundUnit {
+        captured: Captured {
+            mono: at,
+            rel_error: Span::ZERO,
+            source: TimeSource::Arrival,
+        },
+        duration: Span::from_millis(20),
+        format: Arc::new(SoundFormat {
+            codec: SoundCodec::Opus,
+            rate_hz: 48_000,
+            channels: 1,
+            config: Vec::new(),
+            pre_skip: 312,
+            transcoded: None,
+        }),
+        data: data.into(),
     }
 }
 
@@ -135,8 +168,14 @@ struct Viewer {
     pipeline: gst::Pipeline,
     webrtc: gst::Element,
     seen: Receiver<Seen>,
-    /// RTP and NTP time of sender reports.
-    reports: Receiver<(u32, u64)>,
+    /// RTP time of each packet of sound, and the NTP time at which it was heard.
+    sounds: Receiver<(u32, u64)>,
+    /// SSRC, RTP and NTP time of sender reports.
+    reports: Receiver<(u32, u32, u64)>,
+    /// Drops every other packet of the pictures when set.
+    lossy: Arc<AtomicBool>,
+    /// Asks for an IDR picture.
+    depay: Arc<Mutex<Option<gst::Element>>>,
 }
 
 impl Viewer {
@@ -147,29 +186,57 @@ impl Viewer {
         let pipeline = gst::Pipeline::new();
         pipeline.add(&webrtc).unwrap();
         let (told, seen) = unbounded();
-        let of = pipeline.downgrade();
+        let (told_sound, sounds) = unbounded();
+        let depay = Arc::new(Mutex::new(None));
+        let (of, to_ask) = (pipeline.downgrade(), depay.clone());
         webrtc.connect_pad_added(move |_, pad| {
             if let Some(pipeline) = of.upgrade()
                 && pad.direction() == gst::PadDirection::Src
             {
-                receive(&pipeline, pad, told.clone());
+                let caps = pad.current_caps().unwrap();
+                match caps.structure(0).unwrap().get::<&str>("media").unwrap() {
+                    "audio" => listen(&pipeline, pad, told_sound.clone()),
+                    _ => *to_ask.lock().unwrap() = Some(receive(&pipeline, pad, told.clone())),
+                }
             }
         });
+        let lossy = Arc::new(AtomicBool::new(false));
         let (told, reports) = unbounded();
         let rtpbin = webrtc
             .downcast_ref::<gst::Bin>()
             .unwrap()
             .by_name("rtpbin")
             .unwrap();
-        rtpbin.connect_pad_added(move |_, pad| {
+        let loses = lossy.clone();
+        rtpbin.connect_pad_added(move |rtpbin, pad| {
             let told = told.clone();
+            if pad.name().starts_with("recv_rtp_sink") {
+                // It tells of its losses more often than every 5 s.
+                let session = rtpbin.emit_by_name::<gst::glib::Object>("get-internal-session", &[&0_u32]);
+                session.set_property("rtcp-min-interval", 300_000_000_u64);
+                let (loses, count) = (loses.clone(), AtomicU32::new(0));
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                    if loses.load(Ordering::SeqCst) && count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
+                    {
+                        info.data = None;
+                        return gst::PadProbeReturn::Handled;
+                    }
+                    gst::PadProbeReturn::Ok
+                });
+            }
             if pad.name().starts_with("recv_rtcp_sink") {
                 pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                     let map = info.buffer().unwrap().map_readable().unwrap();
-                    if map.len() >= 28 && map[1] == 200 {
-                        let ntp = u64::from_be_bytes(map[8..16].try_into().unwrap());
-                        told.send((u32::from_be_bytes(map[16..20].try_into().unwrap()), ntp))
-                            .ok();
+                    let mut rest = &map[..];
+                    while rest.len() >= 4 {
+                        let length =
+                            4 * (usize::from(u16::from_be_bytes(rest[2..4].try_into().unwrap())) + 1);
+                        if rest[1] == 200 {
+                            let word = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().unwrap());
+                            let ntp = u64::from(word(8)) << 32 | u64::from(word(12));
+                            told.send((word(4), word(16), ntp)).ok();
+                        }
+                        rest = &rest[length.min(rest.len())..];
                     }
                     gst::PadProbeReturn::Ok
                 });
@@ -193,6 +260,8 @@ impl Viewer {
             .field("payload", 104_i32)
             .field("packetization-mode", "1")
             .field("profile-level-id", "42e01f")
+            .field("rtcp-fb-nack-pli", true)
+            .field("rtcp-fb-goog-remb", true)
             .field(format!("extmap-{CAPTURE_ID}").as_str(), ABS_CAPTURE_TIME);
         let wanted = with_sound
             .then_some(sound.build())
@@ -217,7 +286,10 @@ impl Viewer {
             pipeline,
             webrtc,
             seen,
+            sounds,
             reports,
+            lossy,
+            depay,
         };
         (viewer, text)
     }
@@ -240,7 +312,7 @@ impl Drop for Viewer {
 }
 
 /// Takes pictures apart: the RTP time is that of the packet which ends one.
-fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<Seen>) {
+fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<Seen>) -> gst::Element {
     let depay = gst::ElementFactory::make("rtph264depay").build().unwrap();
     let sink = gst_app::AppSink::builder().caps(&h264_caps()).sync(false).build();
     pipeline.add_many([&depay, sink.upcast_ref()]).unwrap();
@@ -279,6 +351,26 @@ fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<Seen>) {
     sink.sync_state_with_parent().unwrap();
     depay.sync_state_with_parent().unwrap();
     pad.link(&depay.static_pad("sink").unwrap()).unwrap();
+    depay
+}
+
+/// Tells of packets of sound.
+fn listen(pipeline: &gst::Pipeline, pad: &gst::Pad, told: Sender<(u32, u64)>) {
+    let sink = gst::ElementFactory::make("fakesink")
+        .property("sync", false)
+        .build()
+        .unwrap();
+    pipeline.add(&sink).unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let map = info.buffer().unwrap().map_readable().unwrap();
+        let rtp = u32::from_be_bytes(map[4..8].try_into().unwrap());
+        // Our nine bytes are the last ones.
+        let ntp = u64::from_be_bytes(map[map.len() - 8..].try_into().unwrap());
+        told.send((rtp, ntp)).ok();
+        gst::PadProbeReturn::Ok
+    });
+    sink.sync_state_with_parent().unwrap();
+    pad.link(&sink.static_pad("sink").unwrap()).unwrap();
 }
 
 /// The capture time in the header of a packet (one-byte extensions, RFC 8285 section 4.2).
@@ -310,6 +402,15 @@ fn begin(camera: &Camera, offer: &str) -> (Session, Receiver<SessionEnd>) {
     (session, ended)
 }
 
+/// The source that a media section of an answer tells of.
+fn ssrc_of(answer: &str, section: &str) -> Option<u32> {
+    let section = answer
+        .split("\r\nm=")
+        .find(|s| section.ends_with(s.split(' ').next().unwrap()))?;
+    let ssrc = section.split("a=ssrc:").nth(1)?.split(' ').next()?;
+    ssrc.parse().ok()
+}
+
 #[test]
 fn every_picture_comes_with_the_rtp_time_of_its_key() {
     let Some(_alone) = alone() else { return };
@@ -331,7 +432,10 @@ fn every_picture_comes_with_the_rtp_time_of_its_key() {
             last = Some(seen);
         }
         // A report is of an instant near the pictures, by the same two clocks.
-        let (rtp, ntp) = viewer.reports.recv_timeout(PATIENCE).unwrap();
+        let sounds_ssrc = ssrc_of(session.answer(), "m=audio");
+        let (_, rtp, ntp) = std::iter::from_fn(|| viewer.reports.recv_timeout(PATIENCE).ok())
+            .find(|(ssrc, _, _)| Some(*ssrc) != sounds_ssrc)
+            .unwrap();
         let off = rtp.wrapping_sub(last.unwrap().rtp).cast_signed();
         assert!(off.abs() < 90_000 * 60, "{off}");
         let now = camera.stream.ntp(camera.stream.now());

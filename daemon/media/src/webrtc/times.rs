@@ -1,16 +1,20 @@
-//! Media time to RTP time and back, and what sender reports say of it.
+//! Media time to RTP time and back, what sender reports say of it, and what the viewer's reports say.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use synoptic_base::{MediaTime, Mono, Span};
+use synoptic_engine::pacing::ViewerReport;
 
-use crate::coded::{CodedFrame, CodedStream};
+use super::rtcp;
+use crate::coded::{CodedFrame, CodedSound, CodedStream};
 use crate::output::rtp;
 use crate::session::locked;
 
+/// Ticks of RTP time a second of Opus, whatever went into it (RFC 7587 section 4.1).
+const SOUND_HZ: i64 = 48_000;
 /// Pictures between the feed and the network whose capture times are remembered.
 const MAX_INSIDE: usize = 128;
 
@@ -39,6 +43,12 @@ pub(super) struct Times {
     stream: Arc<CodedStream>,
     /// The newest pictures: their RTP times, and when they were captured.
     sent: Mutex<VecDeque<(u32, Mono)>>,
+    /// The same of the newest sound.
+    heard_of: Mutex<Option<(u32, Mono)>>,
+    /// Of the pictures, and of the sound; 0: none.
+    ssrcs: [AtomicU32; 2],
+    /// What the viewer told since it was asked for.
+    told: Mutex<ViewerReport>,
     /// Under which id the capture time stands in the header of each picture's first packet.
     capture_id: Option<u8>,
     /// Of the box's clock, in ns.
@@ -51,6 +61,9 @@ impl Times {
         Arc::new(Times {
             stream,
             sent: Mutex::default(),
+            heard_of: Mutex::default(),
+            ssrcs: Default::default(),
+            told: Mutex::default(),
             capture_id,
             heard: AtomicI64::new(now.as_nanos()),
         })
@@ -63,6 +76,35 @@ impl Times {
             sent.pop_front();
         }
         sent.push_back((rtp_time(frame.key.media_us), frame.captured.mono));
+    }
+
+    /// Sound leaves.
+    pub(super) fn sound_sent(&self, sound: &CodedSound) {
+        // As GStreamer's base payloader does it without an offset: rounded down.
+        let ticks = i128::from(sound.media_us.max(0)) * i128::from(SOUND_HZ) / 1_000_000;
+        *locked(&self.heard_of) = Some((ticks as u32, sound.captured.mono));
+    }
+
+    /// The sources of the session: of the pictures, and of the sound (0: none).
+    pub(super) fn set_sources(&self, pictures: u32, sound: u32) {
+        self.ssrcs[0].store(pictures, Ordering::Relaxed);
+        self.ssrcs[1].store(sound, Ordering::Relaxed);
+    }
+
+    /// What the viewer told since this was called last.
+    pub(super) fn take_told(&self) -> ViewerReport {
+        std::mem::take(&mut *locked(&self.told))
+    }
+
+    fn listen(&self, compound: &[u8]) {
+        let now = self.stream.ntp(self.stream.now());
+        let report = rtcp::report(compound, self.ssrcs[0].load(Ordering::Relaxed), now);
+        let mut told = locked(&self.told);
+        *told = ViewerReport {
+            estimate_bps: report.estimate_bps.or(told.estimate_bps),
+            round_trip: report.round_trip.or(told.round_trip),
+            lost: report.lost.or(told.lost),
+        };
     }
 
     /// The viewer was heard.
@@ -137,8 +179,11 @@ impl Times {
                 gst::PadProbeReturn::Ok
             });
         } else if name.starts_with("recv_rtcp_sink") {
-            pad.add_probe(mask, move |_, _| {
+            pad.add_probe(mask, move |_, info| {
                 times.hear();
+                if let Some(packet) = info.buffer().and_then(|b| b.map_readable().ok()) {
+                    times.listen(&packet);
+                }
                 gst::PadProbeReturn::Ok
             });
         }
@@ -146,15 +191,21 @@ impl Times {
 
     fn set_reports(&self, packet: &mut gst::BufferRef) {
         let reports = packet.map_readable().is_ok_and(|p| rtp::has_report(&p));
-        let Some((ticks, captured)) = reports.then(|| locked(&self.sent).back().copied()).flatten() else {
+        if !reports {
             return;
-        };
+        }
         let now = self.stream.now();
+        let pictures = (locked(&self.sent).back().copied(), rtp::VIDEO_HZ);
+        let sound = (*locked(&self.heard_of), SOUND_HZ as u32);
+        let sound_ssrc = self.ssrcs[1].load(Ordering::Relaxed);
+        let times = |ssrc: u32| {
+            let (last, rate_hz) = if ssrc == sound_ssrc { sound } else { pictures };
+            let (ticks, captured) = last?;
+            let rtp_now = rtp::after(ticks, (now - captured).as_nanos(), rate_hz);
+            Some((self.stream.ntp(now), rtp_now))
+        };
         match packet.map_writable() {
-            Ok(mut bytes) => {
-                let rtp_now = rtp::after(ticks, (now - captured).as_nanos(), rtp::VIDEO_HZ);
-                rtp::set_reports(&mut bytes, self.stream.ntp(now), rtp_now);
-            }
+            Ok(mut bytes) => rtp::set_reports_of(&mut bytes, times),
             Err(e) => log::warn!(
                 "{}: a sender report tells the time of sending: {e}",
                 self.stream.id()

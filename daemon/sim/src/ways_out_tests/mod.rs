@@ -2,6 +2,7 @@
 
 mod reader;
 mod recorder;
+mod served;
 mod sound;
 
 use std::process::Command;
@@ -11,8 +12,8 @@ use crossbeam_channel::unbounded;
 use synoptic_base::{Clock, Epoch, Rotation, Size, Span, StreamId, TimeSource, Utc};
 use synoptic_media::clocks::SystemClock;
 use synoptic_media::coded::{CodedEvent, CodedStream, Relay, Want};
-use synoptic_media::encode::EncodeOptions;
-use synoptic_media::output::{Login, Push, PushError, PushOptions, Reading, RtspServer};
+use synoptic_media::encode::{EncodeOptions, FrameRate};
+use synoptic_media::output::{Login, Push, PushError, PushOptions, Reading, RtspServer, Sent};
 use synoptic_media::{Camera, CameraContext, CameraOptions, Epochs, FrameQueue, RtspTransport, Secret};
 
 use crate::barcode;
@@ -101,7 +102,7 @@ impl Box {
     }
 
     fn serve(&self, login: Option<&Login>) -> RtspServer {
-        let server = RtspServer::start(LISTEN.parse().unwrap(), login).unwrap();
+        let server = RtspServer::start(LISTEN.parse().unwrap(), login, None).unwrap();
         let relay = self.relay.clone();
         let reading = Arc::new(move || Reading::plain(relay.stream(id(0))));
         server.mount("yard/cam", reading.clone()).unwrap();
@@ -196,7 +197,12 @@ fn ffmpeg_and_gstreamer_read_what_is_served_and_without_clients_nothing_runs() {
     this.until("nothing to run without clients", || {
         server.clients("yard/cam") == 0 && this.stream().readers() == 0
     });
-    let (pictures, bytes, left_out) = server.sent("yard/cam");
+    let Sent {
+        pictures,
+        bytes,
+        left_out,
+        ..
+    } = server.sent("yard/cam");
     assert!(
         pictures > 100 && bytes > 100_000 && left_out == 0,
         "{pictures} {bytes} {left_out}"
@@ -217,7 +223,7 @@ fn sender_reports_and_rtp_headers_tell_the_capture_time_of_the_very_picture() {
         reader.sdp
     );
     let mut worst = Span::ZERO;
-    let mut in_headers = 0;
+    let (mut in_headers, mut with_capture_time) = (0, 0);
     for picture in &heard.pictures {
         // By either report: they mean the same clock.
         for report in &heard.reports {
@@ -225,6 +231,16 @@ fn sender_reports_and_rtp_headers_tell_the_capture_time_of_the_very_picture() {
             let later = Span::from_nanos(i64::from(ticks) * 1_000_000_000 / 90_000);
             let by_report = Utc::from_ntp(report.ntp) + later;
             worst = worst.max((by_report - picture.sei.utc).abs());
+        }
+        // abs-capture-time has id 2 and stands behind RFC 6051's.
+        if let Some((0xbede, bytes)) = &picture.extension {
+            // Its nine bytes are filled up to a whole number of words.
+            let at = if has_extension { 12 } else { 0 };
+            assert_eq!(bytes[at], 0x27, "{bytes:02x?}");
+            let ntp = u64::from_be_bytes(bytes[at + 1..at + 9].try_into().unwrap());
+            let off = (Utc::from_ntp(ntp) - picture.sei.utc).abs();
+            assert!(off < Span::from_micros(1), "abs-capture-time: {off}");
+            with_capture_time += 1;
         }
         if let Some(ntp) = picture.ntp {
             in_headers += 1;
@@ -242,6 +258,15 @@ fn sender_reports_and_rtp_headers_tell_the_capture_time_of_the_very_picture() {
         // The first packet of the first picture may have gone by before the line was there.
         !has_extension || in_headers + 1 >= heard.pictures.len(),
         "{in_headers}"
+    );
+    assert!(
+        with_capture_time + 1 >= heard.pictures.len(),
+        "{with_capture_time}"
+    );
+    assert!(
+        reader.sdp.contains("extmap:2 http://www.webrtc.org/"),
+        "{}",
+        reader.sdp
     );
     assert!(heard.reports.len() >= 2);
     assert!(this.sim.alive());
@@ -333,7 +358,7 @@ fn an_output_with_options_of_its_own_is_coded_with_them_under_the_same_keys() {
     let options = EncodeOptions {
         size: Some(Size::new(320, 180)),
         gop: 5,
-        max_fps: Some(8),
+        fps: Some(FrameRate::AtMost(8)),
         ..EncodeOptions::default()
     };
     let reading = Reading::coded(&stream, options);

@@ -13,6 +13,8 @@ pub(super) struct Picture {
     pub(super) rtp: u32,
     /// NTP time in the header of its first packet.
     pub(super) ntp: Option<u64>,
+    /// Its header extension: which kind of block, and its bytes.
+    pub(super) extension: Option<(u16, Vec<u8>)>,
     pub(super) sei: FrameSei,
 }
 
@@ -32,14 +34,29 @@ pub(super) struct Reader {
     stream: BufReader<TcpStream>,
     pub(super) sdp: String,
     /// NTP time of the first packet of the picture that is being read, and its RTP time.
-    first: Option<(u32, Option<u64>)>,
+    first: Option<First>,
 }
+
+/// Time, NTP time and header extension of the first packet of a picture.
+type First = (u32, Option<u64>, Option<(u16, Vec<u8>)>);
 
 /// Status and head of the answer to a DESCRIBE.
 pub(super) fn describe(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = connect(address);
     let (status, head, _) = ask(&mut stream, "DESCRIBE", &format!("rtsp://{address}/{path}"), "");
     (status, head)
+}
+
+/// What a server says to a DESCRIBE that is not encrypted, up to its end or to two seconds of silence.
+pub(super) fn in_the_clear(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let request = format!("DESCRIBE rtsp://{address}/{path} RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    // Silence and a connection that is closed are what is hoped for.
+    stream.read_to_end(&mut said).ok();
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 fn connect(address: SocketAddr) -> BufReader<TcpStream> {
@@ -163,17 +180,21 @@ impl Reader {
     fn rtp(&mut self, packet: &[u8]) -> Option<Picture> {
         let rtp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
         let mut at = 12 + 4 * usize::from(packet[0] & 15);
-        let mut ntp = None;
+        let (mut ntp, mut block) = (None, None);
         if packet[0] & 0x10 != 0 {
             let words = usize::from(u16::from_be_bytes([packet[at + 2], packet[at + 3]]));
             let extension = &packet[at + 4..at + 4 + 4 * words];
             if extension.first() == Some(&0x17) {
                 ntp = Some(u64::from_be_bytes(extension[1..9].try_into().unwrap()));
             }
+            block = Some((
+                u16::from_be_bytes([packet[at], packet[at + 1]]),
+                extension.to_vec(),
+            ));
             at += 4 + 4 * words;
         }
-        if self.first.is_none_or(|(of, _)| of != rtp) {
-            self.first = Some((rtp, ntp));
+        if self.first.as_ref().is_none_or(|(of, ..)| *of != rtp) {
+            self.first = Some((rtp, ntp, block));
         }
         let payload = &packet[at..];
         let nals = match payload[0] & 0x1f {
@@ -194,8 +215,13 @@ impl Reader {
             .into_iter()
             .filter(|n| n[0] & 0x1f == 6)
             .find_map(|n| frame_sei(n, 1))?;
-        let (_, ntp) = self.first?;
-        Some(Picture { rtp, ntp, sei })
+        let (_, ntp, extension) = self.first.clone()?;
+        Some(Picture {
+            rtp,
+            ntp,
+            extension,
+            sei,
+        })
     }
 }
 

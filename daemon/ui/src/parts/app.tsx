@@ -47,8 +47,8 @@ function Dashboard() {
       <main>
         <div class="column">
           <Panoramas />
-          <VirtualCameras />
           <Cameras />
+          <VirtualCameras />
           <Sync />
           <Update />
         </div>

@@ -59,7 +59,7 @@ pub(super) fn config<'t>(reader: &Reader<'t>, root: &DeTable<'t>, context: &Cont
     let panoramas = panorama::panoramas(&root, context, device.as_ref(), &cameras, &groups);
     let stitch_workers = panorama::workers(&root);
     let virtual_cameras = virtual_camera::virtual_cameras(&root, &cameras, &panoramas);
-    let rtsp = output::rtsp(&root, context);
+    let rtsp = output::rtsp(&root, context, device.as_ref(), web.as_ref());
     let outputs = output::outputs(&root, context, &cameras);
     root.finish(belongs_elsewhere);
     if reader.failed() {

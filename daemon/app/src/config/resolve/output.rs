@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 
 use synoptic_base::{Size, Span, StreamId};
 use synoptic_media::RtspTransport;
-use synoptic_media::encode::EncoderKind;
-use synoptic_media::output::{Login, PushKind, PushOptions};
+use synoptic_media::encode::{EncoderKind, FrameRate};
+use synoptic_media::output::{HeaderTimes, Login, PushKind, PushOptions};
 use toml::de::DeValue;
 
 use super::camera::Listed;
 use super::{Context, belongs_elsewhere};
 use crate::config::raw_output::RTSP_LISTEN;
 use crate::config::reader::{Found, Section};
-use crate::config::resolved::{Output, RtspConfig};
+use crate::config::resolved::{Device, Output, RtspConfig, RtspTls, WebConfig};
 use crate::config::secret;
 use crate::config::source::split_credentials;
 use crate::config::words::nearest;
@@ -25,21 +25,28 @@ const PIXELS: std::ops::RangeInclusive<i64> = 16..=16_384;
 const FPS: std::ops::RangeInclusive<i64> = 1..=240;
 /// Keys of what is pushed only, and of what is served only.
 const PUSHED: [&str; 5] = ["user", "password", "transport", "tls_insecure", "tls_ca"];
-const SERVED: [&str; 1] = ["path"];
+const SERVED: [&str; 2] = ["path", "rtp_times"];
 const EXAMPLE: &str = "rtmp://host/application/stream or rtsp://host:8554/path";
 
-/// The RTSP server's address and login.
-pub(super) fn rtsp(root: &Section<'_, '_>, context: &Context<'_>) -> Option<RtspConfig> {
+/// The RTSP server's address, login and certificate.
+pub(super) fn rtsp(
+    root: &Section<'_, '_>,
+    context: &Context<'_>,
+    device: Option<&Device>,
+    web: Option<&WebConfig>,
+) -> Option<RtspConfig> {
     let default: SocketAddr = RTSP_LISTEN.parse().ok()?;
     let Some(section) = root.section("rtsp") else {
         return Some(RtspConfig {
             listen: default,
             login: None,
+            tls: None,
         });
     };
     let text = section.filled("listen");
     let user = section.filled("user");
     let password = secret::read(&section, "password", context.folder, context.machine);
+    let encrypted = section.flag("tls").unwrap_or(false);
     section.finish(belongs_elsewhere);
     let listen = match &text {
         None => (!section.has("listen")).then_some(default),
@@ -77,9 +84,15 @@ pub(super) fn rtsp(root: &Section<'_, '_>, context: &Context<'_>) -> Option<Rtsp
         user: user.value.to_owned(),
         password,
     });
+    // Where one of these is wrong it is told there, and nothing of this file is taken.
+    let tls = device.zip(web).map(|(device, web)| RtspTls {
+        own: web.tls.clone(),
+        data_dir: device.data_dir.clone(),
+    });
     Some(RtspConfig {
         listen: listen?,
         login,
+        tls: tls.filter(|_| encrypted),
     })
 }
 
@@ -160,6 +173,8 @@ fn output(
     }
     let enabled = section.flag("enabled").unwrap_or(true);
     let audio = section.flag("audio").unwrap_or(true);
+    let forms = [("standard", HeaderTimes::Standard), ("onvif", HeaderTimes::Onvif)];
+    let header_times = section.choice("rtp_times", &forms);
     let options = options(section);
     let target = target(section, context, id.as_ref().map(|id| id.value), taken);
     let options = options?;
@@ -171,6 +186,7 @@ fn output(
             target: target?,
             options,
             audio,
+            header_times: header_times.map(|h| h.value).unwrap_or_default(),
         },
     })
 }
@@ -230,7 +246,11 @@ fn target(
         (true, false) => {}
     }
     for key in SERVED {
-        section.out_of_place(key, "is for what is served: write it into `url`");
+        let hint = match key {
+            "path" => "is for what is served: write it into `url`",
+            _ => "is for what is served",
+        };
+        section.out_of_place(key, hint);
     }
     let url = url?;
     let mut push = push(section, &url)?;
@@ -302,6 +322,11 @@ fn options(section: &Section<'_, '_>) -> Option<OutputOptions> {
         section.integer("height", PIXELS),
     );
     let fps = section.integer("fps", FPS);
+    let constant = section.flag("constant_fps").unwrap_or(false);
+    if constant && !section.has("fps") {
+        section.missing("fps", "a constant rate needs one: add fps = …");
+    }
+    let fps = fps.and_then(|f| u32::try_from(f.value).ok());
     let encoders = [
         ("nvidia", EncoderKind::Nvidia),
         ("va", EncoderKind::Va),
@@ -333,7 +358,10 @@ fn options(section: &Section<'_, '_>) -> Option<OutputOptions> {
                 u32::try_from(h.value).ok()?,
             ))
         }),
-        max_fps: fps.and_then(|f| u32::try_from(f.value).ok()),
+        fps: fps.map(|fps| match constant {
+            true => FrameRate::Constant(fps),
+            false => FrameRate::AtMost(fps),
+        }),
         encoder: encoder.map(|e| e.value),
     })
 }

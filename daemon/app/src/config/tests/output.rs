@@ -2,7 +2,7 @@
 
 use synoptic_base::{Size, Span};
 use synoptic_media::RtspTransport;
-use synoptic_media::encode::EncoderKind;
+use synoptic_media::encode::{EncoderKind, FrameRate};
 
 use super::super::{EditError, NewOutput, add_output, load, remove_output, replace_output};
 use super::{good, only, problems};
@@ -116,14 +116,25 @@ fn an_output_is_read_with_its_options() {
     assert_eq!(options.gop, Some(Span::from_millis(500)));
     let encode = options.encode(Some(30.0));
     assert_eq!(
-        (encode.bitrate_kbit, encode.gop, encode.max_fps),
-        (800, 5, Some(10))
+        (encode.bitrate_kbit, encode.gop, encode.fps),
+        (800, 5, Some(FrameRate::AtMost(10)))
     );
     assert_eq!(encode.encoder, Some(EncoderKind::X264));
     // The path is the id.
     let path = "a".to_owned();
     assert_eq!(served.wish.target, OutputTarget::Serve { path });
     assert!(pushed.enabled && !served.enabled);
+}
+
+#[test]
+fn a_constant_rate_needs_a_rate_and_is_what_the_gop_is_counted_by() {
+    let config = good(&format!(
+        "{CAMERA}serve = \"rtsp\"\nfps = 25\nconstant_fps = true\ngop_s = 2\n"
+    ));
+    let encode = config.outputs[0].wish.options.encode(Some(10.0));
+    assert_eq!((encode.fps, encode.gop), (Some(FrameRate::Constant(25)), 50));
+    let text = format!("{CAMERA}serve = \"rtsp\"\nconstant_fps = true\n");
+    only(&text, "output[0].fps");
 }
 
 const HOUSE: &str = "schema_version = 1\n\n[device]\ndata_dir = \"data\"\n\n[[camera]]\nid = \"a\"\nsource = \"a.mp4\"\n\n\

@@ -211,6 +211,34 @@ fn what_is_turned_is_coded_while_somebody_asks_and_no_longer() {
 }
 
 #[test]
+fn who_waits_hears_at_once_that_the_stream_went_down() {
+    let server = Server::start(OPEN);
+    let live = live(&server, Rotation::None);
+    let playlist = until(&server, "a part", |text| text.contains("#EXT-X-PART:"));
+    drop(live);
+    let stream = server.hub.relay.stream(id("a"));
+    let next = number(&playlist, "MEDIA-SEQUENCE:") as usize + playlist.matches("#EXTINF").count() + 1;
+    // One that is not there yet: it waits, and is answered long before the three target durations are over.
+    let waits = std::thread::scope(|threads| {
+        let asks = threads.spawn(|| server.get(&format!("{PLAYLIST}?_HLS_msn={next}")));
+        stream.waiting("the camera is away");
+        asks.join().unwrap()
+    });
+    for answer in [waits, server.get(PLAYLIST)] {
+        assert_eq!(answer.header("retry-after"), "1");
+        let problem = answer.problem(503);
+        assert!(
+            problem["detail"].as_str().unwrap().contains("is away"),
+            "{problem}"
+        );
+    }
+    // What there is can be loaded still.
+    let init = named(&playlist, "init-")[0];
+    assert_eq!(server.get(&format!("/live/a/{init}")).status, 200);
+    server.hub.relay.remove(&id("a"));
+}
+
+#[test]
 fn mistakes_are_told_and_the_door_is_that_of_the_rest() {
     let server = Server::start(OPEN);
     let problem = server.get("/live/none/index.m3u8").problem(404);

@@ -362,6 +362,7 @@ fn status() -> StatusDoc {
             pictures: 40,
             bytes: 90_000,
             left_out: 1,
+            repeated: 0,
             failures: 3,
         }],
         mqtt: MqttDoc {

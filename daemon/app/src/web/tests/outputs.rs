@@ -26,6 +26,7 @@ fn doc(output: &NewOutput) -> OutputDoc {
         pictures: 0,
         bytes: 0,
         left_out: 0,
+        repeated: 0,
         failures: 0,
     }
 }

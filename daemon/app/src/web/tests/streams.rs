@@ -269,7 +269,7 @@ fn http_flv_has_the_base_of_its_time_stamps_and_ffprobe_reads_it() {
     use std::io::Read;
     let server = Server::start(OPEN);
     let _live = live(&server, Rotation::None);
-    let answer = server.client.get(server.url("/live/a.flv")).call().unwrap();
+    let answer = flv(&server);
     assert_eq!(answer.headers()["content-type"], "video/x-flv");
     let mut file = vec![0; 120_000];
     answer.into_body().into_reader().read_exact(&mut file).unwrap();
@@ -285,6 +285,44 @@ fn http_flv_has_the_base_of_its_time_stamps_and_ffprobe_reads_it() {
     assert!(packets.len() >= 5, "{}", packets.len());
     server.get("/live/none.flv").problem(404);
     server.get("/live/a").problem(404);
+}
+
+/// The answer once there are pictures; before, the reason is told at once.
+fn flv(server: &Server) -> ureq::http::Response<ureq::Body> {
+    for _ in 0..3_000 {
+        let answer = server.client.get(server.url("/live/a.flv")).call().unwrap();
+        if answer.status() == 200 {
+            return answer;
+        }
+        assert_eq!(answer.status(), 503);
+        let (_never, pause) = crossbeam_channel::bounded::<()>(0);
+        pause.recv_timeout(Duration::from_millis(10)).ok();
+    }
+    panic!("no picture came");
+}
+
+#[test]
+fn http_flv_ends_at_once_when_the_stream_goes_down_and_says_why_before_it_begins() {
+    use std::io::Read;
+    let server = Server::start(OPEN);
+    let before = server.get("/live/a.flv").problem(503);
+    assert!(
+        before["detail"]
+            .as_str()
+            .unwrap()
+            .contains("no picture has come yet"),
+        "{before}"
+    );
+    let live = live(&server, Rotation::None);
+    let mut body = flv(&server).into_body().into_reader();
+    body.read_exact(&mut [0; 5_000]).unwrap();
+    // The camera's connection goes down with all that reads it; without this the client would wait for ever.
+    drop(live);
+    server.hub.relay.stream(id("a")).waiting("the camera is away");
+    body.read_to_end(&mut Vec::new()).unwrap();
+    let down = server.get("/live/a.flv").problem(503);
+    assert!(down["detail"].as_str().unwrap().contains("is away"), "{down}");
+    assert_eq!(server.hub.relay.stream(id("a")).readers(), 0);
 }
 
 /// Where the last whole tag ends.

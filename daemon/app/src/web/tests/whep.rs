@@ -94,6 +94,16 @@ fn an_offer_is_answered_and_what_makes_no_sense_is_refused() {
     let place = begun.header("location").to_owned();
     assert!(place.starts_with(&format!("{whep}/")), "{place}");
     assert_eq!(stream.readers(), 1);
+    let viewers = server.get("/api/v1/streams").json()[0]["webrtc"].clone();
+    assert_eq!(viewers.as_array().unwrap().len(), 1, "{viewers}");
+    assert!(
+        place.ends_with(viewers[0]["session"].as_str().unwrap()),
+        "{viewers}"
+    );
+    assert_eq!(
+        (&viewers[0]["pictures"], &viewers[0]["trouble"]),
+        (&json!("all"), &Value::Null)
+    );
     // Of another stream there is no such session.
     server
         .ask("DELETE", &place.replace("/a/", "/b/"), &[], None)

@@ -9,6 +9,9 @@
 //! | 8 | capture time, UTC, nanoseconds since 1970, by the box's clock |
 //! | 4 | its error bound in microseconds, rounded up; `FFFFFFFF`: the box does not know UTC |
 //! | 1 to 31 | stream id, ASCII, to the end of the message |
+//!
+//! A picture that is shown again, to keep a rate constant, has a message of [`REPEAT_UUID`] behind it: 4 bytes, big endian, how
+//! often it was shown before.
 
 use synoptic_base::{Epoch, FrameKey, MediaTime, Span, StreamId, Utc};
 
@@ -17,6 +20,8 @@ use super::sei::{MAX_SEI, USER_DATA, ff_coded, synoptic_sei, unescaped};
 
 /// Names the message.
 pub const FRAME_KEY_UUID: [u8; 16] = *b"Synoptic/key/v1\0";
+/// Names the message of a picture that is shown again.
+pub const REPEAT_UUID: [u8; 16] = *b"Synoptic/rep/v1\0";
 /// The error bound of a box that does not know UTC.
 const NO_BOUND: u32 = u32::MAX;
 /// NAL unit type of SEI in H.264, as a header byte (nal_ref_idc 0).
@@ -31,6 +36,8 @@ pub struct FrameSei {
     pub utc: Utc,
     /// The truth lies within ± this; `None`: the box does not know UTC.
     pub error: Option<Span>,
+    /// How often the same frame was shown before; 0: this is its first time.
+    pub repeat: u32,
 }
 
 /// A SEI NAL unit of H.264 without start code, emulation prevention included. Where UTC is known, the message of
@@ -51,6 +58,11 @@ pub fn frame_sei_nal(sei: &FrameSei) -> Vec<u8> {
     });
     messages.extend(bound.to_be_bytes());
     messages.extend(id);
+    if sei.repeat > 0 {
+        messages.extend([USER_DATA as u8, 16 + 4]);
+        messages.extend(REPEAT_UUID);
+        messages.extend(sei.repeat.to_be_bytes());
+    }
     messages.push(0x80); // rbsp_trailing_bits
     let mut nal = Vec::with_capacity(messages.len() + 8);
     nal.push(H264_SEI);
@@ -63,17 +75,30 @@ pub fn frame_sei(nal: &[u8], header: usize) -> Option<FrameSei> {
     let payload = nal.get(header..)?;
     let rbsp = unescaped(&payload[..payload.len().min(MAX_SEI)]);
     let mut rest = Bytes(&rbsp);
+    let mut of = None;
     // The last byte holds the stop bit.
     while rest.0.len() > 2 {
-        let (kind, size) = (ff_coded(&mut rest)?, ff_coded(&mut rest)?);
-        let body = rest.take(size)?;
-        if kind == USER_DATA
-            && let Some(found) = message(body)
-        {
-            return Some(found);
+        // What is cut off behind the key takes nothing from it.
+        let (Some(kind), Some(size)) = (ff_coded(&mut rest), ff_coded(&mut rest)) else {
+            break;
+        };
+        let Some(body) = rest.take(size) else { break };
+        if kind != USER_DATA {
+            continue;
+        }
+        match (&mut of, body.strip_prefix(&REPEAT_UUID)) {
+            (Some(sei), Some(again)) => repeated(sei, again),
+            (None, _) => of = message(body),
+            (Some(_), None) => {}
         }
     }
-    None
+    of
+}
+
+fn repeated(sei: &mut FrameSei, body: &[u8]) {
+    if let Some(times) = body.first_chunk::<4>() {
+        sei.repeat = u32::from_be_bytes(*times);
+    }
 }
 
 fn message(body: &[u8]) -> Option<FrameSei> {
@@ -91,6 +116,7 @@ fn message(body: &[u8]) -> Option<FrameSei> {
         },
         utc,
         error: (bound != NO_BOUND).then(|| Span::from_micros(i64::from(bound))),
+        repeat: 0,
     })
 }
 
@@ -121,6 +147,22 @@ mod tests {
             },
             utc: Utc::from_nanos(1_795_000_000_123_456_789),
             error,
+            repeat: 0,
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_shown_again_has_the_same_key_and_says_so() {
+        let first = sei(7, Some(Span::from_micros(2)));
+        let again = FrameSei { repeat: 3, ..first };
+        let nal = frame_sei_nal(&again);
+        assert_eq!(frame_sei(&nal, 1), Some(again));
+        assert_eq!(frame_sei(&nal, 1).unwrap().key, first.key);
+        // Who reads no such message reads the key all the same.
+        let plain = frame_sei_nal(&first);
+        assert_eq!(nal[..plain.len() - 1], plain[..plain.len() - 1]);
+        for n in 0..nal.len() {
+            frame_sei(&nal[..n], 1);
         }
     }
 

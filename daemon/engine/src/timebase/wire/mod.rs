@@ -12,7 +12,7 @@ mod ts;
 
 pub use flv::{FlvTime, flv_script};
 pub use flv_tags::{FlvClock, FlvCodec, FlvError, FlvItem, FlvReader};
-pub use frame_sei::{FRAME_KEY_UUID, FrameSei, escape_into, frame_sei, frame_sei_nal};
+pub use frame_sei::{FRAME_KEY_UUID, FrameSei, REPEAT_UUID, escape_into, frame_sei, frame_sei_nal};
 pub use hdrext::{ExtensionKind, PacketTime, packet_times};
 pub use m3u8::{MediaPlaylist, Playlist, PlaylistError, Segment, Variant, playlist};
 pub use pic_timing::{ClockTime, SpsTiming};

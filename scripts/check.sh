@@ -10,7 +10,8 @@ page() { [[ -e daemon/ui/package.json ]]; }
 format() { cargo fmt --all --check; }
 lints() {
     cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-    cargo clippy --package synoptic-vision --package synoptic --all-targets --features ort --locked --quiet -- -D warnings
+    # The whole workspace again, so that what it depends on keeps its features and is not built anew.
+    cargo clippy --workspace --all-targets --features synoptic/ort --locked --quiet -- -D warnings
 }
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
 dependencies() {

@@ -12,8 +12,9 @@ page() { [[ -e daemon/ui/package.json ]]; }
 
 # Unit and process tests, one test binary a crate. Documentation has no examples that run, so none are looked for.
 rust() { cargo test --workspace --locked --no-fail-fast --lib --bins --examples --tests; }
-# The same golden pictures by the other engine, which the default build does not have.
-other_engine() { cargo test --package synoptic-vision --features ort --locked onnx; }
+# The same golden pictures by the other engine, which the default build does not have. Of the whole workspace only this
+# test: what it depends on keeps its features and is not built anew.
+other_engine() { cargo test --workspace --features synoptic-vision/ort --locked --test vision onnx; }
 page_units() { scripts/ui.sh test; }
 
 if page; then

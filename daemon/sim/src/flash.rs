@@ -13,6 +13,7 @@ use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory, RTSPServer};
 use synoptic_base::{Clock, Mono, Span};
+use synoptic_media::output::ClientThreads;
 
 /// Size of the pictures.
 const WIDTH: usize = 160;
@@ -191,6 +192,7 @@ pub struct FlashCamera {
     context: glib::MainContext,
     main_loop: glib::MainLoop,
     server: RTSPServer,
+    clients: ClientThreads,
     source: Option<glib::SourceId>,
     thread: Option<JoinHandle<()>>,
     running: Arc<AtomicBool>,
@@ -203,6 +205,8 @@ impl FlashCamera {
         let server = RTSPServer::new();
         server.set_address("127.0.0.1");
         server.set_service("0");
+        let clients = ClientThreads::default();
+        clients.follow(&server);
         let factory = RTSPMediaFactory::new();
         factory.set_launch(&format!(
             "( appsrc name=video is-live=true ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=25 \
@@ -238,6 +242,7 @@ impl FlashCamera {
             context,
             main_loop,
             server,
+            clients,
             source: Some(source),
             thread: Some(thread),
             running,
@@ -253,9 +258,7 @@ impl FlashCamera {
 impl Drop for FlashCamera {
     fn drop(&mut self) {
         self.running.store(false, Ordering::Relaxed);
-        for client in self.server.client_filter(None) {
-            client.close();
-        }
+        self.clients.close_all(&self.server);
         if let Some(source) = self
             .source
             .take()

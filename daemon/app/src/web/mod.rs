@@ -91,40 +91,19 @@ const MAX_PROBES: usize = 2;
 /// Encodes a picture as JPEG.
 pub type EncodeJpeg = fn(&dyn Surface) -> Result<Vec<u8>, String>;
 
-/// What the server works with. Cheap to clone.
+/// What the server works with: what the daemon brings, and what only it knows. Cheap to clone.
 #[derive(Clone)]
 pub struct WebState {
-    /// The live view.
-    pub hub: Arc<Hub>,
-    /// The box's clocks.
-    pub clock: Arc<dyn Clock>,
-    /// What the box knows of UTC now.
-    pub clock_map: Arc<dyn Fn() -> ClockMap + Send + Sync>,
-    /// Stored events.
-    pub events: Arc<dyn EventSource>,
-    /// Changes of the configuration.
-    pub cameras: Arc<dyn CameraAdmin>,
-    /// Calibrations of panoramas.
-    pub panoramas: Arc<dyn PanoramaAdmin>,
-    /// Virtual cameras.
-    pub virtual_cameras: Arc<dyn VirtualCameraAdmin>,
-    /// Panoramas on request.
-    pub stitch: Arc<dyn StitchAdmin>,
-    /// What leaves the box.
-    pub outputs: Arc<dyn OutputAdmin>,
-    /// Commands to the box.
-    pub commands: Arc<dyn CommandAdmin>,
-    /// Updates of the box's system.
-    pub updates: Arc<Updater>,
-    /// Whether the box does what it is configured to do.
-    pub health: Arc<HealthDesk>,
-    /// The password and the sessions.
-    pub auth: Arc<Auth>,
-    /// Encodes live pictures.
-    pub encode_jpeg: EncodeJpeg,
-    /// Opens `/metrics` and nothing else, beside a session.
-    pub metrics_token: Option<Secret>,
+    parts: Arc<Parts>,
     shared: Arc<Shared>,
+}
+
+impl std::ops::Deref for WebState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 /// What only the server itself knows.
@@ -139,7 +118,7 @@ struct Shared {
     shutdown: watch::Receiver<()>,
 }
 
-/// The parts of a [`WebState`] that the daemon brings.
+/// What the daemon brings.
 pub struct Parts {
     /// The live view.
     pub hub: Arc<Hub>,
@@ -186,21 +165,7 @@ impl WebState {
             shutdown,
         };
         WebState {
-            hub: parts.hub,
-            clock: parts.clock,
-            clock_map: parts.clock_map,
-            events: parts.events,
-            cameras: parts.cameras,
-            panoramas: parts.panoramas,
-            virtual_cameras: parts.virtual_cameras,
-            stitch: parts.stitch,
-            outputs: parts.outputs,
-            commands: parts.commands,
-            updates: parts.updates,
-            health: parts.health,
-            auth: parts.auth,
-            encode_jpeg: parts.encode_jpeg,
-            metrics_token: parts.metrics_token,
+            parts: Arc::new(parts),
             shared: Arc::new(shared),
         }
     }

@@ -7,20 +7,46 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
-use gst_rtsp_server::RTSPClient;
+use gst_rtsp_server::{RTSPClient, RTSPServer};
 use gst_rtsp_server::prelude::*;
 use synoptic_base::Span;
 
 /// A thread that makes a media for somebody else is not waited for longer.
 const PATIENCE: Span = Span::from_secs(2);
 
-/// The main contexts of clients.
+/// The main contexts of the clients of an RTSP server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ClientThreads(Arc<Mutex<BTreeMap<usize, glib::MainContext>>>);
+pub struct ClientThreads(Arc<Mutex<BTreeMap<usize, glib::MainContext>>>);
 
 impl ClientThreads {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, glib::MainContext>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Knows the clients of `server` from now on. To be called before it accepts any.
+    pub fn follow(&self, server: &RTSPServer) {
+        let threads = self.clone();
+        server.connect_client_connected(move |_, client| {
+            let here = threads.clone();
+            client.connect_pre_options_request(move |client, _| {
+                here.here(client);
+                gst_rtsp::RTSPStatusCode::Ok
+            });
+            let here = threads.clone();
+            client.connect_pre_describe_request(move |client, _| {
+                here.here(client);
+                gst_rtsp::RTSPStatusCode::Ok
+            });
+            let threads = threads.clone();
+            client.connect_closed(move |client| threads.gone(client));
+        });
+    }
+
+    /// Closes every client of `server` and waits for that.
+    pub fn close_all(&self, server: &RTSPServer) {
+        for client in server.client_filter(None) {
+            self.close(&client);
+        }
     }
 
     /// To be called by handlers of what a client asks for: they run where it is served.

@@ -17,6 +17,7 @@ mod server;
 mod sound;
 mod times;
 
+pub use clients::ClientThreads;
 pub use options::{PushError, PushKind, PushOptions};
 pub use push::Push;
 pub use server::{Login, ReadingOf, RtspServer, ServerError};

@@ -6,7 +6,8 @@
 
 mod decode;
 mod engine;
-#[cfg(feature = "ort")]
+#[cfg(any(feature = "ort", test))]
+#[cfg_attr(not(feature = "ort"), allow(dead_code, reason = "tested in every build"))]
 mod library;
 mod nms;
 #[cfg(feature = "ort")]
@@ -14,8 +15,6 @@ mod onnxruntime;
 mod preprocess;
 pub mod reference;
 mod rten_engine;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -14,22 +14,8 @@ use synoptic_vision::color::rgb8;
 use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot, delta_e};
 use synoptic_vision::{PictureBuf, jpeg};
 
-use crate::world::fitted;
-
-/// `path` in the folder that SYNOPTIC_MIRROR names, else in `shared` beside the workspace.
-pub(crate) fn mirror(path: &str) -> Option<PathBuf> {
-    let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let found = std::env::var_os("SYNOPTIC_MIRROR")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([workspace.join("../shared"), workspace.join("../../shared")])
-        .map(|root| root.join(path))
-        .find(|p| p.exists());
-    if found.is_none() {
-        eprintln!("SKIPPED: no {path}: set SYNOPTIC_MIRROR to a folder that has it");
-    }
-    found
-}
+use super::world::fitted;
+use crate::testing::mirror;
 
 pub(crate) struct Clip(Child, Size);
 

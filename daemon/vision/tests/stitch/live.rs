@@ -6,7 +6,7 @@ use synoptic_vision::PictureBuf;
 use synoptic_vision::color::rgb8;
 use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot, boxes, delta_e};
 
-use crate::world::{Mover, World, psnr, row};
+use super::world::{Mover, World, psnr, row};
 
 const SIZE: Size = Size::new(480, 270);
 

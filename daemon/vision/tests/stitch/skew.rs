@@ -4,7 +4,8 @@ use synoptic_base::{Mono, Span};
 use synoptic_engine::stitch::skew::{Skew, SkewWatch};
 use synoptic_vision::panorama::{ComposeOptions, Compositor, StitchSlot};
 
-use crate::clips::{Clip, mirror, rig};
+use super::clips::{Clip, rig};
+use crate::testing::mirror;
 
 /// What is told over a clip, each time anew; `None`, aloud, where it is not here.
 fn told(name: &str, fps: i64) -> Option<Vec<Skew>> {

@@ -5,7 +5,7 @@ use synoptic_engine::stitch::{Director, StitchConfig};
 use synoptic_vision::PictureBuf;
 use synoptic_vision::panorama::{Blend, ComposeOptions, Compositor, Simd, StitchSlot};
 
-use crate::world::{World, psnr, row};
+use super::world::{World, psnr, row};
 
 const SIZE: Size = Size::new(480, 270);
 

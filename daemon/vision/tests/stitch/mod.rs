@@ -1,7 +1,6 @@
 //! Panoramas composed and decided together, against scenes whose every pixel is known.
 //!
 //! These tests want `vision` and `engine` at once, which know each other nowhere else below `app`.
-#![allow(clippy::unwrap_used)]
 
 mod clips;
 mod live;

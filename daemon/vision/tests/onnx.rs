@@ -1,16 +1,17 @@
 //! Real models on real pictures, against what onnxruntime finds (golden files of tools/golden/detect.py).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use synoptic_base::{BBox, Detection, Detector, Picture, Size, Surface};
 
-use super::{EngineChoice, OnnxDetector, OnnxError, OnnxOptions};
-use crate::fetch::{FetchError, locate_in_mirror};
-use crate::manifest::{DecoderKind, ModelManifest, shipped};
+use synoptic_vision::fetch::{FetchError, locate_in_mirror};
+use synoptic_vision::manifest::{DecoderKind, ModelManifest, find};
+use synoptic_vision::onnx::{EngineChoice, OnnxDetector, OnnxError, OnnxOptions};
+use synoptic_vision::{PictureBuf, jpeg};
+
 use crate::testing::{Clip, Gone, meta, mirror};
-use crate::{PictureBuf, jpeg};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -28,7 +29,7 @@ struct GoldenPicture {
 }
 
 fn golden() -> Golden {
-    serde_json::from_str(include_str!("../../golden/detections.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/detections.json")).unwrap()
 }
 
 /// Label, score, x, y, w, h in fractions.
@@ -47,23 +48,32 @@ fn picture(golden: &GoldenPicture) -> Option<PictureBuf> {
 
 /// Every engine there is here, rten first. That onnxruntime is not among them is said aloud.
 fn engines() -> Vec<EngineChoice> {
-    match has_onnxruntime() {
-        Ok(()) => vec![EngineChoice::Rten, EngineChoice::OnnxRuntime],
-        Err(why) => {
+    // The engine is opened before the model is: of a file that is none it says so, if it is there.
+    let dir = tempfile::tempdir().unwrap();
+    let (path, manifest) = own(dir.path(), b"no model at all");
+    match OnnxDetector::load(&path, manifest, &with(EngineChoice::OnnxRuntime)) {
+        Err(OnnxError::Load { .. }) => vec![EngineChoice::Rten, EngineChoice::OnnxRuntime],
+        Err(OnnxError::Engine { why, .. }) => {
             eprintln!("SKIPPED on onnxruntime: {why}");
             vec![EngineChoice::Rten]
         }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("a text was taken for a model"),
     }
 }
 
-#[cfg(feature = "ort")]
-fn has_onnxruntime() -> Result<(), String> {
-    super::onnxruntime::OnnxRuntime::get(None).map(|_| ())
+/// One's own file, and the manifest that fits it in size and hash.
+fn own(dir: &Path, data: &[u8]) -> (PathBuf, ModelManifest) {
+    let path = dir.join("own.onnx");
+    std::fs::write(&path, data).unwrap();
+    let mut manifest = shipped("fastestdet");
+    (manifest.bytes, manifest.sha256) = (data.len() as u64, hash(data));
+    (path, manifest)
 }
 
-#[cfg(not(feature = "ort"))]
-fn has_onnxruntime() -> Result<(), String> {
-    Err("built without the feature `ort`".to_owned())
+fn shipped(name: &str) -> ModelManifest {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/models"));
+    find(&[folder], name).unwrap()
 }
 
 fn with(engine: EngineChoice) -> OnnxOptions {
@@ -306,10 +316,7 @@ fn a_model_that_does_not_fit_its_manifest_is_refused_by_every_engine_alike() {
             b"no model at all".to_vec(),
             std::fs::read(&real).unwrap()[..500_000].to_vec(),
         ] {
-            let path = dir.path().join("own.onnx");
-            std::fs::write(&path, &data).unwrap();
-            let mut own = manifest.clone();
-            (own.bytes, own.sha256) = (data.len() as u64, hash(&data));
+            let (path, own) = own(dir.path(), &data);
             let error = refused(&path, own);
             assert!(
                 error.contains("own.onnx: the engine cannot load model fastestdet"),

@@ -52,6 +52,7 @@ const BEND_BUCKETS: i64 = 60;
 /// What the envelope says of the remote clock, for those who compare other observations with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shape {
+    /// Only where its drift is measured: a level line is no shape.
     line: Option<Line>,
     /// Drift of `arrival − remote`, as a fraction, and its standard deviation; both zero while it is not measured.
     pub drift: f64,
@@ -61,7 +62,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The least `arrival − remote` at `remote`.
+    /// The least `arrival − remote` at `remote`; `None` while the drift is not measured.
     pub(super) fn at(&self, remote: Span) -> Option<Span> {
         Some(self.line?.at(remote))
     }
@@ -220,7 +221,7 @@ impl MinDelayHull {
             DRIFT_ERROR * self.usual_excess.as_nanos() as f64 / span / n.sqrt()
         });
         Shape {
-            line: self.line,
+            line: measured,
             drift: self.drift(),
             drift_error,
             bend: self.bend,

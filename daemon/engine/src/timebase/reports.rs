@@ -242,10 +242,10 @@ impl ReportLevel {
         for (to, level) in later.iter_mut().zip(all) {
             *to = (*level - least).as_nanos() as f64;
         }
-        let late = if n > FEW.len() {
-            walled::least_of(later).1
-        } else {
-            0.0
+        // Of so few that their mean says next to nothing, the middle one does.
+        let late = match later.get(n / 2) {
+            Some(middle) if n <= FEW.len() => *middle / n as f64,
+            _ => walled::least_of(later).1,
         };
         let error = FLOOR + Span::from_nanos((late * TAIL) as i64);
         let error = FEW.get(n - 1).map_or(error, |few| error.max(*few));

@@ -29,6 +29,9 @@ const LEAST_GATE_NS: f64 = 200e3;
 /// Where what is only known from the reports themselves is made wider for that, it is so as to hold in all but this part of
 /// cases. Of errors that are sums, none must be at its own rarest for the sum to be at its own.
 const RARE: f64 = 0.01;
+/// With fewer degrees of freedom than this, one of them makes up nearly all of a sum's tail.
+const FEW_FREE: f64 = 10.0;
+const VERY_RARE: f64 = 0.001;
 /// What is within a gate tells the next one: so often, and so many times the median distance from the middle, which is five
 /// deviations of a normal distribution.
 const WIDENED: usize = 3;
@@ -38,6 +41,8 @@ const OUTLIER: f64 = 7.4;
 const TRIMMED: usize = 8;
 /// This part of the least delays tells their mean: what the network holds up for longer is no part of it.
 const SOON: f64 = 2.0 / 3.0;
+/// What runs this much faster or slower is no wall clock: the media clock has another rate than is believed so far.
+const MAX_TILT: f64 = 1e-3;
 /// A tilt this many of its deviations from none is one.
 const SURE: f64 = 2.0;
 
@@ -109,7 +114,14 @@ pub(super) fn level(reports: &[Walled], drift_error: f64, known: Option<Remember
             good.take(r.age_s, w);
         }
     }
+    // Few that lie together do so by chance.
+    if good.n < LEAST {
+        return None;
+    }
     let (own, mean_w, mean_age) = good.tilt();
+    if own.tilt.abs() > MAX_TILT {
+        return None;
+    }
     let Tilt {
         tilt,
         error: tilt_error,
@@ -200,7 +212,7 @@ pub(super) fn least_of(delays: &[f64]) -> (f64, f64) {
     let sum: f64 = soon.iter().map(|d| d - least).sum();
     let free = (r - 1) as f64;
     let mean = (sum + (n - r) as f64 * (soon[r - 1] - least)) / free;
-    let rare = 1.0 / RARE;
+    let rare = 1.0 / if free < FEW_FREE { VERY_RARE } else { RARE };
     let wider = free * (rare.powf(1.0 / free) - 1.0) / rare.ln();
     (mean / n as f64, mean / n as f64 * wider)
 }
@@ -287,8 +299,12 @@ impl Good {
             }
             None => (one, free),
         };
-        // Student's t by the normal distribution, both at 99 %: within 2 % from five degrees of freedom on.
-        let wider = 1.0 + 1.9 / free + 5.0 / (free * free);
+        // Student's t by the normal distribution, both at 99 % or both at 99.9 %: within 3 % from four degrees of freedom on.
+        let wider = if free < FEW_FREE {
+            1.0 + 3.0 / free + 12.0 / (free * free)
+        } else {
+            1.0 + 1.9 / free + 5.0 / (free * free)
+        };
         Some((centre, pooled / (n as f64).sqrt() * wider, one))
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
-use gst_rtsp_server::{RTSPClient, RTSPServer};
 use gst_rtsp_server::prelude::*;
+use gst_rtsp_server::{RTSPClient, RTSPServer};
 use synoptic_base::Span;
 
 /// A thread that makes a media for somebody else is not waited for longer.

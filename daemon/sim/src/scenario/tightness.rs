@@ -86,7 +86,7 @@ mod tests {
         for (name, camera, ratio) in [
             ("clean", clean.clone(), 6.0),
             ("5 % late", clean.clone().late_reports(0.05, 50, 1_700), 6.0),
-            ("30 % late", clean.clone().late_reports(0.3, 300, 1_700), 6.0),
+            ("30 % late", clean.clone().late_reports(0.3, 300, 1_700), 6.5),
             ("NTP step", clean.clone().wall_steps(300.0, 0.25), 7.0),
             ("wandering", clean.clone().wandering(5.0, 300.0), 5.0),
             ("every 2 s", clean.clone().reports_every(2.0), 6.0),

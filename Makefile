@@ -10,11 +10,11 @@
 #   HEADERS=folder                            for gpu-abi: folders with NvInfer.h, at any depth
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-box test-tensorrt gpu-abi check bench ui dist image yocto-check box box-run setup clean
+.PHONY: help demo test test-box test-tensorrt gpu-abi test-aarch64 check bench ui dist image yocto-check box box-run setup clean
 export CAMERAS LISTEN LONG NAME MACHINE LAYERS MACHINES
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\): *##/\1:/p' Makefile | awk -F': *' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 demo: ## simulated cameras, a broker, the daemon and its page
 	@scripts/demo.sh $(SECONDS)
@@ -27,6 +27,9 @@ test-box: ## the virtual box: first start, updates, a broken release, power cuts
 
 test-tensorrt: ## the GPU's part against NVIDIA's real compilers and TensorRT-RTX, without a GPU
 	@bash scripts/test-tensorrt.sh
+
+test-aarch64: ## base, engine and store built for a Jetson's kind of CPU, and their tests under emulation
+	@bash scripts/test-aarch64.sh
 
 gpu-abi: ## TensorRT's headers in HEADERS=folder against the tables of daemon/gpu
 	@daemon/gpu/abi/check.py $(HEADERS)

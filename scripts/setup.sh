@@ -236,10 +236,10 @@ python_packages() {
 package_groups=()
 for group in "${groups[@]}"; do
     case $group in
-    build | run | broker | test | vivid | flash | box | dist | yocto) package_groups+=("$group") ;;
+    build | run | broker | test | vivid | flash | box | dist | yocto | aarch64) package_groups+=("$group") ;;
     check) package_groups+=(check tools) ;;
     ui | onnxruntime | golden | python) ;;
-    *) die "no group is called $group: build, run, broker, test, vivid, flash, box, check, ui, dist, yocto, onnxruntime, golden, python" ;;
+    *) die "no group is called $group: build, run, broker, test, vivid, flash, box, check, ui, dist, yocto, aarch64, onnxruntime, golden, python" ;;
     esac
 done
 ((${#package_groups[@]} == 0)) || packages "${package_groups[@]}"

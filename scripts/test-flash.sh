@@ -32,7 +32,7 @@ fi
 python3 -B -m unittest --buffer test_write 2>"$FLASH_TEST_DIR/write.txt" &
 other=$!
 status=0
-python3 -B -m unittest --buffer test_boot test_disks test_jetson test_site || status=1
+python3 -B -m unittest --buffer test_boot test_disks test_jetson test_site test_tegra || status=1
 wait "$other" || status=1
 other=
 cat "$FLASH_TEST_DIR/write.txt" >&2

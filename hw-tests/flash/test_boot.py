@@ -313,6 +313,17 @@ class HealthGate(Boot):
         self.assertEqual(self.asked(), "status mark-good booted\n")
         self.assertFalse((self.box / "data/update/pending").exists())
 
+    def test_on_a_jetson_the_firmware_says_which_slot_runs(self) -> None:
+        (self.box / "proc/cmdline").write_text("quiet root=PARTUUID=1 ro\n")
+        self.fake("nvbootctrl", "[ $1 = get-current-slot ] && echo 1")
+        self.assertEqual(self.gate().returncode, 0)
+        self.assertEqual(self.asked(), "status mark-good booted\n")
+        (self.box / "data/update/pending").write_text("B\n")
+        self.fake("nvbootctrl", "[ $1 = get-current-slot ] && echo 0")
+        self.assertEqual(self.gate().returncode, 0)
+        self.assertIn("status mark-bad other\n", self.asked())
+        self.assertEqual(self.text("data/update/rollback-reason"), "the new system in slot B did not start; slot A runs\n")
+
     def test_a_start_without_an_update_gives_the_try_back(self) -> None:
         (self.box / "data/update/pending").unlink()
         self.fake("systemctl", "exit 3")

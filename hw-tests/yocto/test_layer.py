@@ -1,5 +1,6 @@
 """The Yocto layer without BitBake: what it reads out of the project's own files, and what must agree with them."""
 
+import configparser
 import pathlib
 import re
 import subprocess
@@ -95,6 +96,14 @@ class Agreement(unittest.TestCase):
             for name, md5 in re.findall(r"file://(LICENSE-\w+);md5=(\w+)", recipe.read_text()):
                 self.assertEqual(hashlib.md5((ROOT / name).read_bytes()).hexdigest(), md5, recipe.name)
 
+    def test_licences_are_written_as_bitbake_reads_them(self):
+        # BitBake joins licences by & and |, and stops at the words of SPDX: "has an invalid format [license-format]".
+        for recipe in [*LAYER.glob("recipes-*/*/*.bb"), *LAYER.glob("recipes-*/*/*.inc")]:
+            for value in re.findall(r'^LICENSE = "(.*)"$', recipe.read_text(), re.M):
+                self.assertNotRegex(value, r"\b(OR|AND|WITH)\b", recipe.name)
+        for name, licence, _, _ in synoptic.models(Data()):
+            self.assertRegex(licence, r"^[\w.+-]+$", name)
+
     def test_files_that_recipes_take_from_the_tree_exist(self):
         for recipe in LAYER.glob("recipes-*/*/*.bb"):
             for path in re.findall(r"\$\{S\}/((?:systemd|configs)/[\w./@-]+[\w.])", recipe.read_text()):
@@ -113,6 +122,21 @@ class Agreement(unittest.TestCase):
             self.assertIn(f"gpt{number})", grub, name)
         state = re.search(r"grubenv=(.*)/grubenv", rauc).group(1)
         self.assertIn(f"Where={state}\n", mounts)
+
+    def test_a_jetson_s_rauc_differs_in_the_boot_loader_and_the_slots_only(self):
+        def sections(name):
+            text = (ROOT / "systemd/box/rauc" / name).read_text()
+            parser = configparser.ConfigParser()
+            parser.read_string(text)
+            return {key: dict(parser[key]) for key in parser.sections()}
+
+        uefi, tegra = sections("system.conf"), sections("system-tegra.conf")
+        self.assertEqual(tegra["handlers"].pop("bootloader-custom-backend"), "/usr/lib/synoptic/synoptic-tegra-boot")
+        self.assertTrue((ROOT / "systemd/box/lib/synoptic-tegra-boot").exists())
+        self.assertEqual(tegra["handlers"], uefi["handlers"])
+        self.assertEqual(tegra["keyring"], uefi["keyring"])
+        self.assertEqual(tegra["system"]["bootloader"], "custom")
+        self.assertEqual([tegra[f"slot.rootfs.{n}"]["bootname"] for n in (0, 1)], ["A", "B"])
 
     def test_every_machine_of_kas_includes_the_pins(self):
         for machine in ("qemux86-64", "qemuarm64", "jetson-orin-nano-devkit-nvme", "jetson-agx-orin-devkit"):

@@ -1,5 +1,8 @@
 //! Composing alone, NV12 in, NV12 out: gain fields, a moving seam, blending. `make bench NAME=stitch`.
 //!
+//! `cargo bench -p synoptic-vision --bench stitch -- "2 x 1080p, feather"` runs the cases whose names hold the text, without a
+//! baseline: for a profiler.
+//!
 //! Writes the list of results to the file that BENCH_OUT names, else to standard output. With SYNOPTIC_PYTHON (a
 //! Python that has numpy and cv2; `python3` by default) tools/golden/stitch.py composes the same rig with OpenCV and
 //! fixed cameras, run after run beside ours.
@@ -49,8 +52,11 @@ fn cpu_ms() -> Option<f64> {
 }
 
 fn main() -> Result<(), Error> {
+    let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let mut results = Vec::new();
-    views(&mut results)?;
+    if only.is_none() {
+        views(&mut results)?;
+    }
     let mut cases = Vec::new();
     let best = Simd::detect();
     for (cameras, blend) in [
@@ -64,10 +70,16 @@ fn main() -> Result<(), Error> {
     for simd in Simd::available().into_iter().filter(|s| *s != best) {
         cases.push(Case::new(2, Blend::MultiBand(3), simd));
     }
+    if let Some(only) = &only {
+        cases.retain(|c| c.name(best).contains(only.as_str()));
+    }
     let mut baseline = std::collections::BTreeMap::new();
     for round in 0..ROUNDS {
         for case in &mut cases {
             case.run()?;
+        }
+        if only.is_some() {
+            continue;
         }
         match python() {
             Ok(times) => {
@@ -81,14 +93,7 @@ fn main() -> Result<(), Error> {
         }
     }
     for case in &cases {
-        let kind = match case.blend {
-            Blend::Feather => "feather",
-            Blend::MultiBand(_) => "multi-band",
-        };
-        let mut name = format!("{} x 1080p, {kind}", case.cameras);
-        if case.simd != best {
-            name += &format!(", {}", case.simd.name());
-        }
+        let (name, kind) = (case.name(best), case.kind());
         let opencv = baseline.get(kind).copied().filter(|_| case.cameras == 2);
         let targets = match (case.cameras, case.simd == best) {
             (2, true) => (Some(150.0), Some(8.0), Some(15.0)),
@@ -226,6 +231,22 @@ impl Case {
             bytes: 0.0,
             cpu: f64::INFINITY,
         }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.blend {
+            Blend::Feather => "feather",
+            Blend::MultiBand(_) => "multi-band",
+        }
+    }
+
+    /// As in the table; loops other than the `best` are named.
+    fn name(&self, best: Simd) -> String {
+        let mut name = format!("{} x 1080p, {}", self.cameras, self.kind());
+        if self.simd != best {
+            name += &format!(", {}", self.simd.name());
+        }
+        name
     }
 
     fn run(&mut self) -> Result<(), Error> {

@@ -50,10 +50,18 @@ impl Places {
 
     /// The slot that runs, as the boot loader calls it.
     pub(super) fn running(&self) -> Option<String> {
-        self.text("proc/cmdline")?
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("rauc.slot="))
-            .map(str::to_owned)
+        let cmdline = self.text("proc/cmdline");
+        let told = cmdline
+            .iter()
+            .flat_map(|line| line.split_whitespace())
+            .find_map(|word| word.strip_prefix("rauc.slot="));
+        // NVIDIA's loader says nothing on the command line; the root file system goes with the boot chain.
+        let chain = || match self.variable("BootChainFwCurrent") {
+            Some(0) => Some("A".to_owned()),
+            Some(1) => Some("B".to_owned()),
+            _ => None,
+        };
+        told.map(str::to_owned).or_else(chain)
     }
 
     /// Why the box went back the last time.
@@ -176,6 +184,14 @@ mod tests {
         assert_eq!(here.redundancy(), Redundancy::Armed);
         variable("RootfsStatusSlotB", 0xff);
         assert_eq!(here.redundancy(), Redundancy::Trapped("B".to_owned()));
+        // The slot that runs is no target: the boot chain tells which one that is.
+        write(dir.path(), "proc/cmdline", b"root=PARTUUID=1 quiet");
+        assert_eq!(here.running(), None);
+        for (chain, slot) in [(0, "A"), (1, "B")] {
+            variable("BootChainFwCurrent", chain);
+            assert_eq!(here.running().as_deref(), Some(slot));
+        }
+        assert_eq!(here.redundancy(), Redundancy::Armed, "B runs");
         variable("RootfsRedundancyLevel", 0);
         assert_eq!(here.redundancy(), Redundancy::NotArmed);
         // Half a variable says nothing.

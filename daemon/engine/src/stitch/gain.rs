@@ -24,6 +24,8 @@ const ENOUGH: usize = 24;
 const PRIOR_CELLS: f32 = 24.0;
 /// Spread of a node's correction, in nodes.
 const SPREAD: f32 = 1.5;
+/// What a node takes from another is left out below this part of what it takes from the nearest: most of them.
+const LEAST_SPREAD: f32 = 1e-3;
 /// Decay of a correction beyond the overlap, in nodes per e-fold, as a part of the camera's width on the canvas.
 const DECAY: f32 = 0.35;
 /// Time constant while steady, in seconds.
@@ -32,6 +34,9 @@ const SLOW_S: f64 = 2.0;
 const FAST_S: f64 = 0.1;
 /// A mean that differs this much from the smoothed one is a step.
 const STEP: f32 = 0.02;
+
+/// Numbers of nodes and how much is taken of each.
+type Taken = Vec<(u32, f32)>;
 
 struct Pair {
     a: usize,
@@ -45,8 +50,8 @@ struct Pair {
     /// Smoothed log ratio a / b at each of `nodes`.
     at: Vec<[f32; 3]>,
     begun: bool,
-    /// Of camera a and camera b: their nodes, and how much of each of `at` they take there.
-    spread: [Vec<(usize, Vec<f32>)>; 2],
+    /// Of camera a and camera b: their nodes, and of which of `at` they take how much there.
+    spread: [Vec<(usize, Taken)>; 2],
 }
 
 /// Estimates the gain fields of all cameras.
@@ -184,11 +189,16 @@ impl Gains {
         for pair in &self.pairs {
             for (side, camera, half) in [(0, pair.a, -0.5), (1, pair.b, 0.5)] {
                 for (node, weights) in &pair.spread[side] {
-                    let field = &mut self.fields[camera][*node];
-                    for (w, at) in weights.iter().zip(&pair.at) {
+                    let mut sum = [0.0; 3];
+                    for (from, w) in weights {
+                        let at = &pair.at[*from as usize];
                         for k in 0..3 {
-                            field[k] += half * w * at[k];
+                            sum[k] += w * at[k];
                         }
+                    }
+                    let field = &mut self.fields[camera][*node];
+                    for k in 0..3 {
+                        field[k] += half * sum[k];
                     }
                 }
             }
@@ -266,7 +276,7 @@ impl Pair {
 
 /// How much of the correction at each of `nodes` camera `camera` takes at each of its own nodes: a Gaussian mean of
 /// the nearest, times a decay that is 1 in the overlap and 0 at `others`.
-fn spread(layout: &StitchLayout, camera: usize, nodes: &[usize], others: &[usize]) -> Vec<(usize, Vec<f32>)> {
+fn spread(layout: &StitchLayout, camera: usize, nodes: &[usize], others: &[usize]) -> Vec<(usize, Taken)> {
     let (across, down) = layout.gain_nodes();
     let cells_a_node = GAIN_PITCH / STITCH_CELL;
     let covered = |node: usize| {
@@ -310,9 +320,13 @@ fn spread(layout: &StitchLayout, camera: usize, nodes: &[usize], others: &[usize
                 let d = far(node, n);
                 (-(d * d - to_own * to_own) / (2.0 * SPREAD * SPREAD)).exp()
             };
-            let weights: Vec<f32> = nodes.iter().map(|n| weigh(*n)).collect();
-            let sum: f32 = weights.iter().sum();
-            (node, weights.into_iter().map(|w| w / sum * share).collect())
+            let weights = nodes.iter().enumerate().map(|(i, n)| (i as u32, weigh(*n)));
+            let weights: Taken = weights.filter(|(_, w)| *w >= LEAST_SPREAD).collect();
+            let sum: f32 = weights.iter().map(|(_, w)| w).sum();
+            (
+                node,
+                weights.into_iter().map(|(i, w)| (i, w / sum * share)).collect(),
+            )
         })
         .collect()
 }

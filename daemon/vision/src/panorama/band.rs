@@ -5,11 +5,14 @@ use std::ops::Range;
 use synoptic_base::STITCH_CELL;
 
 use super::field::{Field, GainRows};
-use super::mesh::{Mesh, Run, chroma_run};
+use super::mesh::{Mesh, Run, RunRow, chroma_runs};
 use super::reach::Reach;
 use super::rows;
 use super::shares::{Share, Shares};
 use super::warp::{self, LUMA_RUN, Simd, Source};
+
+/// Cells that are sampled and written at a time: what lies between stays in the first cache.
+const CELLS_AT_ONCE: usize = 32;
 
 /// A camera as a band sees it.
 pub(crate) struct Eye<'a> {
@@ -24,7 +27,7 @@ pub(crate) struct Eye<'a> {
 /// Two luma rows and their chroma row of a stretch of cells, with the gains that belong to them.
 #[derive(Default)]
 pub(crate) struct Stretch {
-    runs: [Vec<Run>; 2],
+    rows: [RunRow; 2],
     chroma_runs: Vec<Run>,
     /// Luma samples of the upper and the lower row.
     pub(crate) luma: [Vec<i16>; 2],
@@ -44,19 +47,22 @@ impl Stretch {
         };
         let (first, n) = (cells.start * LUMA_RUN, cells.len() * LUMA_RUN);
         for (i, row) in self.luma.iter_mut().enumerate() {
-            eye.mesh.luma_runs(cells.clone(), y + i, &mut self.runs[i]);
+            eye.mesh.luma_runs(simd, cells.clone(), y + i, &mut self.rows[i]);
             row.resize(n, 0);
-            warp::sample(simd, luma, &self.runs[i], row);
+            warp::sample(simd, luma, &self.rows[i].runs, row);
             if cut {
                 eye.reach.gaps(y + i, &(first..first + n), |gap| {
                     row[gap.start - first..gap.end - first].fill(rows::BLACK_SAMPLE);
                 });
             }
         }
-        let both = self.runs[0].iter().zip(&self.runs[1]);
-        self.chroma_runs.clear();
-        self.chroma_runs
-            .extend(both.map(|(upper, lower)| chroma_run(upper, lower)));
+        self.chroma_runs.resize(cells.len(), Run::default());
+        chroma_runs(
+            simd,
+            &self.rows[0].runs,
+            &self.rows[1].runs,
+            &mut self.chroma_runs,
+        );
         self.chroma.resize(n, 0);
         warp::sample(simd, chroma, &self.chroma_runs, &mut self.chroma);
         if cut {
@@ -107,16 +113,20 @@ pub(crate) fn compose(
         let r = y / STITCH_CELL;
         let (upper, lower) = out.luma[(y - top) * width..][..2 * width].split_at_mut(width);
         let chroma = &mut out.chroma[(y - top) / 2 * width..][..width];
-        upper.fill(16);
-        lower.fill(16);
-        chroma.fill(128);
+        let present = |k: &usize| eyes[*k].planes.is_some();
+        for dark in shares.dark(r, (0..eyes.len()).filter(present)) {
+            let pixels = dark.start * LUMA_RUN..(dark.end * LUMA_RUN).min(width);
+            upper[pixels.clone()].fill(16);
+            lower[pixels.clone()].fill(16);
+            chroma[pixels].fill(128);
+        }
         for mixed in shares.mixed(r) {
             for sum in &mut scratch.sums {
                 sum[mixed.start * LUMA_RUN..mixed.end * LUMA_RUN].fill(0);
             }
         }
         for (k, eye) in eyes.iter().enumerate().filter(|(_, e)| e.planes.is_some()) {
-            for cells in shares.shown(k, r) {
+            for cells in shares.shown(k, r).flat_map(pieces) {
                 scratch.stretch.fill(simd, eye, &cells, y, true);
                 for full in shares.having(k, r, &cells, Share::Full) {
                     write(
@@ -139,6 +149,13 @@ pub(crate) fn compose(
             rows::chroma_out(simd, &scratch.sums[2][from..to], &mut chroma[from..to]);
         }
     }
+}
+
+/// `cells` in pieces of at most [`CELLS_AT_ONCE`].
+fn pieces(cells: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = cells.end;
+    let starts = cells.step_by(CELLS_AT_ONCE);
+    starts.map(move |start| start..(start + CELLS_AT_ONCE).min(end))
 }
 
 /// The part `part` of a sampled stretch `cells`, alone.

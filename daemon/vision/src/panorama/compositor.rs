@@ -7,8 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use synoptic_base::{
-    BBox, CameraWarp, CellSeen, Cover, InPanorama, Mono, PanoramaSeen, PixelFormat, Planes, Rig, STITCH_CELL,
-    Size, SlotView, StitchDirector, StitchLayout, StitchPlan, Surface, SurfaceError, WarpTables,
+    BBox, CameraWarp, CellSeen, InPanorama, Mono, PanoramaSeen, PixelFormat, Planes, Rig, STITCH_CELL, Size,
+    SlotView, StitchDirector, StitchLayout, StitchPlan, Surface, SurfaceError, WarpTables,
 };
 
 use super::band::{self, Eye, Out, Scratch};
@@ -16,7 +16,7 @@ use super::field::Field;
 use super::grid::NodeGrid;
 use super::mesh::Mesh;
 use super::multiband;
-use super::observe;
+use super::observe::Looks;
 use super::options::{Blend, ComposeError, ComposeOptions, ComposeReport, MAX_CAMERAS, StitchSlot};
 use super::reach::{Reach, layout};
 use super::shares::Shares;
@@ -26,6 +26,10 @@ use crate::picture::check;
 
 /// Rows of a band: a multiple of the cells of mesh, weights, and of the coarsest level of the multi-band pyramid.
 const BAND: usize = 128;
+/// Rows of a band without pyramids: small ones are shared out more evenly.
+const FEATHER_BAND: usize = 32;
+/// Rows of cells that are looked at in one go.
+const ROWS_AT_ONCE: usize = 8;
 /// A mesh that errs more than this, in camera pixels, is warned of.
 const MESH_ERROR_PX: f64 = 0.1;
 
@@ -35,6 +39,8 @@ struct Camera {
     mesh: Mesh,
     reach: Reach,
     field: Field,
+    /// Where its shared cells are looked at, once a picture was seen.
+    looks: Option<Looks>,
     /// Chroma of an I420 picture, interleaved.
     chroma: Vec<u8>,
 }
@@ -118,6 +124,7 @@ impl Compositor {
                 mesh,
                 reach,
                 field: Field::default(),
+                looks: None,
                 chroma: Vec::new(),
             });
         }
@@ -191,6 +198,7 @@ impl Compositor {
         let canvas = (self.canvas.width, self.canvas.height);
         for (camera, grid) in self.cameras.iter_mut().zip(grids) {
             camera.mesh = Mesh::of_grid(grid);
+            camera.looks = None;
             camera.reach = Reach::new(&camera.mesh, (camera.size.width, camera.size.height), canvas);
         }
         let reaches: Vec<_> = self.cameras.iter().map(|c| c.reach.clone()).collect();
@@ -260,23 +268,33 @@ impl Compositor {
         let mut threads = vec![(); self.options.threads];
         let looked = self.with_sources(slots, |compositor, sources| {
             let jobs = cells.iter_mut().enumerate().flat_map(|(k, cells)| {
-                cells
-                    .chunks_mut(columns)
-                    .enumerate()
-                    .map(move |(r, row)| (k, r, row))
+                let lines = cells.chunks_mut(ROWS_AT_ONCE * columns).enumerate();
+                lines.map(move |(i, rows)| (k, i * ROWS_AT_ONCE, rows))
             });
-            let compositor = &*compositor;
-            share_out(jobs, &mut threads, |(), (k, r, out)| {
-                let row = r * columns..(r + 1) * columns;
-                let cover: &[Cover] = &compositor.layout.cover[k][row.clone()];
-                if let Some(planes) = &sources[k] {
-                    let mesh = &compositor.cameras[k].mesh;
-                    observe::row(mesh, planes, &compositor.shared[row], cover, r, out);
+            compositor.find_looks(sources);
+            let cameras = &compositor.cameras;
+            share_out(jobs, &mut threads, |(), (k, first, rows)| {
+                if let (Some(planes), Some(looks)) = (&sources[k], &cameras[k].looks) {
+                    for (i, row) in rows.chunks_mut(columns).enumerate() {
+                        looks.row(planes, first + i, row);
+                    }
                 }
             });
         });
         self.seen = PanoramaSeen { slots: views, cells };
         looked.map(|()| &self.seen)
+    }
+
+    /// Where to look, of cameras that were not seen yet or whose rows have another stride.
+    fn find_looks(&mut self, sources: &[Option<(Source<'_>, Source<'_>)>]) {
+        let (shared, layout) = (&self.shared, &self.layout);
+        for ((camera, planes), cover) in self.cameras.iter_mut().zip(sources).zip(&layout.cover) {
+            if let Some(planes) = planes
+                && !camera.looks.as_ref().is_some_and(|l| l.fit(planes))
+            {
+                camera.looks = Some(Looks::new(&camera.mesh, planes, shared, cover, layout.columns));
+            }
+        }
     }
 
     /// Composes `slots` after `plan` into `out`, an NV12 picture of the canvas's size.
@@ -314,12 +332,16 @@ impl Compositor {
                 })
                 .collect();
             let (luma, chroma) = out.nv12_mut();
+            let tall = match compositor.options.blend {
+                Blend::Feather => FEATHER_BAND,
+                Blend::MultiBand(_) => BAND,
+            };
             let bands = luma
-                .chunks_mut(BAND * width)
-                .zip(chroma.chunks_mut(BAND / 2 * width))
+                .chunks_mut(tall * width)
+                .zip(chroma.chunks_mut(tall / 2 * width))
                 .enumerate()
                 .map(|(i, (luma, chroma))| Out {
-                    rows: i * BAND..((i + 1) * BAND).min(height),
+                    rows: i * tall..((i + 1) * tall).min(height),
                     luma,
                     chroma,
                 });

@@ -8,22 +8,24 @@
 use synoptic_base::GAIN_PITCH;
 
 use super::rows::GAIN_BITS;
-use super::rows::versions;
 use super::warp::{LUMA_RUN, Simd};
 
 /// Gains are kept within a factor of 2.5 (natural logarithm), well inside what 16 bits hold.
 const MAX_LOG_GAIN: f32 = 0.916;
 /// More fraction bits while stepping along a row.
-const EXTRA_BITS: u32 = 10;
+pub(super) const EXTRA_BITS: u32 = 10;
 
 /// Cells of 16 pixels from node to node.
-const CELLS_A_NODE: usize = GAIN_PITCH / LUMA_RUN;
+pub(super) const CELLS_A_NODE: usize = GAIN_PITCH / LUMA_RUN;
 
 /// [`Factors`] with `GAIN_BITS + EXTRA_BITS` fraction bits.
 type Fixed = [i32; 5];
 
 /// Of one node: gain of luma, Cb, Cr, and what luma adds to Cb and Cr.
 pub(crate) type Factors = [f32; 5];
+
+/// [`Factors`] with `GAIN_BITS + EXTRA_BITS` fraction bits at a node's column on some row; as long as a vector.
+pub(super) type Column = [f32; 8];
 
 /// The factors of a gain of R', G', B' given as natural logarithms.
 pub(crate) fn factors(log_rgb: [f32; 3], (kr, kb): (f32, f32)) -> Factors {
@@ -45,46 +47,40 @@ pub(crate) fn factors(log_rgb: [f32; 3], (kr, kb): (f32, f32)) -> Factors {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Field {
     across: usize,
-    nodes: Vec<Factors>,
+    nodes: Vec<Column>,
 }
 
 impl Field {
     /// From `gains`, `across` nodes a row.
     pub(crate) fn new(gains: &[[f32; 3]], across: usize, kr_kb: (f32, f32)) -> Field {
+        let column = |gain: &[f32; 3]| {
+            let mut column = [0.0; 8];
+            column[..5].copy_from_slice(&factors(*gain, kr_kb));
+            column
+        };
         Field {
             across,
-            nodes: gains.iter().map(|g| factors(*g, kr_kb)).collect(),
+            nodes: gains.iter().map(column).collect(),
         }
     }
 
-    /// Fixed point factors at the edges of `cells` cells of 16 pixels from cell `first` on, at canvas row `y`.
-    fn edges(&self, first: usize, cells: usize, y: usize, out: &mut Vec<Fixed>) {
+    /// The columns of `nodes` on canvas row `y`; beyond the last node it goes on.
+    fn columns(&self, nodes: std::ops::Range<usize>, y: usize, out: &mut Vec<Column>) {
         let down = self.nodes.len() / self.across;
         let upper = (y / GAIN_PITCH).min(down.saturating_sub(2));
         let lower = (upper + 1).min(down - 1);
         let part = y as f32 / GAIN_PITCH as f32 - upper as f32;
         let scale = f32::from(1_i16 << GAIN_BITS) * (1 << EXTRA_BITS) as f32;
-        let column = |c: usize| -> Factors {
-            let c = c.min(self.across - 1);
-            let (top, bottom) = (
-                &self.nodes[upper * self.across + c],
-                &self.nodes[lower * self.across + c],
-            );
-            std::array::from_fn(|k| (top[k] + (bottom[k] - top[k]) * part) * scale)
-        };
+        let (top, bottom) = (
+            &self.nodes[upper * self.across..],
+            &self.nodes[lower * self.across..],
+        );
         out.clear();
-        let mut node = first / CELLS_A_NODE;
-        let (mut left, mut right) = (column(node), column(node + 1));
-        for cell in first..=first + cells {
-            if cell / CELLS_A_NODE != node {
-                node += 1;
-                (left, right) = (right, column(node + 1));
-            }
-            let part = (cell % CELLS_A_NODE) as f32 / CELLS_A_NODE as f32;
-            out.push(std::array::from_fn(|k| {
-                (left[k] + (right[k] - left[k]) * part) as i32
-            }));
-        }
+        out.extend(nodes.map(|c| {
+            let c = c.min(self.across - 1);
+            let (top, bottom) = (&top[c], &bottom[c]);
+            std::array::from_fn(|k| (top[k] + (bottom[k] - top[k]) * part) * scale)
+        }));
     }
 }
 
@@ -97,7 +93,7 @@ pub(crate) struct GainRows {
     pub(crate) chroma: Vec<i16>,
     /// What luma adds to each chroma sample, Cb and Cr in turn.
     pub(crate) tint: Vec<i16>,
-    edges: Vec<Fixed>,
+    columns: Vec<Column>,
 }
 
 impl GainRows {
@@ -106,29 +102,45 @@ impl GainRows {
         for row in [&mut self.luma, &mut self.chroma, &mut self.tint] {
             row.resize(cells * LUMA_RUN, 0);
         }
-        field.edges(first, cells, y, &mut self.edges);
-        ramps(
-            simd,
-            &self.edges,
-            [&mut self.luma, &mut self.chroma, &mut self.tint],
-        );
+        let node = first / CELLS_A_NODE;
+        field.columns(node..(first + cells) / CELLS_A_NODE + 2, y, &mut self.columns);
+        let first = first % CELLS_A_NODE;
+        let rows: [&mut [i16]; 3] = [&mut self.luma, &mut self.chroma, &mut self.tint];
+        match simd {
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            // SAFETY: the compositor takes only versions that `Simd::available` found on this machine.
+            Simd::Avx2 | Simd::Avx512 => unsafe { super::field_x86::ramps(&self.columns, first, rows) },
+            _ => ramps(&self.columns, first, rows),
+        }
     }
 }
 
-versions! {
-    /// From edge to edge in each cell's 16 luma and 8 chroma samples.
-    pub(crate) fn ramps(edges: &[[i32; 5]], rows: [&mut [i16]; 3]) {
-        const LUMA: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-        // Both samples of a pair at the pixel of their first luma sample.
-        const PAIRS: [i32; 16] = [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14];
-        let [luma, chroma, tint] = rows.map(|r| r.as_chunks_mut::<16>().0);
-        for (((edge, luma), chroma), tint) in edges.windows(2).zip(luma).zip(chroma).zip(tint) {
-            let (left, right) = (&edge[0], &edge[1]);
-            let steps: [i32; 5] = std::array::from_fn(|k| (right[k] - left[k]) >> 4);
-            *luma = std::array::from_fn(|i| ((left[0] + steps[0] * LUMA[i]) >> EXTRA_BITS) as i16);
-            *chroma = std::array::from_fn(|i| ((left[1 + (i & 1)] + steps[1 + (i & 1)] * PAIRS[i]) >> EXTRA_BITS) as i16);
-            *tint = std::array::from_fn(|i| ((left[3 + (i & 1)] + steps[3 + (i & 1)] * PAIRS[i]) >> EXTRA_BITS) as i16);
-        }
+/// Fixed point factors at the left edge of a cell, counted from the first of `columns`.
+fn edge(columns: &[Column], cell: usize) -> Fixed {
+    let (node, part) = (
+        cell / CELLS_A_NODE,
+        (cell % CELLS_A_NODE) as f32 / CELLS_A_NODE as f32,
+    );
+    let (left, right) = (&columns[node], &columns[node + 1]);
+    std::array::from_fn(|k| (left[k] + (right[k] - left[k]) * part) as i32)
+}
+
+/// From edge to edge in each cell's 16 luma and 8 chroma samples, from cell `first` of `columns` on.
+fn ramps(columns: &[Column], first: usize, rows: [&mut [i16]; 3]) {
+    const LUMA: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    // Both samples of a pair at the pixel of their first luma sample.
+    const PAIRS: [i32; 16] = [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14];
+    let [luma, chroma, tint] = rows.map(|r| r.as_chunks_mut::<16>().0);
+    let mut left = edge(columns, first);
+    for (i, ((luma, chroma), tint)) in luma.iter_mut().zip(chroma).zip(tint).enumerate() {
+        let right = edge(columns, first + i + 1);
+        let steps: [i32; 5] = std::array::from_fn(|k| (right[k] - left[k]) >> 4);
+        let at = |k: usize, i: i32| ((left[k] + steps[k] * i) >> EXTRA_BITS) as i16;
+        *luma = std::array::from_fn(|i| at(0, LUMA[i]));
+        *chroma = std::array::from_fn(|i| at(1 + (i & 1), PAIRS[i]));
+        *tint = std::array::from_fn(|i| at(3 + (i & 1), PAIRS[i]));
+        left = right;
     }
 }
 
@@ -168,6 +180,33 @@ mod tests {
                     "{simd:?} {x}"
                 );
                 assert!(rows.tint[x].abs() <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn every_version_makes_the_same_rows() {
+        // Gains from end to end of what is allowed, from node to node, 5 x 3 of them.
+        let nodes: Vec<[f32; 3]> = (0..15)
+            .map(|i| [0, 1, 2].map(|k| ((i * 37 + k * 11) % 19) as f32 / 9.0 - 1.0))
+            .collect();
+        let field = Field::new(&nodes, 5, (0.2126, 0.0722));
+        for (first, cells, y) in [
+            (0, 16, 0),
+            (1, 6, 63),
+            (3, 5, 64),
+            (7, 9, 100),
+            (15, 1, 126),
+            (2, 14, 127),
+        ] {
+            let rows = |simd| {
+                let mut rows = GainRows::default();
+                rows.fill(simd, &field, first, cells, y);
+                (rows.luma, rows.chroma, rows.tint)
+            };
+            let want = rows(Simd::Portable);
+            for simd in Simd::available() {
+                assert_eq!(rows(simd), want, "{simd:?} {first} {cells} {y}");
             }
         }
     }

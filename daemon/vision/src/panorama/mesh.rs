@@ -10,6 +10,8 @@ use synoptic_base::{Canvas, RigCamera};
 
 use super::geometry::camera_from_canvas;
 use super::grid::{NodeGrid, node_place};
+use super::rows::versions;
+use super::warp::Simd;
 
 /// Canvas pixels from node to node.
 pub(crate) const PITCH: usize = 16;
@@ -25,6 +27,7 @@ pub(crate) type Place = [i32; 2];
 
 /// Where a run of samples along a canvas row begins in the camera's picture, and how far apart they lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)] // The samplers read four i32 in a row.
 pub(crate) struct Run {
     /// First place.
     pub(crate) at: Place,
@@ -38,6 +41,8 @@ pub(crate) struct Mesh {
     /// Cells across.
     pub(crate) columns: usize,
     nodes: Vec<Option<Place>>,
+    /// The nodes' places, x and y in turn; nothing where the lens does not see.
+    places: Vec<i32>,
     /// The largest distance to the exact projection found at the middles of cells and of their edges inside the
     /// camera's picture, in camera pixels.
     pub(crate) error_px: f64,
@@ -111,23 +116,25 @@ impl Mesh {
             }
         }
         let scale = f64::from(1 << FRACTION_BITS);
+        let nodes = nodes
+            .into_iter()
+            .map(|p| p.map(|p| p.map(|v| (v * scale).round() as i32)));
+        Mesh::of_nodes(columns, nodes.collect(), error_px)
+    }
+
+    fn of_nodes(columns: usize, nodes: Vec<Option<Place>>, error_px: f64) -> Mesh {
+        let places = nodes.iter().flat_map(|n| n.unwrap_or_default()).collect();
         Mesh {
             columns,
-            nodes: nodes
-                .into_iter()
-                .map(|p| p.map(|p| p.map(|v| (v * scale).round() as i32)))
-                .collect(),
+            nodes,
+            places,
             error_px,
         }
     }
 
     /// The mesh that `grid` describes.
     pub(crate) fn of_grid(grid: &NodeGrid) -> Mesh {
-        Mesh {
-            columns: grid.columns,
-            nodes: grid.nodes.clone(),
-            error_px: 0.0,
-        }
+        Mesh::of_nodes(grid.columns, grid.nodes.clone(), 0.0)
     }
 
     /// Its nodes.
@@ -183,14 +190,55 @@ impl Mesh {
         between(self.edge(c, y), self.edge(c + 1, y))
     }
 
-    /// The luma samples of `cells` on canvas row `y`, into `runs`.
-    pub(crate) fn luma_runs(&self, cells: Range<usize>, y: usize, runs: &mut Vec<Run>) {
-        runs.clear();
-        let mut left = self.edge(cells.start, y);
-        for c in cells {
-            let right = self.edge(c + 1, y);
-            runs.push(between(left, right));
-            left = right;
+    /// The luma samples of `cells` on canvas row `y`, into `row`.
+    pub(crate) fn luma_runs(&self, simd: Simd, cells: Range<usize>, y: usize, row: &mut RunRow) {
+        let across = self.columns + 1;
+        let line = |r: usize| &self.places[2 * (r * across + cells.start)..2 * (r * across + cells.end + 1)];
+        let RunRow { edges, runs } = row;
+        edges.resize(2 * (cells.len() + 1), 0);
+        runs.resize(cells.len(), Run::default());
+        let (r, part) = (y / PITCH, (y % PITCH) as i32);
+        edges_between(simd, line(r), line(r + 1), part, edges);
+        runs_between(simd, edges, runs);
+    }
+}
+
+/// The runs of a stretch of cells on one row.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunRow {
+    /// Places of the cells' edges, x and y in turn.
+    edges: Vec<i32>,
+    /// A run a cell.
+    pub(crate) runs: Vec<Run>,
+}
+
+versions! {
+    /// `part` sixteenths of the way from `top` to `bottom`.
+    pub(crate) fn edges_between(top: &[i32], bottom: &[i32], part: i32, out: &mut [i32]) {
+        for ((a, b), o) in top.iter().zip(bottom).zip(out) {
+            // Beside a pole two nodes lie far apart: the product of all bits would not fit.
+            let way = b - a;
+            *o = a + (way >> PITCH_BITS) * part + (((way & (PITCH as i32 - 1)) * part) >> PITCH_BITS);
+        }
+    }
+}
+
+versions! {
+    /// From edge to edge.
+    pub(crate) fn runs_between(edges: &[i32], runs: &mut [Run]) {
+        let edges = &edges[..2 * runs.len() + 2];
+        for (i, run) in runs.iter_mut().enumerate() {
+            let (left, right) = ([edges[2 * i], edges[2 * i + 1]], [edges[2 * i + 2], edges[2 * i + 3]]);
+            *run = between(left, right);
+        }
+    }
+}
+
+versions! {
+    /// [`chroma_run`] of all runs of two rows.
+    pub(crate) fn chroma_runs(upper: &[Run], lower: &[Run], out: &mut [Run]) {
+        for ((upper, lower), out) in upper.iter().zip(lower).zip(out) {
+            *out = chroma_run(upper, lower);
         }
     }
 }
@@ -261,13 +309,16 @@ mod tests {
             // Every sample, luma and chroma, on some rows that are no rows of nodes.
             let mut worst = 0.0_f64;
             for y in (0..1080).step_by(46) {
-                let mut rows = [Vec::new(), Vec::new()];
-                for (i, runs) in rows.iter_mut().enumerate() {
-                    mesh.luma_runs(0..mesh.columns, y + i, runs);
+                let mut rows = [RunRow::default(), RunRow::default()];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    mesh.luma_runs(Simd::detect(), 0..mesh.columns, y + i, row);
                 }
-                for (cell, (upper, lower)) in rows[0].iter().zip(&rows[1]).enumerate() {
+                let mut pairs = vec![Run::default(); mesh.columns];
+                chroma_runs(Simd::detect(), &rows[0].runs, &rows[1].runs, &mut pairs);
+                for (cell, (upper, lower)) in rows[0].runs.iter().zip(&rows[1].runs).enumerate() {
                     assert_eq!(*upper, mesh.luma_run(cell, y));
                     let chroma = chroma_run(upper, lower);
+                    assert_eq!(chroma, pairs[cell]);
                     for i in 0..16 {
                         let x = (cell * PITCH + i) as f64;
                         let mut check = |run: &Run, i: i32, x: f64, y: f64, scale: f64| {
@@ -292,6 +343,20 @@ mod tests {
                 }
             }
             assert!(worst < 0.1, "{lens:?} {projection:?}: {worst} px");
+        }
+    }
+
+    #[test]
+    fn nodes_as_far_apart_as_can_be_overflow_nothing() {
+        let far = 16_000 << FRACTION_BITS;
+        let nodes = [[-far, far], [far, -far], [far - 5, -far + 3], [-far + 1, far - 7]];
+        let mesh = Mesh::of_nodes(1, nodes.map(Some).to_vec(), 0.0);
+        for y in 0..PITCH {
+            for simd in Simd::available() {
+                let mut row = RunRow::default();
+                mesh.luma_runs(simd, 0..1, y, &mut row);
+                assert_eq!(row.runs, [mesh.luma_run(0, y)], "{simd:?} {y}");
+            }
         }
     }
 }

@@ -16,6 +16,9 @@ mod compositor;
 pub mod delta_e;
 pub mod drift;
 mod field;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod field_x86;
 pub mod geometry;
 mod grid;
 mod mesh;
@@ -27,6 +30,9 @@ mod pyramid;
 mod reach;
 pub mod resize;
 mod rows;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod rows_x86;
 mod shares;
 mod sources;
 mod view;

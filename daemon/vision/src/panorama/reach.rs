@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use synoptic_base::{Cover, STITCH_CELL, Size, StitchLayout};
 
-use super::mesh::{Mesh, PITCH};
+use super::mesh::{Mesh, PITCH, RunRow};
+use super::warp::Simd;
 use crate::color::Matrix;
 
 /// The stretches of each canvas row that a camera sees with all neighbours a sample needs.
@@ -17,7 +18,7 @@ impl Reach {
     /// Of the camera with `mesh` and a picture of `width` x `height` on a canvas of `canvas` pixels.
     pub(crate) fn new(mesh: &Mesh, picture: (u32, u32), canvas: (u32, u32)) -> Reach {
         let last = [picture.0, picture.1].map(|n| (i64::from(n) - 1) << 16);
-        let mut runs = Vec::new();
+        let mut line = RunRow::default();
         let rows = (0..canvas.1 as usize).map(|y| {
             let mut found: Vec<Range<u32>> = Vec::new();
             let mut see = |x: u32, end: u32| {
@@ -27,8 +28,13 @@ impl Reach {
                     _ => found.push(x..end),
                 }
             };
-            mesh.luma_runs(0..mesh.columns, y, &mut runs);
-            for (c, run) in runs.iter().enumerate().filter(|(c, _)| mesh.seen(*c, y / PITCH)) {
+            mesh.luma_runs(Simd::Portable, 0..mesh.columns, y, &mut line);
+            for (c, run) in line
+                .runs
+                .iter()
+                .enumerate()
+                .filter(|(c, _)| mesh.seen(*c, y / PITCH))
+            {
                 let at = |i: usize| [0, 1].map(|k| i64::from(run.at[k]) + i64::from(run.step[k]) * i as i64);
                 let inside = |p: [i64; 2]| (0..2).all(|k| (0..last[k]).contains(&p[k]));
                 let (x, width) = ((c * PITCH) as u32, PITCH as u32);

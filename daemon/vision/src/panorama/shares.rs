@@ -100,6 +100,17 @@ impl Shares {
         stretches(&self.mixed[r * self.columns..][..self.columns], |m| *m)
     }
 
+    /// The stretches of cells on small row `r` that none of `cameras` shows.
+    pub(crate) fn dark(&self, r: usize, cameras: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+        let mut dark = vec![true; self.columns];
+        for k in cameras {
+            for (dark, share) in dark.iter_mut().zip(&self.cells[k][r * self.columns..]) {
+                *dark &= *share == Share::Off;
+            }
+        }
+        stretches(&dark, |d| *d).collect()
+    }
+
     /// Weights of the pixels of `cells` on canvas row `y`, in 1/32768, into `out`.
     pub(crate) fn row(&self, weights: &[u8], cells: &Range<usize>, y: usize, out: &mut Vec<i16>) {
         let (across, down) = self.small;
@@ -124,12 +135,12 @@ impl Shares {
                 out.extend([(near[0] + 0.5) as i16; LUMA_RUN]);
                 continue;
             }
-            for i in 0..LUMA_RUN {
-                // Middles of small cells lie at 3.5 and 11.5; the one before at -4.5.
-                let at = (i as f32 + 4.5) / STITCH_CELL as f32;
-                let left = at as usize;
-                out.push((near[left] + (near[left + 1] - near[left]) * (at - left as f32) + 0.5) as i16);
-            }
+            // Middles of small cells lie at 3.5 and 11.5; the one before at -4.5.
+            const LEFT: [usize; LUMA_RUN] = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2];
+            out.extend::<[i16; LUMA_RUN]>(std::array::from_fn(|i| {
+                let (left, at) = (LEFT[i], (i as f32 + 4.5) / STITCH_CELL as f32);
+                (near[left] + (near[left + 1] - near[left]) * (at - left as f32) + 0.5) as i16
+            }));
         }
     }
 }

@@ -3,7 +3,7 @@
 use synoptic_base::{Canvas, PixelFormat, Planes, Ptz, Size, Surface, SurfaceError};
 
 use super::grid::NodeGrid;
-use super::mesh::{Mesh, Run, chroma_run};
+use super::mesh::{Mesh, Run, RunRow, chroma_runs};
 use super::reach::Reach;
 use super::rows;
 use super::sources::sources;
@@ -60,7 +60,7 @@ pub enum ViewError {
 /// Rows that are worked on.
 #[derive(Default)]
 struct Scratch {
-    runs: [Vec<Run>; 2],
+    rows: [RunRow; 2],
     chroma_runs: Vec<Run>,
     samples: Vec<i16>,
 }
@@ -192,29 +192,24 @@ impl ViewWarp {
         let (width, height) = (self.optics.size.width as usize, self.optics.size.height as usize);
         let simd = self.simd;
         let Scratch {
-            runs,
-            chroma_runs,
+            rows: runs,
+            chroma_runs: pairs,
             samples,
         } = &mut self.scratch;
+        pairs.resize(mesh.columns, Run::default());
         samples.resize(mesh.columns * LUMA_RUN, 0);
         let (luma_out, chroma_out) = out.nv12_mut();
-        let pairs = luma_out.chunks_mut(2 * width).zip(chroma_out.chunks_mut(width));
-        for (i, (both, chroma_row)) in pairs.enumerate().take(height / 2) {
+        let lines = luma_out.chunks_mut(2 * width).zip(chroma_out.chunks_mut(width));
+        for (i, (both, chroma_row)) in lines.enumerate().take(height / 2) {
             let y = 2 * i;
             for (k, row) in both.chunks_mut(width).enumerate() {
-                mesh.luma_runs(0..mesh.columns, y + k, &mut runs[k]);
-                warp::sample(simd, &luma, &runs[k], samples);
+                mesh.luma_runs(simd, 0..mesh.columns, y + k, &mut runs[k]);
+                warp::sample(simd, &luma, &runs[k].runs, samples);
                 rows::plain_bytes(simd, &samples[..width], row);
                 reach.gaps(y + k, &(0..width), |gap| row[gap].fill(16));
             }
-            chroma_runs.clear();
-            chroma_runs.extend(
-                runs[0]
-                    .iter()
-                    .zip(&runs[1])
-                    .map(|(upper, lower)| chroma_run(upper, lower)),
-            );
-            warp::sample(simd, &chroma, chroma_runs, samples);
+            chroma_runs(simd, &runs[0].runs, &runs[1].runs, pairs);
+            warp::sample(simd, &chroma, pairs, samples);
             rows::plain_bytes(simd, &samples[..width], chroma_row);
             reach.gaps(y, &(0..width), |gap| {
                 chroma_row[gap.start & !1..((gap.end + 1) & !1).min(width)].fill(128);

@@ -1,5 +1,5 @@
 SUMMARY = "The two partitions that start a UEFI box: ESP with GRUB, and the boot state"
-LICENSE = "MIT OR Apache-2.0"
+LICENSE = "MIT | Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE-MIT;md5=f77df3e3b8600f18bcbb2f3151501a60 file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 PV = "${@synoptic.version(d)}"
 

@@ -1,7 +1,7 @@
 SUMMARY = "Detectors for Synoptic: the models that configs/models names"
 PV = "${@synoptic.version(d)}"
 # Of each model: its manifest says which.
-LICENSE = "${@' AND '.join(sorted({m[1] for m in synoptic.models(d)}))}"
+LICENSE = "${@' & '.join(sorted({m[1] for m in synoptic.models(d)}))}"
 
 inherit allarch
 

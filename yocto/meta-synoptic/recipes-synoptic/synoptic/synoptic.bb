@@ -1,7 +1,7 @@
 SUMMARY = "Synoptic: many cameras, one instant"
 DESCRIPTION = "Cameras in, frames with their capture time, packets of one instant, detection, events, a web page."
 HOMEPAGE = "file://${SYNOPTIC_TREE}/README.md"
-LICENSE = "MIT OR Apache-2.0"
+LICENSE = "MIT | Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE-MIT;md5=f77df3e3b8600f18bcbb2f3151501a60 file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 PV = "${@synoptic.version(d)}"
 

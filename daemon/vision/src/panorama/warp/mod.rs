@@ -18,6 +18,10 @@ mod avx512;
 mod neon;
 mod portable;
 
+/// Rows of a window at most; steeper runs go sample by sample.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const MAX_ROWS: i32 = 40;
+
 /// Which version of the pixel loops runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Simd {
@@ -107,14 +111,36 @@ impl<'a> Source<'a> {
         if self.pairs { 2 } else { 1 }
     }
 
-    /// The sample nearest to a place; the second value is the first again in a plane of single bytes.
-    #[inline(always)]
-    pub(crate) fn nearest(&self, at: [i32; 2]) -> [u8; 2] {
+    /// The byte of the sample nearest to a place, the first of a pair.
+    pub(crate) fn nearest(&self, at: [i32; 2]) -> usize {
         let half = 1 << 15;
         let x = ((at[0] + half) >> 16).clamp(0, self.width as i32 - 1) as usize;
         let y = ((at[1] + half) >> 16).clamp(0, self.height as i32 - 1) as usize;
-        let first = y * self.stride + x * self.step();
-        [self.data[first], self.data[first + self.step() - 1]]
+        y * self.stride + x * self.step()
+    }
+
+    /// All bytes, rows with what lies between them.
+    pub(crate) fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// Asks for the memory about byte `first`, which is not waited for.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, first: usize) {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code, unused_unsafe)] // Older compilers want it.
+        // SAFETY: a prefetch is a hint; it faults nowhere.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.data.as_ptr().wrapping_add(first).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = first;
+    }
+
+    /// Bytes from row to row.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
     }
 
     /// Keeps a place where it has neighbours.

@@ -3,10 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::super::mesh::Run;
-use super::{LUMA_RUN, Source, portable};
-
-/// Rows of a window at most; steeper runs go sample by sample.
-const MAX_ROWS: i32 = 40;
+use super::{LUMA_RUN, MAX_ROWS, Source, portable};
 
 /// See [`super::sample`].
 pub(super) fn sample(source: &Source<'_>, runs: &[Run], out: &mut [i16]) {

@@ -20,6 +20,9 @@ const REPORT_LIFE: Span = Span::from_secs(60);
 
 impl RtpTimebase {
     pub(super) fn tie_stamps(&mut self, x: Span) {
+        if self.line.stamps.is_empty() {
+            return;
+        }
         let (Some(offset), Some(wall)) = (self.wall.wall_minus_mono(), self.wall.utc_of(x)) else {
             return;
         };
@@ -39,7 +42,7 @@ impl RtpTimebase {
 
     /// Lets every rung claim the frame, and takes the best. Returns it on the monotonic clock, with its scatter.
     pub(super) fn claim(&mut self, x: Span, arrival: Mono, mono: Mono) -> (Captured, Span) {
-        let drift = self.line.frames.drift();
+        let lines = self.shape();
         let line = self.line.frames.arrival_of(x).unwrap_or(arrival) - self.line.path_extra;
         let shape = self.line.frames.error(x);
         let (by_arrivals, arrival_scatter) = self.by_arrivals(x, line, arrival, shape);
@@ -47,11 +50,11 @@ impl RtpTimebase {
         let mut scatters = [arrival_scatter; 2 + STAMP_KINDS];
         let mut n = 1;
         let fresh = self.counts.last_report.is_some_and(|at| mono - at <= REPORT_LIFE);
-        if fresh && let Some((level, error)) = self.line.reports.level(x, drift) {
+        if fresh && let Some((level, error)) = self.line.reports.level(x, lines) {
             let at = Mono::from_nanos((x + level).as_nanos());
-            // Two errors that know nothing of each other, once the drift is known.
+            // Once the drift is known, what it may be off by is in the error of the reports.
             let scatter = if self.line.frames.drift_measured() {
-                hypot(error, shape.min(error))
+                error
             } else {
                 error + shape.min(error)
             };
@@ -78,7 +81,7 @@ impl RtpTimebase {
             }
         }
         for stamps in &self.line.stamps {
-            let Some((level, error)) = stamps.level(x, drift, arrival) else {
+            let Some((level, error)) = stamps.level(x, lines.drift, arrival) else {
                 continue;
             };
             let at = Mono::from_nanos((x + level).as_nanos());
@@ -166,10 +169,6 @@ impl RtpTimebase {
         };
         (captured, scatter + slow)
     }
-}
-
-fn hypot(a: Span, b: Span) -> Span {
-    Span::from_nanos((a.as_nanos() as f64).hypot(b.as_nanos() as f64) as i64)
 }
 
 /// Both claims are true: so is what they share.

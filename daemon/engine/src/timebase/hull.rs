@@ -39,6 +39,43 @@ const FASTER_WITHIN: Span = Span::from_secs(5);
 /// What a perfect envelope would still be off by: a 90 kHz tick is 11 µs, real oscillators wander.
 const FLOOR: Span = Span::from_micros(25);
 
+/// Deviation of the measured drift, times span and root of the number of minima by their usual distance from the line: by
+/// simulation, see this module's tests.
+const DRIFT_ERROR: f64 = 2.2;
+
+/// The window in eight parts of 15 s. Of the least distances from the line in each, one in five is more than one and a half
+/// of the median of the others (delays that are the sum of two exponential ones): little is added for nothing, and what a
+/// wandering quartz does is seen. It goes on doing it, so as much again as half of it is added.
+const BEND_PARTS: usize = 8;
+const BEND_BUCKETS: i64 = 60;
+
+/// What the envelope says of the remote clock, for those who compare other observations with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shape {
+    /// Only where its drift is measured: a level line is no shape.
+    line: Option<Line>,
+    /// Drift of `arrival − remote`, as a fraction, and its standard deviation; both zero while it is not measured.
+    pub drift: f64,
+    pub drift_error: f64,
+    /// How much later than on the line the newest observations lie: the clock may have changed its pace, or the path.
+    pub bend: Span,
+}
+
+impl Shape {
+    /// The least `arrival − remote` at `remote`; `None` while the drift is not measured.
+    pub(super) fn at(&self, remote: Span) -> Option<Span> {
+        Some(self.line?.at(remote))
+    }
+
+    /// The same, all later by this.
+    pub(super) fn later(mut self, by: Span) -> Shape {
+        if let Some(line) = &mut self.line {
+            line.at_origin += by;
+        }
+        self
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Point {
     /// Remote time.
@@ -64,6 +101,8 @@ pub struct MinDelayHull {
     fitted: i64,
     /// Median distance of the bucket minima from the line.
     usual_excess: Span,
+    /// What the least delayed of the newest observations lie above the line beyond what they usually do.
+    bend: Span,
     /// Observations below a mature line that wait for company.
     dips: Vec<Point>,
 }
@@ -117,6 +156,7 @@ impl MinDelayHull {
         }
         if point.bucket() % REFIT_EVERY == 0 || self.minima.len() < 40 {
             self.usual_excess = self.median_excess();
+            self.bend = self.newest_bend();
         }
         let slower = self.slower()?;
         self.shift_before(
@@ -170,6 +210,22 @@ impl MinDelayHull {
         // y falls while the remote clock runs ahead.
         let line = self.line?;
         (self.span() >= MIN_DRIFT_SPAN).then_some(-line.drift * 1e6)
+    }
+
+    /// The envelope as a line, and how well its drift is known.
+    pub(super) fn shape(&self) -> Shape {
+        let measured = self.line.filter(|line| line.measured);
+        let drift_error = measured.map_or(0.0, |_| {
+            let span = self.span().as_nanos().max(1) as f64;
+            let n = self.minima.len().max(1) as f64;
+            DRIFT_ERROR * self.usual_excess.as_nanos() as f64 / span / n.sqrt()
+        });
+        Shape {
+            line: measured,
+            drift: self.drift(),
+            drift_error,
+            bend: self.bend,
+        }
     }
 
     /// Whether the drift is measured, or taken as zero.
@@ -283,6 +339,27 @@ impl MinDelayHull {
     fn median_excess(&self) -> Span {
         let mut all: Vec<Span> = self.minima.iter().filter_map(|p| self.excess(*p)).collect();
         median(&mut all).unwrap_or(Span::ZERO)
+    }
+
+    /// The least distance from the line in each [`BEND_BUCKETS`]: where the newest stands out from the others, the line does
+    /// not go where the clock does.
+    fn newest_bend(&self) -> Span {
+        let mut least = [Span::MAX; BEND_PARTS];
+        let Some(newest) = self.minima.back().map(|p| p.bucket()) else {
+            return Span::ZERO;
+        };
+        for p in &self.minima {
+            let part = ((newest - p.bucket()) / BEND_BUCKETS).clamp(0, BEND_PARTS as i64 - 1);
+            if let (Some(least), Some(excess)) = (least.get_mut(part as usize), self.excess(*p)) {
+                *least = (*least).min(excess);
+            }
+        }
+        let [newest, ref mut others @ ..] = least;
+        let usual = median(others).filter(|usual| *usual < Span::MAX);
+        match usual.filter(|_| newest < Span::MAX) {
+            Some(usual) => ((newest - usual.max(Span::ZERO) * 3 / 2) * 3 / 2).max(Span::ZERO),
+            None => Span::ZERO,
+        }
     }
 
     /// The first few minima say little of the jitter: take what there is, and not less than a millisecond.

@@ -90,6 +90,14 @@ impl RateWatch {
         let apart = apart.as_nanos() as f64;
         // A little less, for what rounding does to products: in doubt the slopes themselves decide.
         let least = least * (1.0 - 1e-9);
+        // Nearly always no two are further apart than that allows for the nearest pair.
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (x, y) in media.iter().zip(arrivals) {
+            (low, high) = (low.min(y - x), high.max(y - x));
+        }
+        if high - low <= least * (apart - (high - low)) {
+            return true;
+        }
         let (mut n, mut below, mut above) = (0_u32, 0_u32, 0_u32);
         for i in 0..count {
             for (x, y) in media[i + 1..].iter().zip(&arrivals[i + 1..]) {

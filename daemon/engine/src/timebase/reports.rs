@@ -8,10 +8,13 @@ use std::collections::VecDeque;
 use synoptic_base::{Mono, Span};
 
 use super::WallVerdict;
+use super::hull::Shape;
+use super::likely::Likely;
+use super::tilt::TiltMemory;
 use super::walled::{self, Walled};
 
 /// Reports kept: about two minutes at the usual 2 to 5 s.
-const KEPT: usize = 40;
+const KEPT: usize = walled::MOST;
 /// A report older than this no longer stands for the level, one of the newest [`LEAST_KEPT`] excepted.
 const WINDOW: Span = Span::from_secs(180);
 const LEAST_KEPT: usize = 4;
@@ -30,14 +33,23 @@ const FEW: [Span; 4] = [
 const FLOOR: Span = Span::from_micros(100);
 /// A drift that changed by less is the same: 9 µs over the window.
 const SAME_DRIFT: f64 = 5e-8;
-/// With exponential delays of mean `m`, the least of `n` is below `7·m/n` in 99.9 % of cases.
-const TAIL: i64 = 7;
+/// A normal error lies within so many deviations in 99.9 % of cases.
+const SIGMAS: f64 = 3.29;
+/// An exponential delay is shorter than so many of its means in 99.9 % of cases.
+const TAIL: f64 = 6.9;
+/// The least of forty normal values lies so many deviations below their mean, and seldom further: what is least by arrivals is
+/// early by what its camera read sloppily.
+const LEAST_OF_MANY: f64 = 2.5;
+/// A camera that reads its two clocks one after the other does it within this. What scatters by more is late.
+const SLOPPIEST: Span = Span::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
 struct Point {
     media: Span,
     /// arrival − media, less what the path has become slower by.
     level: Span,
+    /// The envelope of the frames there, as it was last known while the report was in its newer half.
+    shape: Option<Span>,
     /// How long it may have waited for the box.
     waited: Span,
     rtp: u32,
@@ -66,6 +78,8 @@ pub(super) struct ReportLevel {
     points: VecDeque<Point>,
     /// Runs of the wall clock so far.
     run: u32,
+    /// What is remembered of the newest run.
+    tilts: TiltMemory,
     found: Option<Found>,
 }
 
@@ -85,19 +99,25 @@ impl ReportLevel {
     }
 
     /// Takes a report; `path` is what the path has become slower by, and the drift.
-    pub(super) fn take(&mut self, report: ReportPoint, path: (Span, f64)) {
+    pub(super) fn take(&mut self, report: ReportPoint, path: (Span, Shape)) {
         // A slower path delays reports too, unless only the encoder became slower: taking it out never makes a report
         // earlier than what the ones before it say.
-        let (path_extra, drift) = path;
+        let (path_extra, shape) = path;
         let media = report.media;
         let raw = Span::from_nanos(report.arrival.as_nanos()) - media;
-        let level = match self.level(media, drift) {
+        let usual = if path_extra == Span::ZERO {
+            None
+        } else {
+            self.level(media, shape)
+        };
+        let level = match usual {
             Some((usual, _)) if raw > usual => (raw - path_extra).max(usual),
             _ => raw,
         };
         let wall = match report.verdict {
             Some(WallVerdict::Stepped(_)) => {
                 self.run += 1;
+                self.tilts.clear();
                 Some(self.run)
             }
             Some(WallVerdict::Agrees | WallVerdict::Late(_) | WallVerdict::Reanchored(_)) => Some(self.run),
@@ -109,6 +129,7 @@ impl ReportLevel {
         self.points.push_back(Point {
             media,
             level,
+            shape: None,
             waited: report.waited,
             rtp: report.rtp,
             ntp: report.ntp,
@@ -129,54 +150,81 @@ impl ReportLevel {
 
     pub(super) fn clear(&mut self) {
         self.points.clear();
+        self.tilts.clear();
         self.found = None;
     }
 
     /// `now − media` at media time `media`, and how far it may be off; `None` without reports.
-    pub(super) fn level(&mut self, media: Span, drift: f64) -> Option<(Span, Span)> {
-        let found = match self.found.filter(|f| (f.drift - drift).abs() <= SAME_DRIFT) {
+    pub(super) fn level(&mut self, media: Span, shape: Shape) -> Option<(Span, Span)> {
+        let same = |f: &Found| (f.drift - shape.drift).abs() <= SAME_DRIFT;
+        let found = match self.found.filter(same) {
             Some(found) => found,
             None => {
-                let (level, error) = self.find(media, drift)?;
+                self.note_shape(media, shape);
+                let (level, error) = self.find(media, shape)?;
                 *self.found.insert(Found {
-                    drift,
+                    drift: shape.drift,
                     media,
                     level,
                     error,
                 })
             }
         };
-        let along = (media - found.media).as_nanos() as f64 * drift;
+        let along = (media - found.media).as_nanos() as f64 * shape.drift;
         Some((found.level + Span::from_nanos(along as i64), found.error))
     }
 
-    fn find(&self, media: Span, drift: f64) -> Option<(Span, Span)> {
-        let (least, error, waited) = self.by_arrivals(media, drift)?;
-        let newest = self.by_wall(self.run, media, drift);
+    /// Notes where the envelope of the frames lies at each report that is still in the newer half of its window.
+    fn note_shape(&mut self, media: Span, shape: Shape) {
+        let newer = Span::from_secs_f64(walled::MIDDLE_S);
+        for p in self.points.iter_mut().rev() {
+            if p.shape.is_some() && media - p.media > newer {
+                return;
+            }
+            p.shape = shape.at(p.media);
+        }
+    }
+
+    fn find(&mut self, media: Span, shape: Shape) -> Option<(Span, Span)> {
+        let (least, error, waited) = self.by_arrivals(media, shape)?;
+        let newest = self.by_wall(self.run, media, shape);
+        if let (Some(newest), Some(now)) = (newest, shape.at(media)) {
+            let mut mean = newest.mean;
+            mean.media += media;
+            mean.wall_minus_box += -now;
+            self.tilts.take(mean);
+        }
         // Soon after a step the reports before it still know more.
         let before = self
             .run
             .checked_sub(1)
-            .and_then(|run| self.by_wall(run, media, drift));
-        let better = match (newest, before) {
-            (Some(a), Some(b)) => Some(together(a, b)),
+            .and_then(|run| self.by_wall(run, media, shape));
+        let sloppy = newest.or(before).map_or(0.0, |l| l.mean.sloppy * LEAST_OF_MANY);
+        let sloppy = Span::from_nanos(sloppy as i64).min(SLOPPIEST);
+        let better = match (newest.map(|l| l.likely), before.map(|l| l.likely)) {
+            (Some(a), Some(b)) => Some(a.together(b)),
             (one, other) => one.or(other),
-        };
+        }
+        .map(Likely::within);
         // The wall clock may wander; it is not let further than the arrivals allow.
         Some(match better {
-            Some((level, narrow)) if (level - least).abs() <= error + narrow => {
-                (level, narrow.max(FLOOR) + waited)
+            Some((level, narrow)) if (level - least).abs() <= error + narrow + sloppy => {
+                // What the frames' envelope does not follow has only one side.
+                let bend = shape.bend / 2;
+                (level + bend, narrow.max(FLOOR) + bend + waited)
             }
-            _ => (least, error + waited),
+            _ => (least, error + sloppy + waited),
         })
     }
 
     /// By the least delayed report; also how long that one may have waited for the box.
-    fn by_arrivals(&self, media: Span, drift: f64) -> Option<(Span, Span, Span)> {
+    fn by_arrivals(&self, media: Span, shape: Shape) -> Option<(Span, Span, Span)> {
+        let grown = grown(media, shape);
+        let flat = |p: &Point| p.level + grown(p);
         let mut all = [Span::ZERO; KEPT];
         let all = &mut all[..self.points.len()];
         for (to, p) in all.iter_mut().zip(&self.points) {
-            *to = p.level + along(media - p.media, drift);
+            *to = flat(p);
         }
         all.sort_unstable();
         let mut all = &*all;
@@ -188,42 +236,61 @@ impl ReportLevel {
         }
         let least = *all.first()?;
         let n = all.len();
-        let usual = all[n / 2] - least;
-        let stands = |p: &&Point| p.level + along(media - p.media, drift) == least;
-        let waited = self.points.iter().find(stands).map_or(Span::ZERO, |p| p.waited);
-        let error = FLOOR + usual * TAIL / n as i64;
+        let stands = self.points.iter().find(|p| flat(p) == least)?;
+        let mut later = [0.0; KEPT];
+        let later = &mut later[..n];
+        for (to, level) in later.iter_mut().zip(all) {
+            *to = (*level - least).as_nanos() as f64;
+        }
+        // Of so few that their mean says next to nothing, the middle one does.
+        let late = match later.get(n / 2) {
+            Some(middle) if n <= FEW.len() => *middle / n as f64,
+            _ => walled::least_of(later).1,
+        };
+        let error = FLOOR + Span::from_nanos((late * TAIL) as i64);
         let error = FEW.get(n - 1).map_or(error, |few| error.max(*few));
-        Some((least, error, waited))
+        let drifted = walled::extrapolated((media - stands.media).as_secs_f64()) * 1e9;
+        let drifted = drifted * shape.drift_error * SIGMAS;
+        let error = Span::from_nanos((error.as_nanos() as f64).hypot(drifted) as i64);
+        Some((least, error, stands.waited))
     }
 
     /// By delays and wall times taken apart, of one run of the wall clock.
-    fn by_wall(&self, run: u32, media: Span, drift: f64) -> Option<(Span, Span)> {
+    fn by_wall(&self, run: u32, media: Span, shape: Shape) -> Option<walled::Level> {
+        let grown = grown(media, shape);
         let newest = self.points.back()?.media;
-        let of_run = self.points.iter().filter_map(|p| {
-            let (wall_minus_media, of) = p.wall?;
+        let mut kept = [Walled::default(); KEPT];
+        let mut n = 0;
+        for p in &self.points {
+            let Some((wall_minus_media, of)) = p.wall else {
+                continue;
+            };
             // What was before a long silence says nothing: drift is not known that well.
-            (of == run && newest - p.media <= WINDOW).then_some(Walled {
-                age_s: (media - p.media).as_secs_f64(),
-                wall_minus_media: wall_minus_media + along(media - p.media, drift),
-                arrival_minus_wall: p.level - wall_minus_media,
-            })
-        });
-        walled::level(&of_run.collect::<Vec<_>>())
+            if of == run && newest - p.media <= WINDOW {
+                kept[n] = Walled {
+                    age_s: (media - p.media).as_secs_f64(),
+                    wall_minus_media: wall_minus_media + grown(p),
+                    arrival_minus_wall: p.level - wall_minus_media,
+                };
+                n += 1;
+            }
+        }
+        let known = (run == self.run).then(|| self.tilts.get()).flatten();
+        walled::level(&kept[..n], shape.drift_error, known)
     }
 }
 
-/// Two levels of which neither knows anything of the other's errors: each counts by the square of how sure it is. The bound
-/// stays that of the surer one: theirs together would hold for normal errors only, and delays have a longer tail.
-fn together(a: (Span, Span), b: (Span, Span)) -> (Span, Span) {
-    let weight = |error: Span| (error.as_nanos().max(1) as f64).powi(-2);
-    let (wa, wb) = (weight(a.1), weight(b.1));
-    let apart = (b.0 - a.0).as_nanos() as f64;
-    let level = a.0 + Span::from_nanos((apart * wb / (wa + wb)) as i64);
-    (level, a.1.min(b.1))
-}
-
-fn along(apart: Span, drift: f64) -> Span {
-    Span::from_nanos((apart.as_nanos() as f64 * drift) as i64)
+/// What the envelope of the frames has grown by since a report.
+///
+/// The difference of what the envelope is now and what it was known to be there then, not the drift of now times the time
+/// between: a media clock that wanders took another way, and where a report was in the middle of the envelope's window,
+/// the envelope knew best.
+fn grown(media: Span, shape: Shape) -> impl Fn(&Point) -> Span {
+    let now = shape.at(media);
+    move |p| match now.zip(p.shape) {
+        Some((now, then)) => now - then,
+        None => Span::from_nanos(((media - p.media).as_nanos() as f64 * shape.drift) as i64),
+    }
 }
 
 #[cfg(test)]
@@ -243,7 +310,7 @@ mod tests {
                 waited: Span::ZERO,
                 verdict: None,
             };
-            reports.take(report, (Span::ZERO, 0.0));
+            reports.take(report, (Span::ZERO, Shape::default()));
         }
         reports
     }
@@ -251,20 +318,24 @@ mod tests {
     #[test]
     fn the_least_late_report_stands_for_all_and_early_ones_for_nothing() {
         let (level, error) = filled(&[900.0, 0.4, 300.0, 0.2, 0.3, 1_700.0, 0.5])
-            .level(Span::from_secs(30), 0.0)
+            .level(Span::from_secs(30), Shape::default())
             .unwrap();
         assert!((level - Span::from_secs(1)).abs() <= error, "{level} ± {error}");
         let (level, error) = filled(&[0.4, 0.2, -400.0, 0.3, 0.3, 0.5])
-            .level(Span::from_secs(30), 0.0)
+            .level(Span::from_secs(30), Shape::default())
             .unwrap();
         assert!((level - Span::from_secs(1)).abs() <= error, "{level} ± {error}");
     }
 
     #[test]
     fn one_report_is_enough_and_many_are_better() {
-        assert!(ReportLevel::default().level(Span::ZERO, 0.0).is_none());
-        let few = filled(&[1.0]).level(Span::ZERO, 0.0).unwrap().1;
-        let many = filled(&[0.2; 20]).level(Span::ZERO, 0.0).unwrap().1;
+        assert!(
+            ReportLevel::default()
+                .level(Span::ZERO, Shape::default())
+                .is_none()
+        );
+        let few = filled(&[1.0]).level(Span::ZERO, Shape::default()).unwrap().1;
+        let many = filled(&[0.2; 20]).level(Span::ZERO, Shape::default()).unwrap().1;
         assert!(few >= Span::from_millis(50) && many <= Span::from_micros(150));
         assert!(filled(&[0.2; 20]).seen(3, Some(3)) && !filled(&[0.2]).seen(3, None));
     }

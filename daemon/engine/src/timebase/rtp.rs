@@ -16,6 +16,7 @@ use synoptic_base::{
 };
 
 use super::doctor::FrameRate;
+use super::hull::Shape;
 use super::jump::{JumpGuard, Place};
 use super::ladder::Ladder;
 use super::rate::RateWatch;
@@ -91,6 +92,8 @@ pub(super) struct MediaLine {
     pub(super) stamps: Vec<Stamps>,
     /// What the path became slower by since the beginning.
     pub(super) path_extra: Span,
+    /// All changes of the path so far, those that made it faster than it was at the beginning as well.
+    pub(super) path_moved: Span,
     /// How late the box read what had arrived.
     pub(super) waited: Waited,
     /// When the envelope last sank, and by how much in that run.
@@ -189,7 +192,7 @@ impl RtpTimebase {
             self.counts.bad_reports += 1;
             return None;
         }
-        let path = (self.line.path_extra, self.line.frames.drift());
+        let path = (self.line.path_extra, self.shape());
         let verdict = report.wall.map(|wall| self.wall.take(x, wall, arrival));
         let point = ReportPoint {
             media: x,
@@ -499,7 +502,13 @@ impl RtpTimebase {
         self.tell(TimeEvent::Rate(f64::from(self.config.clock_rate_hz) / scale));
     }
 
+    /// The envelope of the frames, as if their path had never changed.
+    pub(super) fn shape(&self) -> Shape {
+        self.line.frames.shape().later(-self.line.path_moved)
+    }
+
     fn path_changed(&mut self, shift: Span) {
+        self.line.path_moved += shift;
         if shift > MAX_PATH_CHANGE {
             self.line.reports.clear();
             return;

@@ -5,6 +5,7 @@
 //! (late-anchored reports: the wall agrees with the box, the media time is old), or only the network.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use synoptic_base::{Mono, Span, Utc};
 
@@ -15,6 +16,9 @@ const REPORTS: usize = 60;
 /// A change of (wall − media) beyond this is a step, not jitter of the report: sender reports of real cameras
 /// scatter by 1 to 3 ms, the clean ones by 0.02 ms.
 const STEP: Span = Span::from_millis(50);
+/// A report this near to a line drawn some reports ago agrees with what a new line would say as well: so nearly always none is
+/// drawn, which is most of what a report costs.
+const NEAR_ENOUGH: Span = Span::from_millis(25);
 /// A second report must agree with the first this well before a step is believed.
 const STEP_AGREES: Span = Span::from_millis(20);
 /// So many reports in a row that agree on a new media anchor are one.
@@ -50,7 +54,10 @@ pub enum WallVerdict {
 #[derive(Clone, Debug, Default)]
 pub struct WallClock {
     reports: VecDeque<Report>,
-    line: Option<RobustLine>,
+    /// The line through them, once somebody asked for it.
+    line: OnceLock<Option<RobustLine>>,
+    /// The last line that was drawn, through these reports or some of those before; and what its values are relative to.
+    drawn: Option<(RobustLine, Span)>,
     /// A report that disagrees with the others, until the next one decides.
     suspect: Option<Report>,
     /// Reports in a row with another media anchor.
@@ -85,11 +92,14 @@ impl WallClock {
         self.suspect = None;
         if !matches!(verdict, WallVerdict::Late(_)) {
             self.late.clear();
+            self.outdate();
+            if !matches!(verdict, WallVerdict::Agrees) {
+                self.drawn = None;
+            }
             if self.reports.len() == REPORTS {
                 self.reports.pop_front();
             }
             self.reports.push_back(new);
-            self.refit();
         }
         verdict
     }
@@ -102,13 +112,12 @@ impl WallClock {
     /// The camera's wall clock when its media clock read `media`: what WebRTC's RtpToNtpEstimator gives, robustly.
     pub fn utc_of(&self, media: Span) -> Option<Utc> {
         let base = self.base()?;
-        let above = self.line?.at(media.as_nanos() as f64);
-        Some(Utc::from_nanos((media + base).as_nanos()) + Span::from_nanos(above as i64))
+        Some(by_line(self.line()?, base, media))
     }
 
     /// How much faster the wall clock runs than the media clock, in parts per million; `None` before two reports.
     pub fn ppm(&self) -> Option<f64> {
-        let line = self.line?;
+        let line = self.line()?;
         (line.inliers >= 2).then_some(line.drift * 1e6)
     }
 
@@ -116,7 +125,7 @@ impl WallClock {
     pub(super) fn begin_anew(&mut self) {
         self.reports.clear();
         self.late.clear();
-        (self.line, self.suspect) = (None, None);
+        (self.line, self.drawn, self.suspect) = (OnceLock::new(), None, None);
     }
 
     /// Steps seen.
@@ -136,7 +145,7 @@ impl WallClock {
 
     /// Spread of (NTP − rtp/rate): nine of ten reports lie within this of the line; `None` below three reports.
     pub fn spread(&self) -> Option<Span> {
-        let (line, base) = (self.line?, self.base()?);
+        let (line, base) = (self.line()?, self.base()?);
         let all = self.reports.iter().chain(&self.late);
         let mut off: Vec<f64> = all
             .map(|r| {
@@ -158,8 +167,19 @@ impl WallClock {
         self.reports.front().map(|r| r.wall_minus_media)
     }
 
-    fn refit(&mut self) {
-        let Some(base) = self.base() else { return };
+    /// The reports are about to change: their line is only the last one that was drawn.
+    fn outdate(&mut self) {
+        if let (Some(Some(line)), Some(base)) = (self.line.take(), self.base()) {
+            self.drawn = Some((line, base));
+        }
+    }
+
+    fn line(&self) -> Option<RobustLine> {
+        *self.line.get_or_init(|| self.fit())
+    }
+
+    fn fit(&self) -> Option<RobustLine> {
+        let base = self.base()?;
         let points: Vec<(f64, f64)> = self
             .reports
             .iter()
@@ -168,15 +188,20 @@ impl WallClock {
                 (r.media.as_nanos() as f64, y.as_nanos() as f64)
             })
             .collect();
-        let guess = self.line.map_or(0.0, |line| line.drift);
-        self.line = RobustLine::fit(&points, guess);
+        let guess = self.drawn.map_or(0.0, |(line, _)| line.drift);
+        RobustLine::fit(&points, guess)
     }
 
     fn judge(&mut self, new: Report, arrival: Mono) -> WallVerdict {
+        let wall = Utc::from_nanos((new.wall_minus_media + new.media).as_nanos());
+        let near = |(line, base)| (wall - by_line(line, base, new.media)).abs() <= NEAR_ENOUGH;
+        if self.drawn.is_some_and(near) {
+            return WallVerdict::Agrees;
+        }
         let (Some(usual), Some(usual_mono)) = (self.utc_of(new.media), self.wall_minus_mono()) else {
             return WallVerdict::Agrees;
         };
-        let by_media = new.wall_minus_media + new.media - Span::from_nanos(usual.as_nanos());
+        let by_media = wall - usual;
         if by_media.abs() <= STEP {
             return WallVerdict::Agrees;
         }
@@ -210,6 +235,12 @@ impl WallClock {
         self.reports = std::mem::take(&mut self.late).into();
         WallVerdict::Reanchored(by)
     }
+}
+
+/// The wall clock at a media time, by a line whose values are relative to `base`.
+fn by_line(line: RobustLine, base: Span, media: Span) -> Utc {
+    let above = line.at(media.as_nanos() as f64);
+    Utc::from_nanos((media + base).as_nanos()) + Span::from_nanos(above as i64)
 }
 
 #[cfg(test)]

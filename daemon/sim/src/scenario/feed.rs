@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use synoptic_base::{Mono, Span, Utc};
 
 use super::camera::{Anchor, Camera, Reports};
-use super::clocks::BoxClock;
+use super::clocks::{BoxClock, Slewed};
 
 /// Mean of the exponential by which a spike of the network is late.
 const SPIKE_MS: f64 = 20.0;
@@ -83,7 +83,9 @@ const UNSENT: Mono = Mono::from_nanos(0);
 /// Generates a camera's events for a length of true time.
 pub struct Feed {
     camera: Camera,
-    clock: BoxClock,
+    /// Changes of its frame rate, in order.
+    fps_changes: Vec<(Span, f64)>,
+    clock: Slewed,
     rng: ChaCha8Rng,
     length: Span,
     /// True time of the next frame's capture.
@@ -105,9 +107,12 @@ impl Feed {
     /// The events of `camera` within `length` of true time, as `clock`'s box sees them.
     pub fn new(camera: &Camera, clock: &BoxClock, length: Span, seed: u64) -> Feed {
         let start = camera.phase;
+        let mut fps_changes = camera.fps_changes.clone();
+        fps_changes.sort_by_key(|c| c.0);
         Feed {
             camera: camera.clone(),
-            clock: clock.clone(),
+            fps_changes,
+            clock: clock.slewed(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             length,
             next_frame: start,
@@ -187,11 +192,9 @@ impl Feed {
     fn make_frame(&mut self) {
         let (at, index) = (self.next_frame, self.frames);
         self.frames += 1;
-        let changes = self.camera.fps_changes.iter();
-        let fps = changes
-            .filter(|(when, _)| *when <= at)
-            .max_by_key(|c| c.0)
-            .map_or(self.camera.fps, |c| c.1);
+        let changed = self.fps_changes.partition_point(|(when, _)| *when <= at);
+        let newest = changed.checked_sub(1).and_then(|i| self.fps_changes.get(i));
+        let fps = newest.map_or(self.camera.fps, |c| c.1);
         self.next_frame += Span::from_nanos((1e9 / fps / (1.0 + self.camera.oscillator.ppm * 1e-6)) as i64);
         // All draws are made for every frame, lost or not: a change of one figure leaves the others' draws alone.
         let lost = self.rng.random_bool(self.camera.network.loss);

@@ -25,6 +25,7 @@ mod group;
 mod rows;
 mod score;
 mod soak;
+mod tightness;
 
 pub use adapter::Engine;
 pub use camera::{Anchor, Camera, Network, Reports, camera};
@@ -33,3 +34,4 @@ pub use feed::{Event, Feed, FrameSeen, ReportSeen};
 pub use group::{GroupScore, Member, run_group};
 pub use score::{Estimate, Estimator, Judged, Score, percentile, run};
 pub use soak::{Soak, Soaked};
+pub use tightness::Tightness;

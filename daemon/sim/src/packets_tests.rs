@@ -381,8 +381,12 @@ fn a_killed_camera_is_broken_at_once_and_comes_back_with_a_new_epoch() {
     });
     assert_ne!(rig.state(1), Some(CameraState::Online));
     sims[1].revive().unwrap();
-    rig.until("a complete packet again", |_, packet| {
-        packet.is_some_and(FramePacket::is_complete)
+    // Not just a complete one: on a busy machine a last frame of before is still on its way.
+    rig.until("a complete packet of a new epoch", |_, packet| {
+        packet.is_some_and(|p| {
+            let again = p.slots[1].1.frame();
+            p.is_complete() && again.is_some_and(|frame| frame.meta.key.epoch > Epoch(1))
+        })
     });
     let epochs: Vec<u32> = rig.sizes[&id(1)].iter().map(|(e, _)| e.0).collect();
     assert_eq!(epochs, [1, 2]);

@@ -13,12 +13,14 @@ lints() {
     # The whole workspace again, so that what it depends on keeps its features and is not built anew.
     cargo clippy --workspace --all-targets --features synoptic/ort --locked --quiet -- -D warnings
 }
+# As it is shipped: what it is made of has fewer features there than with the tests beside it.
+shipped() { cargo check --workspace --bins --locked --quiet; }
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
 dependencies() {
     cargo deny --locked --log-level error check --hide-inclusion-graph licenses bans sources
 }
 linked_libraries() {
-    cargo build --workspace --bins --locked --quiet
+    build_all
     scripts/linked-libs.sh "$target/debug/synoptic" "$target/debug/synoptic-sim"
 }
 shell() { shellcheck flash.sh scripts/*.sh scripts/flash/*.sh systemd/box/lib/* systemd/box/install.sh hw-tests/*/*.sh hw-tests/vivid/init .ci/run; }
@@ -34,6 +36,7 @@ stage "shellcheck" shell
 stage "format" format
 stage "clippy" lints
 stage "documentation" documentation
+stage "as shipped" shipped
 stage "licences, bans, sources" dependencies
 stage "linked libraries" linked_libraries
 finish

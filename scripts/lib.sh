@@ -31,6 +31,10 @@ onnxruntime() {
     if [[ -z ${SYNOPTIC_PYTHON:-} && -e $tools/golden/ready ]]; then export SYNOPTIC_PYTHON=$python; fi
 }
 
+# Everything that tests are and run. The tests are among it wherever a program is wanted, for with them what is depended on has
+# other features: built apart, half of it would be built twice.
+build_all() { cargo build --workspace --locked --quiet --lib --bins --examples --tests; }
+
 failed=()
 # stage NAME COMMAND...: runs it, says how long it took, remembers a failure and goes on.
 # The command is no part of a condition, so that `set -e` holds inside a function too.

@@ -27,7 +27,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 scripts/ui.sh build
-cargo build --quiet --locked --package synoptic --package synoptic-sim
+build_all
 "$target/debug/synoptic-sim" demo --synoptic "$target/debug/synoptic" --work-dir "$work/demo" \
     --listen 127.0.0.1:0 >"$work/demo.log" 2>&1 &
 started+=($!)

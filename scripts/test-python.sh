@@ -4,7 +4,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 scripts/setup.sh build run test python
-cargo build --quiet --locked --package synoptic --package synoptic-sim
+build_all
 # Motion vectors, where their helper can be built: scripts/test-mv.sh.
 if pkg-config --exists libavcodec libavformat libavutil; then
     CARGO_TARGET_DIR=$target/mv cargo build --quiet --locked --manifest-path helpers/mv/Cargo.toml

@@ -104,7 +104,7 @@ fetch_kernel() {
 
 # ---- the machine
 
-cargo build --quiet --locked --package synoptic
+build_all
 home=$target/vivid
 out=$home/out
 rm -rf "$home"

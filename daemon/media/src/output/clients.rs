@@ -50,19 +50,19 @@ impl ClientThreads {
     }
 
     /// To be called by handlers of what a client asks for: they run where it is served.
-    pub(super) fn here(&self, client: &RTSPClient) {
+    fn here(&self, client: &RTSPClient) {
         if let Some(context) = glib::main_current_source().and_then(|source| source.context()) {
             self.lock().insert(name(client), context);
         }
     }
 
     /// A client is gone.
-    pub(super) fn gone(&self, client: &RTSPClient) {
+    fn gone(&self, client: &RTSPClient) {
         self.lock().remove(&name(client));
     }
 
     /// Closes a client on its own thread, and waits for that.
-    pub(super) fn close(&self, client: &RTSPClient) {
+    fn close(&self, client: &RTSPClient) {
         // Who never asked for anything sends nothing that is read.
         let Some(context) = self.lock().get(&name(client)).cloned() else {
             return client.close();

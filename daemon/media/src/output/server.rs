@@ -253,9 +253,7 @@ impl Drop for RtspServer {
             if let Some(source) = listening {
                 source.destroy();
             }
-            for client in server.client_filter(None) {
-                threads.close(&client);
-            }
+            threads.close_all(&server);
             if let Some(pool) = server.session_pool() {
                 pool.filter(Some(&mut |_, _| RTSPFilterResult::Remove));
             }
@@ -307,7 +305,8 @@ fn guard(login: Option<&Login>, tls: Option<&ServerTls>) -> Result<RTSPAuth, Ser
 
 /// Counts who watches what, and answers at once where there is nothing to watch.
 fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>, threads: &ClientThreads) {
-    let (mounts, threads) = (mounts.clone(), threads.clone());
+    threads.follow(server);
+    let mounts = mounts.clone();
     server.connect_client_connected(move |_, client| {
         let of = {
             let mounts = mounts.clone();
@@ -330,14 +329,7 @@ fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>, threads: &Cli
             Some(parts.join("/").trim_matches('/').to_owned())
         };
         let find = of.clone();
-        let here = threads.clone();
-        client.connect_pre_options_request(move |client, _| {
-            here.here(client);
-            gst_rtsp::RTSPStatusCode::Ok
-        });
-        let here = threads.clone();
-        client.connect_pre_describe_request(move |client, context| {
-            here.here(client);
+        client.connect_pre_describe_request(move |_, context| {
             match find(path_of(context)).and_then(|served| served.why_not()) {
                 // Not until a first picture comes: 20 s of silence would be the answer.
                 Some(why) => {
@@ -364,9 +356,8 @@ fn watch_clients(server: &RTSPServer, mounts: &Arc<Mutex<Mounts>>, threads: &Cli
                 served.left(&name(client));
             }
         });
-        let (mounts, threads) = (mounts.clone(), threads.clone());
+        let mounts = mounts.clone();
         client.connect_closed(move |client| {
-            threads.gone(client);
             let name = name(client);
             let all: Vec<Arc<Served>> = locked(&mounts).served.values().cloned().collect();
             all.iter().for_each(|served| served.left(&name));

@@ -540,7 +540,7 @@ fn step(
                 {
                     kept.0 = last.clone();
                 }
-                let _ = hub.events.send(Arc::new(AnyEventDoc::Track(last)));
+                let _ = hub.events.send(Arc::new(AnyEventDoc::Track(last))); // nobody looks: fine
             }
             let id = Uuid::now_v7().to_string();
             let event = EventDoc {
@@ -564,7 +564,7 @@ fn step(
                 events.push((event.clone(), jpeg));
             }
             *open = Some(event.clone());
-            let _ = hub.events.send(Arc::new(AnyEventDoc::Track(event)));
+            let _ = hub.events.send(Arc::new(AnyEventDoc::Track(event))); // nobody looks: fine
         }
         hub.show(LatestPicture {
             meta: FrameMeta {

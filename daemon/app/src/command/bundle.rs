@@ -176,7 +176,7 @@ impl Command for MakeBundle {
                     .collect();
                 let name = path
                     .file_name()
-                    .unwrap_or_default()
+                    .unwrap_or_default() // read as a file just now: it has a name
                     .to_string_lossy()
                     .into_owned();
                 io::Result::Ok(json!({
@@ -254,6 +254,7 @@ fn database(data_dir: &Path) -> String {
         Ok(report) => {
             let mut out = format!("{bytes} bytes checked\n");
             for found in &report.found {
+                // Writing to a String cannot fail; nor below.
                 let _ = writeln!(out, "{}: {}", found.file, found.finding);
             }
             let worst = report.worst();
@@ -268,8 +269,16 @@ fn database(data_dir: &Path) -> String {
 fn files(data_dir: &Path) -> String {
     let mut out = String::new();
     let mut list = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                // Writing to a String cannot fail; nor below.
+                let _ = writeln!(out, "{}: {error}", folder.display());
+                return;
+            }
+        };
         let mut lines: Vec<_> = entries
+            .flatten() // gone while it was listed
             .map(|e| {
                 let size = e.metadata().map_or(0, |m| m.len());
                 format!("{size:>12} {}", e.path().display())

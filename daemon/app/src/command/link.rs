@@ -103,7 +103,8 @@ impl CommandAdmin for WebCommands {
             // What was refused otherwise is told by its state, as over MQTT.
             let known = self.desk.get(&doc.id);
             if known.is_some_and(|known| known.name != name) {
-                return Err(Problem::conflict(doc.reason.unwrap_or_default()));
+                let taken = || format!("the id {} is another command's", doc.id);
+                return Err(Problem::conflict(doc.reason.clone().unwrap_or_else(taken)));
             }
             Ok(doc)
         })

@@ -37,7 +37,7 @@ fn addresses(text: &str) -> String {
         let scheme = head[..at]
             .rsplit(|c: char| !c.is_ascii_alphanumeric())
             .next()
-            .unwrap_or_default();
+            .unwrap_or_default(); // there always is one: splitting nothing gives one empty part
         let end = tail
             .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`'))
             .unwrap_or(tail.len());
@@ -107,7 +107,7 @@ fn line(text: &str) -> String {
             .trim_end_matches(['"', '\'', ' '])
             .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
             .next()
-            .unwrap_or_default()
+            .unwrap_or_default() // there always is one, as above
             .to_ascii_lowercase();
         if HEADERS.iter().any(|w| word.ends_with(w)) {
             out.push(' ');

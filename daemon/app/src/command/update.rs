@@ -138,7 +138,7 @@ async fn follow(updates: &Updater, job: u64, progress: Option<Progress>) -> Outc
 }
 
 fn outcome(doc: &UpdateDoc) -> Option<Outcome> {
-    let reason = || doc.reason.clone().unwrap_or_default();
+    let reason = || doc.reason.as_deref().unwrap_or("no reason was told");
     match doc.state {
         UpdatePhase::Committed => Some(Ok(
             json!({ "version": doc.version, "slot": doc.slot, "updated": true }),

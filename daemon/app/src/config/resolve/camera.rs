@@ -175,7 +175,7 @@ fn source(section: &Section<'_, '_>, context: &Context<'_>) -> Option<Source> {
             Some(Source::Rtsp {
                 url,
                 sub_url,
-                transport: transport.map(|t| t.value).unwrap_or_default(),
+                transport: transport.map(|t| t.value).unwrap_or_default(), // TCP
                 user,
                 password,
                 tls_insecure: tls_insecure.unwrap_or(false),

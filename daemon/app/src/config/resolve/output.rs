@@ -186,7 +186,7 @@ fn output(
             target: target?,
             options,
             audio,
-            header_times: header_times.map(|h| h.value).unwrap_or_default(),
+            header_times: header_times.map(|h| h.value).unwrap_or_default(), // without the key `standard`
         },
     })
 }

@@ -144,7 +144,7 @@ fn virtual_camera(
         acceleration_deg_s2,
         follow,
         labels: labels
-            .unwrap_or_default()
+            .unwrap_or_default() // without the key all are followed
             .iter()
             .map(|l| l.value.to_owned())
             .collect(),
